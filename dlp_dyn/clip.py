@@ -1,0 +1,34 @@
+"""A batch of short videos: what the data rooms give and the models take."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Clip:
+    """B clips of T frames as they are stored, with what else is known about them.
+
+    frames: uint8 RGB, channels last. actions: `actions[:, t]` leads from frame t to frame t + 1.
+    """
+
+    frames: UInt8[Tensor, "B T H W C"]
+    actions: Float[Tensor, "B T A"] | None = None
+
+    @property
+    def video(self) -> Float[Tensor, "B T C H W"]:
+        """The frames as the models see them: float32 in [0, 1], channels first."""
+        return self.frames.movedim(-1, -3).float().div_(255)
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> "Clip":
+        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Clip":
+        """Called by a DataLoader with `pin_memory=True`."""
+        return self._map(lambda x: x.pin_memory())
+
+    def _map(self, fn: Callable[[Tensor], Tensor]) -> "Clip":
+        return Clip(fn(self.frames), None if self.actions is None else fn(self.actions))

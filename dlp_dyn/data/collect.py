@@ -1,0 +1,277 @@
+"""Any Gymnasium environment -> rollout file.
+
+Episodes are the unit of work: each one is seeded by its number and collected as a whole by one of `n_envs`
+processes. So the file is the same for any `n_envs`, and no terminal frame is mixed up with the reset that
+follows it, which vector environments invite.
+"""
+
+import atexit
+import importlib
+import inspect
+import multiprocessing
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import gymnasium as gym
+import numpy as np
+from jaxtyping import UInt8
+
+from dlp_dyn.data.images import Crop, as_rgb, fit, image_key
+from dlp_dyn.data.writer import Episode, RolloutWriter
+from dlp_dyn.errors import InputError
+
+Policy = Callable[[Any], Any]
+Source = Literal["auto", "observation", "render"]
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """What makes an episode. See `collect`."""
+
+    env_id: str
+    max_steps: int = 1000
+    image_size: int | None = 64
+    crop: Crop | None = None
+    frame_skip: int = 1
+    policy: str = "random"
+    seed: int = 0
+    source: Source = "auto"
+    env_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("max_steps", "frame_skip"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} {getattr(self, name)}: must be 1 or more")
+        if self.image_size is not None and self.image_size < 1:
+            raise InputError(f"image_size {self.image_size}: must be 1 or more")
+        if self.source not in ("auto", "observation", "render"):
+            raise InputError(f"source {self.source!r}: use auto, observation or render")
+
+
+def collect(
+    env_id: str,
+    out: str | Path,
+    *,
+    episodes: int,
+    max_steps: int = 1000,
+    image_size: int | None = 64,
+    crop: Crop | None = None,
+    frame_skip: int = 1,
+    policy: str = "random",
+    n_envs: int = 1,
+    seed: int = 0,
+    source: Source = "auto",
+    env_kwargs: Mapping[str, Any] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Plays episodes in an environment and writes them to a rollout file.
+
+    env_id: a registered id, "module:Id", or "module/Id" where the module registers it when imported.
+    max_steps: agent steps an episode at most; it then has one frame more, and the last step is marked
+    truncated. crop, image_size: see `images.fit`; `image_size=None` keeps the size.
+    frame_skip: environment steps an agent step; rewards are summed.
+    policy: "random", or "module:name" of a function `name(observation, action_space, rng) -> action`, or of a
+        class whose `name(env, rng)` is built once an episode and called with each observation. The current
+        folder is searched too.
+    n_envs: processes that play at the same time; with more than one, environments must come from an
+    importable module. source: the picture is the observation if that is an image (itself or a key of a Dict),
+        otherwise the rendered frame (render_mode "rgb_array"); "observation" and "render" insist.
+    progress: told how many episodes are done.
+
+    Raises InputError for an unknown id or policy, an environment without pictures, an action outside its
+    space.
+    """
+    if episodes < 1 or n_envs < 1:
+        raise InputError(f"episodes {episodes}, n_envs {n_envs}: both must be 1 or more")
+    cfg = CollectConfig(
+        env_id, max_steps, image_size, crop, frame_skip, policy, seed, source, dict(env_kwargs or {})
+    )
+    player = Player(cfg)
+    attributes = {
+        "env_id": env_id,
+        "seed": seed,
+        "frame_skip": frame_skip,
+        "policy": policy,
+        "action_space": str(player.env.action_space),
+        "action_kind": "continuous" if isinstance(player.env.action_space, gym.spaces.Box) else "one-hot",
+        "image_source": "render" if player.key is None else "observation",
+    }
+    if fps := player.env.metadata.get("render_fps"):
+        attributes["fps"] = fps / frame_skip
+    stream = map(player.play, range(episodes)) if n_envs == 1 else _play_all(cfg, episodes, n_envs)
+    try:
+        with RolloutWriter(out, seed=seed, attributes=attributes) as writer:
+            for done, episode in enumerate(stream, 1):
+                writer.append(episode)
+                if progress:
+                    progress(done)
+    finally:
+        player.env.close()
+
+
+def _play_all(cfg: CollectConfig, episodes: int, n_envs: int) -> Iterator[Episode]:
+    """Episodes in order, played by `n_envs` processes; only a few wait in memory."""
+    # Forking a process that has opened a graphics context or started threads is unsafe.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(n_envs, episodes), mp_context=context)
+    try:
+        ahead = min(2 * n_envs, episodes)
+        waiting = deque(pool.submit(_play, cfg, number) for number in range(ahead))
+        for number in range(ahead, episodes + ahead):
+            yield waiting.popleft().result()
+            if number < episodes:
+                waiting.append(pool.submit(_play, cfg, number))
+    except BrokenProcessPool as error:
+        raise InputError(
+            f"{cfg.env_id}: a process that played it died; use --n-envs 1 to see why, or fewer processes if "
+            "memory is short"
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_players: list["Player"] = []
+
+
+def _play(cfg: CollectConfig, episode: int) -> Episode:
+    """Runs in a worker process, which keeps its environment."""
+    if not _players:
+        _players.append(Player(cfg))
+        atexit.register(_players[0].env.close)
+    return _players[0].play(episode)
+
+
+class Player:
+    """An environment, where its pictures come from, and a policy."""
+
+    def __init__(self, cfg: CollectConfig) -> None:
+        self.cfg = cfg
+        self.make_policy = _load_policy(cfg.policy)
+        self.env, self.key = _open(cfg)
+
+    def play(self, number: int) -> Episode:
+        """The episode of this number: always the same one."""
+        env_seed, policy_seed = np.random.SeedSequence([self.cfg.seed, number]).generate_state(2).tolist()
+        observation, _ = self.env.reset(seed=env_seed)
+        self.env.action_space.seed(policy_seed)
+        policy = self.make_policy(self.env, np.random.default_rng(policy_seed))
+        frames, actions, rewards = [self._picture(observation)], [], []
+        terminated = truncated = False
+        while not (terminated or truncated):
+            action = self._checked(policy(observation))
+            reward = 0.0
+            for _ in range(self.cfg.frame_skip):
+                observation, step_reward, terminated, truncated, _ = self.env.step(action)
+                reward += float(step_reward)
+                if terminated or truncated:
+                    break
+            frames.append(self._picture(observation))
+            actions.append(np.asarray(gym.spaces.flatten(self.env.action_space, action), np.float32))
+            rewards.append(reward)
+            truncated = truncated or (not terminated and len(actions) == self.cfg.max_steps)
+        ends = np.zeros(len(frames), bool)
+        ends[-2] = True
+        return Episode(
+            np.stack(frames),
+            np.stack([*actions, np.zeros_like(actions[0])]),
+            np.array([*rewards, 0], np.float32),
+            ends & bool(terminated),
+            ends & bool(truncated),
+        )
+
+    def _picture(self, observation: Any) -> UInt8[np.ndarray, "H W 3"]:
+        if self.key is None:
+            image = self.env.render()
+            if not isinstance(image, np.ndarray):
+                raise InputError(
+                    f"{self.cfg.env_id}: render() gave {type(image).__name__}, not an image array"
+                )
+        else:
+            image = observation
+            for key in self.key:
+                image = image[key]
+        return fit(as_rgb(image, self.cfg.env_id), self.cfg.image_size, self.cfg.crop, self.cfg.env_id)
+
+    def _checked(self, action: Any) -> Any:
+        space = self.env.action_space
+        if isinstance(space, gym.spaces.Box):
+            action = np.asarray(action, space.dtype)
+        if not space.contains(action):
+            raise InputError(
+                f"policy {self.cfg.policy}: action {str(action)[:80]!r} is not in the action space {space}"
+            )
+        return action
+
+
+def _open(cfg: CollectConfig) -> tuple[gym.Env, tuple[str, ...] | None]:
+    """The environment and the key of the picture in its observation (None: it is rendered)."""
+    if cfg.source != "render":
+        env = _make(cfg.env_id, cfg.env_kwargs)
+        if (key := image_key(env.observation_space)) is not None:
+            return env, key
+        space, modes = env.observation_space, env.metadata.get("render_modes", [])
+        env.close()
+        if cfg.source == "observation":
+            raise InputError(
+                f"{cfg.env_id}: the observation {_short(space)} holds no uint8 image; use the source render"
+            )
+        if "rgb_array" not in modes:
+            raise InputError(
+                f"{cfg.env_id}: no pixels: the observation {_short(space)} is no uint8 image and the render "
+                f"modes {modes} "
+                "lack rgb_array; use another environment"
+            )
+    return _make(cfg.env_id, {**cfg.env_kwargs, "render_mode": "rgb_array"}), None
+
+
+def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
+    _search_here()
+    try:
+        try:
+            return gym.make(env_id, disable_env_checker=True, **env_kwargs)
+        except gym.error.NamespaceNotFound:
+            importlib.import_module(env_id.split("/")[0])
+            return gym.make(env_id, disable_env_checker=True, **env_kwargs)
+    except (gym.error.Error, ImportError, TypeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"environment {env_id}: cannot be made ({reason}); check the id and the package it comes from"
+        ) from error
+
+
+def _load_policy(name: str) -> Callable[[gym.Env, np.random.Generator], Policy]:
+    """`make(env, rng)` gives what turns observations into actions."""
+    if name == "random":
+        return lambda env, _rng: lambda _observation: env.action_space.sample()
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        raise InputError(f"policy {name!r}: use random or module:function")
+    _search_here()
+    try:
+        target = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"policy {name!r}: cannot be imported ({' '.join(str(error).split())}); use module:function"
+        ) from error
+    if inspect.isclass(target):
+        return lambda env, rng: target(env, rng)
+    if not callable(target):
+        raise InputError(f"policy {name!r}: is a {type(target).__name__}, not a function or class")
+    return lambda env, rng: lambda observation: target(observation, env.action_space, rng)
+
+
+def _search_here() -> None:
+    """Lets imports find modules of the current folder, as under `python -m`, for an installed command too."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+
+
+def _short(space: gym.Space) -> str:
+    return " ".join(str(space).split())[:100]

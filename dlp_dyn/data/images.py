@@ -1,0 +1,91 @@
+"""Pictures of any kind -> uint8 RGB of one size."""
+
+from typing import Literal
+
+import cv2
+import gymnasium as gym
+import numpy as np
+from jaxtyping import Shaped, UInt8
+
+from dlp_dyn.errors import InputError
+
+Crop = Literal["square"] | tuple[int, int, int, int]
+IMAGE_KEYS = ("pixels", "image", "rgb", "observation")
+MIN_SIDE = 16  # below that an "image" is a grid of codes, such as MiniGrid's 7 x 7
+
+
+def as_rgb(image: Shaped[np.ndarray, "..."], name: str) -> UInt8[np.ndarray, "H W 3"]:
+    """Grey, RGB or RGBA (laid over black) of any dtype -> uint8 RGB.
+
+    Floats have to be in [0, 1]. Raises InputError, which begins with `name`, for anything else.
+    """
+    if image.ndim == 3 and image.shape[-1] not in (1, 3, 4) and image.shape[0] in (1, 3, 4):
+        image = np.moveaxis(image, 0, -1)
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[-1] not in (1, 3, 4):
+        raise InputError(
+            f"{name}: shape {image.shape} is not an image; (H, W), (H, W, 3) or (H, W, 4) is expected"
+        )
+    image = _as_uint8(image, name)
+    if image.shape[-1] == 4:
+        alpha = image[..., 3:].astype(np.uint16)
+        image = ((image[..., :3] * alpha + 127) // 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+
+def _as_uint8(image: np.ndarray, name: str) -> UInt8[np.ndarray, "H W C"]:
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == bool:
+        return image.astype(np.uint8) * 255
+    if image.dtype == np.uint16:
+        return (image >> 8).astype(np.uint8)
+    if np.issubdtype(image.dtype, np.floating):
+        if not np.isfinite(image).all():
+            raise InputError(f"{name}: has NaN or infinite pixels; repair or leave out this frame")
+        low, high = image.min(), image.max()
+        if low < 0 or high > 1:
+            raise InputError(
+                f"{name}: float pixels from {low:g} to {high:g}; scale them to [0, 1] or store uint8"
+            )
+        return (image * 255 + 0.5).astype(np.uint8)
+    raise InputError(f"{name}: pixels are {image.dtype}; use uint8, uint16, bool or floats in [0, 1]")
+
+
+def fit(
+    image: UInt8[np.ndarray, "H W 3"], image_size: int | None, crop: Crop | None, name: str
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Crops, then resizes to a square of `image_size` pixels (None: as it is); shrinking averages over areas.
+
+    `crop`: "square" is the largest one in the middle, four numbers are (left, top, right, bottom) in pixels.
+    """
+    height, width = image.shape[:2]
+    if crop == "square":
+        side = min(height, width)
+        crop = ((width - side) // 2, (height - side) // 2, (width + side) // 2, (height + side) // 2)
+    if crop is not None:
+        left, top, right, bottom = crop
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise InputError(
+                f"{name}: crop {crop} (left, top, right, bottom) does not lie inside the image of {width} x "
+                f"{height} pixels"
+            )
+        image = image[top:bottom, left:right]
+    if image_size is not None and image.shape[:2] != (image_size, image_size):
+        shrinks = image_size <= min(image.shape[:2])
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        image = np.asarray(cv2.resize(image, (image_size, image_size), interpolation=method), np.uint8)
+    return np.ascontiguousarray(image)
+
+
+def image_key(space: gym.Space) -> tuple[str, ...] | None:
+    """Where a space holds an image: () is the whole of it, ("pixels",) a key of a Dict; None: nowhere."""
+    if isinstance(space, gym.spaces.Box) and space.dtype == np.uint8 and len(space.shape) in (2, 3):
+        height, width = space.shape[:2]
+        return () if min(height, width) >= MIN_SIDE and space.shape[2:] in ((), (1,), (3,), (4,)) else None
+    if isinstance(space, gym.spaces.Dict):
+        for key in sorted(space.spaces, key=lambda k: (k not in IMAGE_KEYS, k)):
+            if (inner := image_key(space[key])) is not None:
+                return (key, *inner)
+    return None

@@ -1,0 +1,185 @@
+"""Judging an image model on rollouts: pictures, and particles where the truth is known."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from dlp_dyn import geometry, losses, metrics
+from dlp_dyn.checkpoint import load_model
+from dlp_dyn.clip import Clip
+from dlp_dyn.data.rollouts import Episode, Part, Rollouts
+from dlp_dyn.errors import InputError
+from dlp_dyn.image.model import DLP
+
+Score = Callable[[Tensor, Tensor], Tensor]  # (target, image) of shape (B, C, H, W) -> (B,)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Particles matched to objects, frame by frame; `slot` and `distance` as in `metrics.Match`."""
+
+    slot: Int[np.ndarray, "T O"]
+    distance: Float[np.ndarray, "T O"]
+    visible: Bool[np.ndarray, "T O"]
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """Per frame: pictures' scores by name, how many particles are on, and matches where the truth is known."""
+
+    images: dict[str, Float[np.ndarray, " T"]]
+    n_on: Int[np.ndarray, " T"]
+    matches: Matches | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """Means over all frames, and over the frames with each number of visible objects."""
+
+    overall: dict[str, float]
+    by_objects: dict[int, dict[str, float]]
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path,
+    part: Part = "test",
+    lpips: bool = False,
+    device: str = "cpu",
+    max_episodes: int | None = None,
+    on_episode: Callable[[int, int], None] = lambda done, total: None,
+) -> Report:
+    """Judge the model of a run (its best checkpoint, else its last) or checkpoint on every frame of a part.
+
+    max_episodes: look at the first ones only. on_episode: told how many of how many episodes are done.
+    Raises InputError when the part is empty or the frames are of another size than the model's.
+    """
+    model, rollouts = load_model(run, device), Rollouts(data)
+    check_size(model, rollouts)
+    episodes = rollouts.part(part)[:max_episodes]
+    if not len(episodes):
+        raise InputError(f"{data}: no episode in the {part} part; choose another with --part")
+    scores: dict[str, Score] = {"psnr": losses.psnr, "ssim": metrics.ssim}
+    if lpips:
+        scores["lpips"] = metrics.Lpips().to(device)
+    judged = []
+    for done, index in enumerate(episodes, start=1):
+        judged.append(judge(model, rollouts.episode(int(index)), scores))
+        on_episode(done, len(episodes))
+    return report(judged)
+
+
+def check_size(model: DLP, rollouts: Rollouts) -> None:
+    side = model.cfg.image_size
+    if rollouts.image_size != (side, side):
+        height, width = rollouts.image_size
+        raise InputError(
+            f"{rollouts.path}: frames of {width}x{height} pixels, the model sees {side}x{side}; "
+            f"collect or import them with --size {side}, or train with model.image_size={min(height, width)}"
+        )
+
+
+def spread_frames(rollouts: Rollouts, part: Part, n: int) -> Episode:
+    """At most n frames spread evenly over a part, always the same ones; not in a row, whatever the type says."""
+    episodes = rollouts.part(part)
+    if not len(episodes):
+        raise InputError(
+            f"{rollouts.path}: no episode in the {part} part ({rollouts.n_episodes} in all); add episodes"
+        )
+    starts, ends = rollouts.episode_starts[episodes], rollouts.episode_ends[episodes]
+    rows = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, n).round().astype(int))]
+    states = {name: rollouts.column(f"states/{name}")[rows] for name in rollouts.state_names}
+    return Episode(rollouts.frames(rows), states=states or None)
+
+
+def judge_held_out(model: DLP, frames: Episode) -> dict[str, float]:
+    """PSNR of frames and, where the truth is known, position error, recall and precision."""
+    was_training = model.training
+    model.eval()
+    figures = summary([judge(model, frames, {"psnr": losses.psnr})])
+    model.train(was_training)
+    return figures
+
+
+@torch.no_grad()
+def judge(model: DLP, episode: Episode, scores: Mapping[str, Score], batch_size: int = 64) -> FrameScores:
+    """Encode (without noise) and decode every frame, and compare with the picture and with the truth."""
+    device = next(model.parameters()).device
+    images: dict[str, list[Tensor]] = {name: [] for name in scores}
+    positions, transparencies = [], []
+    for begin in range(0, len(episode), batch_size):
+        batch = to_images(episode.frames[begin : begin + batch_size]).to(device)
+        scene = model.encode(batch).mean
+        picture = model.decode(scene).image
+        for name, score in scores.items():
+            images[name].append(score(batch, picture).float().cpu())
+        positions.append(scene.particles.position.float().cpu())
+        transparencies.append(scene.particles.transparency[..., 0].float().cpu())
+    on = torch.cat(transparencies).numpy() > metrics.ON
+    pictures = {name: torch.cat(values).numpy() for name, values in images.items()}
+    if not episode.states or "position" not in episode.states:
+        return FrameScores(pictures, on.sum(1))
+
+    side = episode.frames.shape[1]
+    objects = geometry.to_pixel(torch.from_numpy(episode.states["position"]).float(), side).numpy()
+    particles = geometry.to_pixel(torch.cat(positions), side).numpy()
+    visible = episode.states.get("visible", np.ones(objects.shape[:2], bool)).astype(bool)
+    found = [metrics.match(*frame) for frame in zip(particles, on, objects, visible, strict=True)]
+    matches = Matches(np.stack([m.slot for m in found]), np.stack([m.distance for m in found]), visible)
+    return FrameScores(pictures, on.sum(1), matches)
+
+
+def to_images(frames: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
+    return Clip(torch.from_numpy(np.ascontiguousarray(frames))[:, None]).video[:, 0]
+
+
+def report(judged: Sequence[FrameScores]) -> Report:
+    """Means over episodes joined; slot changes are counted within each."""
+    overall = summary(judged)
+    known = [j.matches for j in judged if j.matches is not None]
+    changes, chances = np.sum([metrics.slot_changes(m.slot, m.distance) for m in known] or [(0, 0)], axis=0)
+    if chances:
+        overall["flicker"] = float(changes / chances)
+    counts = sorted({int(n) for m in known for n in m.visible.sum(1)})
+    return Report(overall, {n: summary([_with_objects(j, n) for j in judged if j.matches]) for n in counts})
+
+
+def summary(judged: Sequence[FrameScores]) -> dict[str, float]:
+    """Means over frames. A figure that has nothing to be taken over (no object, nothing on) is left out.
+
+    position_error_px: mean distance of matched pairs. recall: share of visible objects with a particle of their own
+    within 2 pixels. precision: share of the particles that are on which are such a particle.
+    """
+    figures = {name: _mean(j.images[name] for j in judged) for name in judged[0].images}
+    figures["particles_on"] = _mean(j.n_on for j in judged)
+    figures["frames"] = float(sum(len(j.n_on) for j in judged))
+    known = [(j.matches, j.n_on) for j in judged if j.matches is not None]
+    if known:
+        distances = np.concatenate([m.distance.ravel() for m, _ in known])
+        n_visible, n_on = sum(int(m.visible.sum()) for m, _ in known), sum(int(on.sum()) for _, on in known)
+        n_found = int((distances <= metrics.RADIUS_PX).sum())  # NaN, no partner, compares as False
+        if not np.isnan(distances).all():
+            figures["position_error_px"] = float(np.nanmean(distances))
+        if n_visible:
+            figures["recall"] = n_found / n_visible
+        if n_on:
+            figures["precision"] = n_found / n_on
+    return figures
+
+
+def _with_objects(j: FrameScores, n: int) -> FrameScores:
+    """The frames with n visible objects."""
+    assert j.matches is not None
+    frames = j.matches.visible.sum(1) == n
+    matches = Matches(j.matches.slot[frames], j.matches.distance[frames], j.matches.visible[frames])
+    return FrameScores({name: values[frames] for name, values in j.images.items()}, j.n_on[frames], matches)
+
+
+def _mean(arrays: Iterable[np.ndarray]) -> float:
+    return float(np.concatenate(list(arrays)).mean())

@@ -1,0 +1,218 @@
+"""Coordinates, cropping, placing and compositing: the only module with sampling maths.
+
+Positions are (x, y) in [-1, 1], where -1 and 1 are the centres of the first and last pixel (`align_corners=True`).
+`align_corners=False` is offered to reproduce the official DLPv3, whose samplers use the pixel borders instead.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+_DEPTH_EPS = 1e-5  # of the compositing quotient (DDLP, arXiv 2306.05957, appendix; official code)
+
+
+def to_pixel(position: Tensor, side: int) -> Tensor:
+    """[-1, 1] to pixel indices in [0, side - 1]."""
+    return (position + 1) * (0.5 * (side - 1))
+
+
+def to_unit(pixel: Tensor, side: int) -> Tensor:
+    """Pixel indices in [0, side - 1] to [-1, 1]."""
+    return pixel * (2 / (side - 1)) - 1
+
+
+def patches(images: Float[Tensor, "B C H W"], side: int) -> Float[Tensor, "B M C P P"]:
+    """Non-overlapping patches in row-major order."""
+    return rearrange(images, "b c (i p) (j q) -> b (i j) c p q", p=side, q=side)
+
+
+def patch_to_image(local: Float[Tensor, "B M 2"], patch_side: int, image_side: int) -> Float[Tensor, "B M 2"]:
+    """Positions inside each patch ([-1, 1] across the patch) to positions in the image."""
+    per_row = image_side // patch_side
+    index = torch.arange(per_row, device=local.device) * patch_side
+    origin = torch.stack(torch.meshgrid(index, index, indexing="xy"), -1).reshape(-1, 2)
+    return to_unit(to_pixel(local, patch_side) + origin, image_side)
+
+
+def spatial_softmax(
+    logits: Float[Tensor, "*B h w"],
+) -> tuple[Float[Tensor, "*B 2"], Float[Tensor, "*B 3"]]:
+    """Mean position of a softmax over a map, and its (var_x, var_y, cov_xy), in units of half the map's side."""
+    h, w = logits.shape[-2:]
+    probability = logits.float().flatten(-2).softmax(-1).unflatten(-1, (h, w))
+    x = torch.linspace(-1, 1, w, device=logits.device)
+    y = torch.linspace(-1, 1, h, device=logits.device)
+    along_x, along_y = probability.sum(-2), probability.sum(-1)
+    mean_x, mean_y = along_x @ x, along_y @ y
+    var_x = (along_x @ x.square() - mean_x.square()).clamp_min(1e-6)
+    var_y = (along_y @ y.square() - mean_y.square()).clamp_min(1e-6)
+    cov = (probability @ x) @ y - mean_x * mean_y
+    return torch.stack([mean_x, mean_y], -1), torch.stack([var_x, var_y, cov], -1)
+
+
+def _steps(n: int, align_corners: bool, device: torch.device) -> Float[Tensor, " n"]:
+    """The coordinates of n samples across [-1, 1]."""
+    end = 1.0 if align_corners else 1 - 1 / n
+    return torch.linspace(-end, end, n, device=device)
+
+
+def crop_glimpses(
+    images: Float[Tensor, "B C H W"],
+    position: Float[Tensor, "B N 2"],
+    size: Float[Tensor, "B N 2"],
+    side: int,
+    *,
+    padding: Literal["zeros", "border"] = "zeros",
+    align_corners: bool = True,
+) -> Float[Tensor, "B N C S S"]:
+    """Bilinear crops of `side` x `side` samples that span `size` of the image around each position.
+
+    All N crops of an image share one sampling grid, so the image is never tiled.
+    """
+    n = position.shape[1]
+    position, size = position.to(images.dtype), size.to(images.dtype)
+    steps = _steps(side, align_corners, images.device).to(images.dtype)
+    x = position[..., :1] + size[..., :1] * steps
+    y = position[..., 1:] + size[..., 1:] * steps
+    grid = torch.stack(
+        [x[:, :, None, :].expand(-1, -1, side, -1), y[:, :, :, None].expand(-1, -1, -1, side)], dim=-1
+    )
+    crops = F.grid_sample(
+        images, grid.flatten(1, 2), mode="bilinear", padding_mode=padding, align_corners=align_corners
+    )
+    return rearrange(crops, "b c (n p) q -> b n c p q", n=n)
+
+
+def place_glimpses(
+    glimpses: Float[Tensor, "B N C S S"],
+    position: Float[Tensor, "B N 2"],
+    size: Float[Tensor, "B N 2"],
+    canvas: int,
+    *,
+    align_corners: bool = True,
+) -> Float[Tensor, "B N C H W"]:
+    """Each glimpse on a full canvas of its own, zero elsewhere: the oracle, and the source of masks."""
+    origin = torch.zeros_like(position, dtype=torch.long)
+    return _place(glimpses, position, size, origin, canvas, canvas, align_corners)
+
+
+def _place(
+    glimpses: Tensor,
+    position: Tensor,
+    size: Tensor,
+    origin: Tensor,
+    window: int,
+    canvas: int,
+    align_corners: bool,
+) -> Tensor:
+    """Draw glimpses into windows of the canvas whose top-left pixels are `origin`."""
+    b, n = position.shape[:2]
+    pixel = origin[..., None] + torch.arange(window, device=origin.device)
+    scale, shift = (2 / (canvas - 1), -1.0) if align_corners else (2 / canvas, 1 / canvas - 1)
+    u = ((pixel * scale + shift) - position[..., None]) / (size[..., None] + 1e-9)
+    u = u.to(glimpses.dtype).flatten(0, 1)
+    grid = torch.stack(
+        [u[:, 0, None, :].expand(-1, window, -1), u[:, 1, :, None].expand(-1, -1, window)], dim=-1
+    )
+    placed = F.grid_sample(
+        glimpses.flatten(0, 1), grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners
+    )
+    return placed.unflatten(0, (b, n))
+
+
+def covering_window(size: Float[Tensor, "B N 2"], glimpse_side: int, canvas: int) -> int:
+    """The side in pixels, in steps of 4, of a window that covers the largest glimpse wherever it lies."""
+    largest = float(size.detach().max()) * canvas * (1 + 2 / (glimpse_side - 1)) + 2
+    return min(canvas, 4 * int(-(-largest // 4)))
+
+
+def composite(
+    glimpses: Float[Tensor, "B N 4 S S"],
+    position: Float[Tensor, "B N 2"],
+    size: Float[Tensor, "B N 2"],
+    transparency: Float[Tensor, "B N 1"],
+    depth: Float[Tensor, "B N 1"],
+    canvas: int,
+    *,
+    window: int | None = None,
+    alpha_noise: float = 0.0,
+    align_corners: bool = True,
+) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
+    """Place RGBA glimpses and blend them by depth: (foreground, weight of the background).
+
+    With A = transparency * alpha and w = A * sigmoid(-depth) (DDLP, arXiv 2306.05957, section 3):
+    foreground = sum(w A rgb) / (sum(w) + eps), background weight = 1 - sum(w A) / (sum(w) + eps).
+    Every particle touches only its own window of the canvas, and three running sums are all that is kept.
+    `window` has to cover the largest glimpse (`covering_window` is used when it is None). `alpha_noise` is the
+    standard deviation of noise on every canvas pixel's alpha, outside the glimpses too.
+    """
+    b, n = position.shape[:2]
+    glimpses, position, size = glimpses.float(), position.float(), size.float()
+    if alpha_noise > 0:
+        window = canvas
+    elif window is None:
+        window = covering_window(size, glimpses.shape[-1], canvas)
+    with torch.no_grad():
+        side = canvas - 1 if align_corners else canvas
+        centre = (position + 1) * (0.5 * side) - (0.0 if align_corners else 0.5)
+        origin = (centre - 0.5 * (window - 1)).round().clamp(0, canvas - window).long()
+    placed = _place(glimpses, position, size, origin, window, canvas, align_corners)
+    rgb, alpha = placed[:, :, :3], placed[:, :, 3:]
+    if alpha_noise > 0:
+        alpha = (alpha + alpha_noise * torch.randn_like(alpha)).clamp(0, 1)
+    alpha = alpha * transparency[..., None, None]
+    weight = alpha * (-depth).sigmoid()[..., None, None]
+    weighted = weight * alpha
+    sums = torch.cat([weighted * rgb, weighted, weight], dim=2)
+    if window == canvas:
+        total = sums.sum(1)
+    else:
+        span = torch.arange(window, device=origin.device)
+        rows, columns = origin[..., 1, None] + span, origin[..., 0, None] + span
+        image = torch.arange(b, device=origin.device)[:, None, None, None] * canvas
+        index = (image + rows[..., :, None]) * canvas + columns[..., None, :]
+        flat = rearrange(sums, "b n c p q -> c (b n p q)")
+        total = flat.new_zeros(5, b * canvas * canvas).index_add(1, index.flatten(), flat)
+        total = rearrange(total, "c (b h w) -> b c h w", b=b, h=canvas)
+    quotient = total[:, :4] / (total[:, 4:] + _DEPTH_EPS)
+    return quotient[:, :3], 1 - quotient[:, 3:]
+
+
+def particle_masks(
+    glimpses: Float[Tensor, "B N 4 S S"],
+    position: Float[Tensor, "B N 2"],
+    size: Float[Tensor, "B N 2"],
+    transparency: Float[Tensor, "B N 1"],
+    depth: Float[Tensor, "B N 1"],
+    canvas: int,
+    *,
+    align_corners: bool = True,
+) -> Float[Tensor, "B N H W"]:
+    """The share of every pixel that each particle draws; 1 minus their sum is the background's."""
+    alpha = place_glimpses(glimpses[:, :, 3:], position, size, canvas, align_corners=align_corners)[:, :, 0]
+    alpha = alpha * transparency[..., None]
+    weight = alpha * (-depth).sigmoid()[..., None]
+    return weight * alpha / (weight.sum(1, keepdim=True) + _DEPTH_EPS)
+
+
+def box_cover(
+    position: Float[Tensor, "B N 2"],
+    weight: Float[Tensor, "B N 1"],
+    side: int,
+    canvas: int,
+    *,
+    align_corners: bool = True,
+) -> Float[Tensor, "B 1 H W"]:
+    """Sum of weighted `side` x `side` pixel boxes around each position, clamped to [0, 1]; without gradient."""
+    with torch.no_grad():
+        pixel = torch.arange(canvas, device=position.device)
+        centred = pixel - position[..., None] * (0.5 * (canvas - 1 if align_corners else canvas))
+        first = (canvas - side) // 2
+        nearest = centred.round()
+        inside = ((nearest >= first) & (nearest < first + side)).float()
+        cover = torch.einsum("bnh,bnw->bhw", inside[:, :, 1] * weight, inside[:, :, 0])
+        return cover.clamp(0, 1)[:, None]

@@ -1,0 +1,140 @@
+"""Settings of the image model. A published model is a set of values here, not a class."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dlp_dyn.errors import InputError
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """Layer sizes.
+
+    `style` says which layers the channel lists describe: `lean` (ours), `dlpv3` or `dlpv2` (as published).
+    """
+
+    style: str = "lean"
+    proposal_channels: list[int] = field(default_factory=lambda: [32, 64])
+    glimpse_channels: list[int] = field(default_factory=lambda: [32, 64])
+    background_channels: list[int] = field(default_factory=lambda: [16, 32, 64])
+    stem_channels: int = 32
+    map_channels: int = 32
+    hidden_dim: int = 128
+    glimpse_start: int = 4
+    background_start: int = 8
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """How an image becomes particles.
+
+    selection: which of the proposals become particles. `variance`, `distance`, `random` choose before their
+    attributes are read and `mixer` learns weights for it (DLPv2); `confidence` chooses after (DLPv3).
+    passes: 2 reads the attributes again at the anchor that the first pass corrected.
+    transparency: `gated`, one logit with a·b = 0.01 (DLPv3), or `free`, two (DLPv2).
+    interaction: depth and feature residuals from attention among the particles (DLPv3).
+    hard_background_mask: boxes of visible particles are cut out of the background's input, all or nothing.
+    """
+
+    selection: str = "confidence"
+    passes: int = 1
+    transparency: str = "gated"
+    interaction: bool = True
+    interaction_heads: int = 1
+    interaction_layers: int = 1
+    hard_background_mask: bool = True
+    glimpse_padding: str = "border"
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Constant priors: standard deviations of offset and scale, and the two parameters of transparency's Beta."""
+
+    offset_std: float = 0.2
+    scale_std: float = 0.3
+    transparency: list[float] = field(default_factory=lambda: [0.01, 0.01])
+
+
+@dataclass(frozen=True)
+class CompatConfig:
+    """Quirks of the official code that change the function computed by its weights; off unless converted.
+
+    beta_kl_eps: inside the Beta KL's special functions. merge_repeated_widths: DLPv2's builder loses a layer of
+    the background encoder where a width repeats. pixel_border_sampling: DLPv3's samplers use
+    `align_corners=False`. scalar_norm: DLPv3 normalises the embedding of single numbers.
+    """
+
+    beta_kl_eps: float = 0.0
+    merge_repeated_widths: bool = False
+    pixel_border_sampling: bool = False
+    scalar_norm: bool = False
+
+
+@dataclass(frozen=True)
+class DLPConfig:
+    """The image model.
+
+    n_particles: how many slots an image has. n_proposals: how many of the patch keypoints an early selection
+    keeps for the Chamfer term (0: all). glimpse_fraction: glimpse side / image side before any scale is known.
+    reconstruction: `mse`, `vgg` (DLPv2's perceptual loss) or `lpips` (DLPv3's).
+    mask_kl: KL terms count as much as their particle is visible (DLPv3).
+    """
+
+    image_size: int = 64
+    patch_size: int = 8
+    n_particles: int = 10
+    n_proposals: int = 0
+    glimpse_fraction: float = 0.25
+    feature_dim: int = 4
+    background_dim: int = 2
+    reconstruction: str = "mse"
+    mask_kl: bool = True
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+    compat: CompatConfig = field(default_factory=CompatConfig)
+
+    @property
+    def n_patches(self) -> int:
+        return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def glimpse_size(self) -> int:
+        """Glimpse side in pixels; half to even, as the official models round it."""
+        return int(np.round(self.glimpse_fraction * (self.image_size - 1)))
+
+    def check(self) -> None:
+        """Raise InputError for values that no model can be built from."""
+        _one_of("networks.style", self.networks.style, ("lean", "dlpv2", "dlpv3"))
+        _one_of(
+            "encoder.selection",
+            self.encoder.selection,
+            ("confidence", "variance", "distance", "random", "mixer"),
+        )
+        _one_of("encoder.transparency", self.encoder.transparency, ("gated", "free"))
+        _one_of("encoder.passes", self.encoder.passes, (1, 2))
+        _one_of("encoder.glimpse_padding", self.encoder.glimpse_padding, ("zeros", "border"))
+        _one_of("reconstruction", self.reconstruction, ("mse", "vgg", "lpips"))
+        if self.image_size % self.patch_size:
+            raise InputError(
+                f"model.image_size={self.image_size} is not a multiple of model.patch_size={self.patch_size}: "
+                "change one of them"
+            )
+        available = self.n_proposals or self.n_patches
+        if available > self.n_patches:
+            raise InputError(
+                f"model.n_proposals={available} is more than the {self.n_patches} patches of an image: "
+                "lower it, or use smaller patches"
+            )
+        if self.n_particles > available:
+            raise InputError(
+                f"model.n_particles={self.n_particles} is more than the {available} proposals: "
+                "lower it, or use smaller patches"
+            )
+
+
+def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"model.{name}={value!r} is unknown: use one of {', '.join(map(str, allowed))}")

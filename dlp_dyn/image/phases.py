@@ -1,0 +1,38 @@
+"""The phases of DLPv2's training; DLPv3 has none and always trains in `NORMAL`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What differs from normal training (ddlp, official code; DDLP, arXiv 2306.05957, appendix).
+
+    fixed_scale: glimpses are drawn at the prior's size with a little noise, and priors of geometry are tight.
+    alpha_noise: standard deviation of noise on placed alpha.
+    glimpse_loss: reconstruct the glimpses, not the image, and let no rendering gradient reach geometry.
+    """
+
+    fixed_scale: bool = False
+    alpha_noise: float = 0.0
+    glimpse_loss: bool = False
+
+
+NORMAL = Phase()
+NOISY = Phase(fixed_scale=True, alpha_noise=0.1)
+WARM_UP = Phase(fixed_scale=True, alpha_noise=0.1, glimpse_loss=True)
+
+
+@dataclass(frozen=True)
+class PhaseSchedule:
+    """Warm-up, then noise, then normal training; lengths in steps."""
+
+    warm_up_steps: int = 0
+    noisy_steps: int = 0
+
+    def at(self, step: int) -> Phase:
+        """The phase of a step counted from 1."""
+        if step <= self.warm_up_steps:
+            return WARM_UP
+        if step <= self.warm_up_steps + self.noisy_steps:
+            return NOISY
+        return NORMAL

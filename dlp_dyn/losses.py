@@ -1,0 +1,60 @@
+"""Reconstruction errors, KL terms, and the one function that joins named terms."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Beta, Normal, kl_divergence
+
+
+def total(terms: dict[str, Tensor], weights: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum of the batch means of unweighted per-sample terms, and those means for the log.
+
+    Raises AssertionError when a term has no weight or a weight has no term.
+    """
+    assert terms.keys() == weights.keys(), f"terms {sorted(terms)} != weights {sorted(weights)}"
+    means = {key: term.mean() for key, term in terms.items()}
+    loss = torch.stack([weights[key] * value for key, value in means.items()]).sum()
+    return loss, {f"loss/{key}": value.detach() for key, value in means.items()}
+
+
+def squared_error(target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
+    """Sum of squared differences of each image."""
+    return (target - image).square().sum((1, 2, 3))
+
+
+def psnr(target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
+    """Peak signal-to-noise ratio in dB of images in [0, 1], capped at 100 dB."""
+    return -10 * (target - image).square().mean((1, 2, 3)).clamp_min(1e-10).log10()
+
+
+def kl_normal(posterior: Normal, prior: Normal) -> Float[Tensor, "*B"]:
+    """KL divergence summed over the last axis."""
+    return kl_divergence(posterior, prior).sum(-1)
+
+
+def kl_beta(posterior: Beta, prior: Beta, eps: float = 0.0) -> Float[Tensor, "*B"]:
+    """KL divergence of Beta distributions summed over the last axis.
+
+    `eps` is added inside every lgamma and digamma, as the official code does with 1e-5: it also bounds the
+    gradient at tiny concentrations. With 0 this is the exact divergence.
+    """
+    if eps == 0:
+        return kl_divergence(posterior, prior).sum(-1)
+    a, b = posterior.concentration1, posterior.concentration0
+    a_prior, b_prior = prior.concentration1, prior.concentration0
+
+    def log_beta(x: Tensor, y: Tensor) -> Tensor:
+        return (x + eps).lgamma() + (y + eps).lgamma() - (x + y + eps).lgamma()
+
+    kl = log_beta(a_prior, b_prior) - log_beta(a, b)
+    kl = kl + (a - a_prior) * (a + eps).digamma() + (b - b_prior) * (b + eps).digamma()
+    return (kl + (a_prior - a + b_prior - b) * (a + b + eps).digamma()).sum(-1)
+
+
+def chamfer_kl(posterior: Float[Tensor, "B N D"], prior: Float[Tensor, "B M D"]) -> Float[Tensor, " B"]:
+    """Chamfer sum of KL divergences between two sets of normals of unit variance (DLP, arXiv 2205.15821).
+
+    The pairwise divergence is half the squared distance; every member of each set pays for its nearest in the other.
+    """
+    pairwise = 0.5 * (posterior[:, :, None] - prior[:, None]).square().sum(-1)
+    return pairwise.amin(1).sum(-1) + pairwise.amin(2).sum(-1)

@@ -1,0 +1,133 @@
+"""Bricks without particle knowledge: perceptrons, convolution layers, attention."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+Padding = Literal["zeros", "replicate"]
+
+
+def mlp(
+    widths: Sequence[int], activation: type[nn.Module] = nn.GELU, *, last_bias: bool = True
+) -> nn.Sequential:
+    """Linear layers with an activation between them."""
+    layers: list[nn.Module] = []
+    for i, (before, after) in enumerate(pairwise(widths)):
+        last = i == len(widths) - 2
+        layers.append(nn.Linear(before, after, bias=last_bias or not last))
+        if not last:
+            layers.append(activation())
+    return nn.Sequential(*layers)
+
+
+class ConvLayer(nn.Module):
+    """Convolution, then optional group norm, activation and 2x upsampling.
+
+    `late_padding` pads only right and bottom, which the official DLPv3 does where it strides.
+    `upsample="nearest"` happens before the convolution, `"bilinear"` after the activation.
+    `init_std` draws the kernel from a normal of that width and sets the bias to 0; None is PyTorch's way.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        *,
+        stride: int = 1,
+        groups: int = 0,
+        activation: type[nn.Module] | None = None,
+        padding: Padding = "zeros",
+        late_padding: bool = False,
+        bias: bool = True,
+        norm_eps: float = 1e-5,
+        upsample: Literal["nearest", "bilinear"] | None = None,
+        init_std: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.late_padding = late_padding
+        self.late_mode = "constant" if padding == "zeros" else padding
+        self.upsample = upsample
+        inside = 0 if late_padding else kernel // 2
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride=stride, padding=inside, padding_mode=padding, bias=bias
+        )
+        if init_std is not None:
+            nn.init.normal_(self.conv.weight, 0.0, init_std)
+            if self.conv.bias is not None:
+                nn.init.zeros_(self.conv.bias)
+        self.norm = nn.GroupNorm(groups, out_channels, eps=norm_eps) if groups else None
+        self.activation = activation() if activation else None
+
+    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        if self.upsample == "nearest":
+            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        if self.late_padding:
+            x = F.pad(x, (0, 1, 0, 1), mode=self.late_mode)
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        if self.activation is not None:
+            x = self.activation(x)
+        if self.upsample == "bilinear":
+            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return x
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention among the tokens of a set; no biases, no positions."""
+
+    def __init__(self, dim: int, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key = nn.Linear(dim, dim, bias=False)
+        self.value = nn.Linear(dim, dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        q, k, v = (
+            rearrange(layer(x), "b n (h d) -> b h n d", h=self.n_heads)
+            for layer in (self.query, self.key, self.value)
+        )
+        y = F.scaled_dot_product_attention(q, k, v)
+        return self.out(rearrange(y, "b h n d -> b n (h d)"))
+
+
+class AttentionBlock(nn.Module):
+    """Pre-norm attention and perceptron, both residual."""
+
+    def __init__(self, dim: int, n_heads: int, expansion: int = 4) -> None:
+        super().__init__()
+        self.norm_attention = nn.RMSNorm(dim, eps=1e-8)
+        self.attention = SelfAttention(dim, n_heads)
+        self.norm_mlp = nn.RMSNorm(dim, eps=1e-8)
+        self.mlp = mlp([dim, expansion * dim, dim])
+
+    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
+        x = x + self.attention(self.norm_attention(x))
+        return x + self.mlp(self.norm_mlp(x))
+
+
+def zero_last(layers: nn.Sequential, bias: Sequence[float] | None = None) -> nn.Sequential:
+    """Set the last linear layer to a constant: zero weights, and the given bias."""
+    last = layers[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    if bias is not None:
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor(bias))
+    return layers
+
+
+def layers_of(model: nn.Module, name: str) -> list[nn.Module]:
+    """The layers of a named sequential submodule."""
+    found = model.get_submodule(name)
+    assert isinstance(found, nn.Sequential)
+    return list(found)

@@ -1,0 +1,134 @@
+"""Official checkpoints to ours and back: DLPv2 (taldatech/ddlp) and the image part of DLPv3 (taldatech/lpwm).
+
+Axes and channels are permuted here once, and nothing else knows of the official order.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dlp_dyn.checkpoint import save as save_checkpoint
+from dlp_dyn.config import DataConfig, TrainConfig, to_yaml
+from dlp_dyn.config import save as save_config
+from dlp_dyn.errors import InputError
+from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.model import DLP
+from dlp_dyn.official import dlpv2, dlpv3
+from dlp_dyn.official.rules import Rule
+from dlp_dyn.particles import logit
+
+_STYLES = {"dlpv2": dlpv2, "dlpv3": dlpv3}
+
+
+def _module(hparams: Mapping[str, Any]) -> ModuleType:
+    if "pint_enc_layers" in hparams:
+        return dlpv3
+    if "enc_channels" in hparams:
+        return dlpv2
+    raise InputError(
+        "hparams: neither `enc_channels` (DLPv2) nor `pint_enc_layers` (DLPv3): is this the right file?"
+    )
+
+
+def config(hparams: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
+    """The model settings and loss weights that official hyper-parameters stand for.
+
+    Raises InputError when the hyper-parameters are incomplete or of another model.
+    """
+    try:
+        return _module(hparams).config(hparams)
+    except KeyError as error:
+        raise InputError(
+            f"hparams: {error} is missing: give the hparams.json that came with the checkpoint"
+        ) from error
+
+
+def _rules(model: DLP) -> list[Rule]:
+    return list(_STYLES[model.cfg.networks.style].rules(model))
+
+
+def load(state_dict: Mapping[str, Tensor], hparams: Mapping[str, Any]) -> tuple[DLP, dict[str, float]]:
+    """The model with official weights, and its loss weights.
+
+    Raises InputError naming the first tensor that is missing or of the wrong shape.
+    """
+    cfg, weights = config(hparams)
+    model = DLP(cfg)
+    expected = model.state_dict()
+    converted: dict[str, Tensor] = {}
+    for rule in _rules(model):
+        for key in rule.theirs:
+            if key not in state_dict:
+                raise InputError(f"checkpoint: tensor {key} is missing: does the hparams file belong to it?")
+        tensor = rule.load([state_dict[key].float() for key in rule.theirs])
+        if tensor.shape != expected[rule.ours].shape:
+            raise InputError(
+                f"checkpoint: {rule.theirs[0]} gives {list(tensor.shape)}, expected "
+                f"{list(expected[rule.ours].shape)}: does the hparams file belong to it?"
+            )
+        converted[rule.ours] = tensor
+    model.load_state_dict(converted)
+    return model.eval(), weights
+
+
+def export(model: DLP) -> dict[str, Tensor]:
+    """The official `state_dict` of a model in an official style, aliases and buffers included.
+
+    Raises InputError for the lean style, which has no official counterpart.
+    """
+    style = model.cfg.networks.style
+    if style == "lean":
+        raise InputError(
+            "model.networks.style=lean has no official counterpart: only dlpv2 and dlpv3 go back"
+        )
+    own = model.state_dict()
+    out: dict[str, Tensor] = {}
+    for rule in _rules(model):
+        out.update(zip(rule.theirs, rule.save(own[rule.ours]), strict=True))
+    for original, alias in _STYLES[style].ALIASES:
+        copies = {alias + k.removeprefix(original): v for k, v in out.items() if k.startswith(original)}
+        out.update(copies)
+    return out | _buffers(model.cfg)
+
+
+def _buffers(cfg: DLPConfig) -> dict[str, Tensor]:
+    a, b = cfg.prior.transparency
+    return {
+        "logvar_kp": torch.tensor(0.0),
+        "mu_scale_prior": torch.tensor(logit(0.75 * cfg.glimpse_fraction, 1e-5), dtype=torch.float64),
+        "logvar_scale_p": torch.tensor(2 * math.log(cfg.prior.scale_std)),
+        "logvar_offset_p": torch.tensor(2 * math.log(cfg.prior.offset_std)),
+        "obj_on_a_p": torch.tensor(a),
+        "obj_on_b_p": torch.tensor(b),
+    }
+
+
+def convert(checkpoint: Path, hparams: Path, out: Path) -> None:
+    """Read an official checkpoint with its hyper-parameters and write a run folder.
+
+    Raises InputError when a file is missing or is not what it should be.
+    """
+    for path in (checkpoint, hparams):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file")
+    try:
+        settings = json.loads(hparams.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{hparams}: not a JSON file ({error})") from error
+    try:
+        state_dict = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle reports a broken file in many ways
+        raise InputError(f"{checkpoint}: not a PyTorch state_dict ({type(error).__name__})") from error
+    model, weights = load(state_dict, settings)
+    if out.exists():
+        raise InputError(f"{out}: exists already; choose another --out")
+    run = TrainConfig(data=DataConfig(path="unknown"), model=model.cfg, weights=weights, out=str(out))
+    out.mkdir(parents=True)
+    save_config(run, out / "config.yaml")
+    save_checkpoint(out / "checkpoints" / "best", model.state_dict(), to_yaml(run))

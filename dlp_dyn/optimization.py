@@ -1,0 +1,40 @@
+"""How weights move: learning rate and ramps as functions of the step, and the moving average of the weights."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from dlp_dyn.config import TrainConfig
+
+
+def learning_rate(cfg: TrainConfig, step: int) -> float:
+    """Learning rate of a step counted from 1: linear warm-up to `lr`, then down to `lr * final_lr` at the last step."""
+    o = cfg.optimizer
+    if step <= o.warm_up_steps:
+        return cfg.lr * step / o.warm_up_steps
+    if o.schedule == "constant":
+        return cfg.lr
+    done = (step - o.warm_up_steps) / max(cfg.steps - o.warm_up_steps, 1)
+    if o.schedule == "exponential":
+        return cfg.lr * o.final_lr**done
+    return cfg.lr * (o.final_lr + (1 - o.final_lr) * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def ramped(weights: Mapping[str, float], ramps: Mapping[str, Sequence[int]], step: int) -> dict[str, float]:
+    """Weights of a step: terms with a ramp [first, last] rise linearly from 0 at `first` to their weight at `last`."""
+    scaled = dict(weights)
+    for term, (first, last) in ramps.items():
+        scaled[term] *= min(max((step - first) / (last - first), 0.0), 1.0)
+    return scaled
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Move the averaged weights towards the model's; early steps count more, so that the start is soon forgotten."""
+    decay = min(decay, (1 + step) / (10 + step))
+    # One fused call for all weights: one by one, launches would cost more than the training step on a GPU.
+    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+    for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
+        mine.copy_(theirs)

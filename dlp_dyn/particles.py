@@ -1,0 +1,209 @@
+"""The types that cross every boundary: particles, scenes, their distributions, and their packed form."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Beta, Distribution, Normal
+
+Draw = Callable[[Distribution], Tensor]
+
+
+def mean(distribution: Distribution) -> Tensor:
+    """The deterministic draw."""
+    return distribution.mean
+
+
+def rsample(distribution: Distribution) -> Tensor:
+    """The reparameterised random draw, from the global generator."""
+    return distribution.rsample()
+
+
+_T = TypeVar("_T", bound="_Tensors")
+_D = TypeVar("_D", bound="_Distributions")
+
+
+class _Tensors:
+    """Frozen dataclasses of tensors that share their leading axes: one function maps over all of them."""
+
+    def map(self: _T, fn: Callable[[Tensor], Tensor]) -> _T:
+        values: dict[str, Any] = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            values[field.name] = value.map(fn) if isinstance(value, _Tensors) else fn(value)
+        return replace(self, **values)  # type: ignore[type-var]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, _Tensors):
+                yield from value
+            else:
+                yield value
+
+    def __getitem__(self: _T, index: Any) -> _T:
+        """Index the leading (batch, time) axes."""
+        return self.map(lambda x: x[index])
+
+    def to(self: _T, *args: Any, **kwargs: Any) -> _T:
+        return self.map(lambda x: x.to(*args, **kwargs))
+
+    def detach(self: _T) -> _T:
+        return self.map(torch.Tensor.detach)
+
+
+@dataclass(frozen=True)
+class Particles(_Tensors):
+    """N foreground particles (DDLP, arXiv 2306.05957, section 3).
+
+    position: centre (x, y); -1 and 1 are the centres of the first and last pixel; may leave that range.
+    scale: logit of glimpse side / image side, as (width, height). depth: larger is farther.
+    transparency: 0 is off, 1 is on. features: appearance.
+    """
+
+    position: Float[Tensor, "*B N 2"]
+    scale: Float[Tensor, "*B N 2"]
+    depth: Float[Tensor, "*B N 1"]
+    transparency: Float[Tensor, "*B N 1"]
+    features: Float[Tensor, "*B N F"]
+
+    @property
+    def size(self) -> Float[Tensor, "*B N 2"]:
+        """Glimpse side as a fraction of the image side, in (0, 1)."""
+        return self.scale.sigmoid()
+
+
+@dataclass(frozen=True)
+class Scene(_Tensors):
+    """All that the decoder needs for one image: particles and a background vector."""
+
+    particles: Particles
+    background: Float[Tensor, "*B G"]
+
+
+def cat(parts: Sequence[_T], dim: int) -> _T:
+    """Concatenate along a leading axis (counted from the front)."""
+    tensors = [torch.cat(group, dim) for group in zip(*parts, strict=True)]
+    rebuilt = iter(tensors)
+    return parts[0].map(lambda _: next(rebuilt))
+
+
+class _Distributions:
+    """Frozen dataclasses of `torch.distributions` with a twin among the tensor types."""
+
+    def _apply(self, draw: Draw) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return {k: draw(v) if isinstance(v, Distribution) else v.draw(draw) for k, v in values.items()}
+
+    def map(self: _D, fn: Callable[[Tensor], Tensor]) -> _D:
+        """Map over the parameters of every distribution."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        mapped = {k: v.map(fn) if isinstance(v, _Distributions) else _map(v, fn) for k, v in values.items()}
+        return replace(self, **mapped)  # type: ignore[type-var]
+
+    def __getitem__(self: _D, index: Any) -> _D:
+        return self.map(lambda x: x[index])
+
+    def detach(self: _D) -> _D:
+        return self.map(torch.Tensor.detach)
+
+
+def _map(distribution: Distribution, fn: Callable[[Tensor], Tensor]) -> Distribution:
+    if isinstance(distribution, Normal):
+        return Normal(fn(distribution.loc), fn(distribution.scale), validate_args=False)
+    assert isinstance(distribution, Beta)
+    return beta(fn(distribution.concentration1), fn(distribution.concentration0))
+
+
+@dataclass(frozen=True)
+class ParticleDistribution(_Distributions):
+    """Independent distributions over the fields of `Particles`; transparency is Beta, the rest is normal."""
+
+    position: Normal
+    scale: Normal
+    depth: Normal
+    transparency: Beta
+    features: Normal
+
+    def draw(self, draw: Draw) -> Particles:
+        return Particles(**self._apply(draw))
+
+    @property
+    def mean(self) -> Particles:
+        return self.draw(mean)
+
+
+@dataclass(frozen=True)
+class SceneDistribution(_Distributions):
+    """A distribution over scenes: what encoders and dynamics give."""
+
+    particles: ParticleDistribution
+    background: Normal
+
+    def draw(self, draw: Draw) -> Scene:
+        return Scene(**self._apply(draw))
+
+    @property
+    def mean(self) -> Scene:
+        return self.draw(mean)
+
+    def rsample(self) -> Scene:
+        return self.draw(rsample)
+
+    def sample(self, generator: torch.Generator | None = None) -> Scene:
+        """A random scene without gradient, from a generator of the caller's."""
+
+        def draw(distribution: Distribution) -> Tensor:
+            if isinstance(distribution, Normal):
+                noise = torch.randn(
+                    distribution.loc.shape, generator=generator, device=distribution.loc.device
+                )
+                return distribution.loc + distribution.scale * noise
+            assert isinstance(distribution, Beta)
+            both = torch.stack([distribution.concentration1, distribution.concentration0], -1)
+            return torch._sample_dirichlet(both, generator)[..., 0]  # pyright: ignore[reportPrivateImportUsage]
+
+        with torch.no_grad():
+            return self.draw(draw)
+
+
+def normal(loc: Tensor, log_variance: Tensor) -> Normal:
+    """A normal distribution in float32, whatever the precision of the network that gave its parameters."""
+    return Normal(loc.float(), (0.5 * log_variance.float()).exp(), validate_args=False)
+
+
+def beta(a: Tensor, b: Tensor) -> Beta:
+    """A Beta distribution in float32: lgamma and the sampler lose all accuracy below that."""
+    return Beta(a.float(), b.float(), validate_args=False)
+
+
+def logit(p: float, eps: float = 0.0) -> float:
+    return math.log(p / (1 - p + eps))
+
+
+@dataclass(frozen=True)
+class ParticleLayout:
+    """The columns of the packed `(N, D)` array that agents see; saved with everything that holds packed data."""
+
+    feature_dim: int
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        named = ("x", "y", "scale_x", "scale_y", "depth", "transparency")
+        return named + tuple(f"feature_{i}" for i in range(self.feature_dim))
+
+    @property
+    def dim(self) -> int:
+        return 6 + self.feature_dim
+
+    def pack(self, particles: Particles) -> Float[Tensor, "*B N D"]:
+        packed = torch.cat(list(particles), dim=-1)
+        assert packed.shape[-1] == self.dim, f"{packed.shape[-1]} columns, expected {self.dim}"
+        return packed
+
+    def unpack(self, packed: Float[Tensor, "*B N D"]) -> Particles:
+        return Particles(*packed.split([2, 2, 1, 1, self.feature_dim], dim=-1))

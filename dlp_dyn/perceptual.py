@@ -1,0 +1,103 @@
+"""Reconstruction errors: squared error, and the perceptual ones that need a pretrained VGG16."""
+
+from functools import cache
+from typing import Any
+from urllib.error import URLError
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dlp_dyn.errors import InputError
+from dlp_dyn.losses import squared_error
+
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_TAPS = (3, 8, 13, 22, 30)  # relu1_2, relu2_2, relu3_2, relu4_3, pool5 of torchvision's `features`
+_VGG_WEIGHT = 0.12151  # of feature distances (DDLP, official code)
+_LPIPS_WEIGHT = 0.1  # (LPWM, official code)
+
+
+def reconstruction_error(
+    kind: str, target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]
+) -> Float[Tensor, " B"]:
+    """Error of each image in [0, 1], summed over pixels.
+
+    `mse`: squared error. `vgg`: plus distances of VGG16 features (DDLP, arXiv 2306.05957, section 4.1).
+    `lpips`: plus LPIPS, scaled to the number of values (LPWM, official code).
+    Raises InputError when pretrained weights are needed and cannot be fetched.
+    """
+    error = squared_error(target, image)
+    if kind == "vgg":
+        return error + _VGG_WEIGHT * vgg_distance(target, image)
+    if kind == "lpips":
+        return error + _LPIPS_WEIGHT * target[0].numel() * lpips(target, image)
+    return error
+
+
+def glimpse_error(
+    kind: str, target: Float[Tensor, "B N 3 S S"], glimpses: Float[Tensor, "B N 3 S S"]
+) -> Float[Tensor, " B"]:
+    """Mean over particles of the error of each glimpse; small ones are enlarged to 32 for `vgg`."""
+    flat_target, flat = target.flatten(0, 1), glimpses.flatten(0, 1)
+    if kind == "vgg" and flat.shape[-1] < 32:
+        flat_target, flat = (
+            F.interpolate(x, size=(32, 32), mode="bilinear", align_corners=False) for x in (flat_target, flat)
+        )
+    return reconstruction_error(kind, flat_target, flat).unflatten(0, target.shape[:2]).mean(1)
+
+
+def vgg_distance(target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+    """Sum of squared differences of VGG16 features at five depths; only `image` gets a gradient."""
+    network = _vgg16(image.device)
+    with torch.no_grad():
+        expected = _tap(network, target)
+    return torch.stack(
+        [(a - b).square().sum((1, 2, 3)) for a, b in zip(expected, _tap(network, image), strict=True)]
+    ).sum(0)
+
+
+def _tap(network: nn.Sequential, images: Tensor) -> list[Tensor]:
+    mean, std = (images.new_tensor(v)[:, None, None] for v in (_MEAN, _STD))
+    x, taps = (images - mean) / std, []
+    for i, layer in enumerate(network):
+        x = layer(x)
+        if i in _TAPS:
+            taps.append(x)
+    return taps
+
+
+def lpips(target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+    """LPIPS with VGG16 of each image in [0, 1]."""
+    network = _lpips(image.device)
+    return network(2 * target - 1, 2 * image - 1).flatten()
+
+
+@cache
+def _vgg16(device: torch.device) -> nn.Sequential:
+    from torchvision.models import VGG16_Weights, vgg16
+
+    network = _fetch(lambda: vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features, "reconstruction `vgg`")
+    for layer in network:
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    return network.to(device).eval().requires_grad_(False)
+
+
+@cache
+def _lpips(device: torch.device) -> nn.Module:
+    from torchmetrics.functional.image.lpips import _LPIPS
+
+    network = _fetch(lambda: _LPIPS(pretrained=True, net="vgg"), "LPIPS")
+    return network.to(device).eval().requires_grad_(False)
+
+
+def _fetch(build: Any, what: str) -> Any:
+    try:
+        return build()
+    except (URLError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{what} needs the pretrained VGG16 of torchvision, which could not be fetched ({reason}): "
+            "connect once, put the file into torch's hub cache, or use `mse`"
+        ) from error

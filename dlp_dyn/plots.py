@@ -1,0 +1,212 @@
+"""Pictures of particles: sample grids, overlays, and files to look at (PNG, GIF, MP4)."""
+
+import colorsys
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import imageio.v3 as iio
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
+
+from dlp_dyn import geometry, metrics
+from dlp_dyn.errors import InputError
+from dlp_dyn.evaluate import to_images
+from dlp_dyn.image.model import DLP
+
+TILE = 192  # least side of a picture in a grid, in pixels
+GAP, HEADER = 6, 30
+GOLDEN_RATIO = 0.618034
+SUBPIXEL_BITS = 4  # OpenCV draws at fractions of 1/16 pixel
+
+Picture = UInt8[np.ndarray, "H W 3"]
+
+
+def colours(n: int) -> UInt8[np.ndarray, "n 3"]:
+    """A colour for each slot, neighbours far apart; the first ones do not depend on n."""
+    hues = [(0.02 + i * GOLDEN_RATIO) % 1 for i in range(n)]
+    rgb = [colorsys.hsv_to_rgb(h, 0.65 if i % 2 else 0.9, 1.0) for i, h in enumerate(hues)]
+    return (np.array(rgb).reshape(n, 3) * 255).round().astype(np.uint8)
+
+
+def sample_grid(model: DLP, frames: UInt8[np.ndarray, "B H W 3"]) -> Picture:
+    """One row a frame: input, particles, reconstruction, proposals, boxes, masks, foreground, background."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        images = to_images(frames).to(next(model.parameters()).device)
+        scene = model.encode(images).mean
+        decoded = model.decode(scene)
+        masks, proposals = _array(model.masks(scene, decoded)), _array(model.proposals(images))
+    model.train(was_training)
+    p = scene.particles
+    position, size, on = _array(p.position), _array(p.size), _array(p.transparency)[..., 0] > metrics.ON
+    grey = 0.25 * decoded.background_weight  # dark objects would vanish on black
+    rows = [
+        {
+            "input": enlarge(frame),
+            "particles": draw_particles(frame, position[i], on[i]),
+            "reconstruction": enlarge(_to_uint8(decoded.image[i])),
+            "proposals": draw_points(frame, proposals[i]),
+            "boxes": draw_boxes(frame, position[i], size[i], on[i]),
+            "masks": draw_masks(frame, masks[i]),
+            "foreground": enlarge(_to_uint8(decoded.foreground[i] + grey[i])),
+            "background": enlarge(_to_uint8(decoded.background[i])),
+        }
+        for i, frame in enumerate(frames)
+    ]
+    return label_grid(rows)
+
+
+def label_grid(rows: Sequence[dict[str, Picture]]) -> Picture:
+    """Rows of equally sized pictures with the same keys, under a header with those keys."""
+    side_y, side_x = next(iter(rows[0].values())).shape[:2]
+    height = HEADER + len(rows) * (side_y + GAP)
+    grid = np.full((height, GAP + len(rows[0]) * (side_x + GAP), 3), 255, np.uint8)
+    for column, name in enumerate(rows[0]):
+        x = GAP + column * (side_x + GAP)
+        (width, _), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+        at = (x + (side_x - width) // 2, HEADER - 10)
+        cv2.putText(grid, name, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+        for i, row in enumerate(rows):
+            y = HEADER + i * (side_y + GAP)
+            grid[y : y + side_y, x : x + side_x] = row[name]
+    return grid
+
+
+def enlarge(frame: Picture) -> Picture:
+    """A whole number of times as large, `TILE` pixels at least."""
+    times = _times(frame)
+    size = (frame.shape[1] * times, frame.shape[0] * times)
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def draw_particles(frame: Picture, position: Float[np.ndarray, "N 2"], on: Bool[np.ndarray, " N"]) -> Picture:
+    """The frame enlarged, with numbered dots in the colours of the slots; particles that are off are small rings."""
+    picture, palette = enlarge(frame), colours(len(position)).tolist()
+    at = _on_picture(position, frame)
+    radius = picture.shape[1] / 45
+    for slot in np.flatnonzero(~on):
+        _circle(picture, at[slot], 0.6 * radius, (190, 190, 190), thickness=1)
+    for slot in np.flatnonzero(on):
+        _circle(picture, at[slot], radius + 1.5, (0, 0, 0))
+        _circle(picture, at[slot], radius, palette[slot])
+        corner = (round(at[slot][0] + radius + 2), round(at[slot][1] - radius))
+        for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(
+                picture, str(slot), corner, cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, thickness, cv2.LINE_AA
+            )
+    return picture
+
+
+def draw_points(frame: Picture, position: Float[np.ndarray, "M 2"]) -> Picture:
+    """The frame enlarged, with dots of one colour."""
+    picture = enlarge(frame)
+    radius = picture.shape[1] / 90
+    for at in _on_picture(position, frame):
+        _circle(picture, at, radius + 1, (0, 0, 0))
+        _circle(picture, at, radius, (255, 220, 60))
+    return picture
+
+
+def draw_boxes(
+    frame: Picture,
+    position: Float[np.ndarray, "N 2"],
+    size: Float[np.ndarray, "N 2"],
+    on: Bool[np.ndarray, " N"],
+) -> Picture:
+    """The frame enlarged, with what the glimpses of particles that are on cover. size: fraction of the image side."""
+    picture, palette = enlarge(frame), colours(len(position)).tolist()
+    low, high = _on_picture(position - size, frame), _on_picture(position + size, frame)
+    for colour_of, thickness in ((lambda _: (0, 0, 0), 3), (palette.__getitem__, 1)):
+        for slot in np.flatnonzero(on):
+            corners = _fixed_point(low[slot]), _fixed_point(high[slot])
+            cv2.rectangle(picture, *corners, colour_of(slot), thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    return picture
+
+
+def draw_masks(frame: Picture, masks: Float[np.ndarray, "N H W"]) -> Picture:
+    """The frame enlarged, grey and darkened; each particle's share of a pixel in the colour of its slot."""
+    picture = enlarge(frame)
+    size = (picture.shape[1], picture.shape[0])
+    shares = np.stack([cv2.resize(mask, size, interpolation=cv2.INTER_LINEAR) for mask in masks]).clip(0, 1)
+    mixed = np.einsum("nhw,nc->hwc", shares, colours(len(masks)).astype(np.float32))
+    rest = (1 - shares.sum(0).clip(0, 1))[..., None] * 0.35 * picture.mean(-1, keepdims=True)
+    return (mixed + rest).clip(0, 255).round().astype(np.uint8)
+
+
+def write_image(path: str | Path, image: Picture) -> None:
+    """A PNG (or what the suffix says). Raises InputError when it cannot be written."""
+    path = Path(path)
+    _write(path, iio.imwrite("<bytes>", image, extension=path.suffix))
+
+
+def write_video(path: str | Path, frames: UInt8[np.ndarray, "T H W 3"], fps: float = 20.0) -> None:
+    """A GIF, WebP or MP4 by suffix. MP4 wants even sides: an odd one is repeated by a pixel.
+
+    Raises InputError for other suffixes, and when the file cannot be written.
+    """
+    path = Path(path)
+    buffer = io.BytesIO()
+    if path.suffix in (".gif", ".webp"):
+        iio.imwrite(buffer, frames, extension=path.suffix, duration=1000 / fps, loop=0)
+    elif path.suffix == ".mp4":
+        even = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), "edge")
+        # The writer would otherwise resize to multiples of 16.
+        data = iio.imwrite("<bytes>", even, extension=".mp4", fps=fps, macro_block_size=1, plugin="FFMPEG")
+        buffer.write(data)
+    else:
+        raise InputError(f"{path}: cannot write '{path.suffix}'; use .gif, .webp or .mp4")
+    _write(path, buffer.getvalue())
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}); make room or choose another place"
+        ) from error
+
+
+def _array(x: Tensor) -> np.ndarray:
+    return x.detach().float().cpu().numpy()
+
+
+def _to_uint8(image: Float[Tensor, "3 H W"]) -> Picture:
+    return _array((image.clamp(0, 1) * 255).round().movedim(0, -1)).astype(np.uint8)
+
+
+def _times(frame: Picture) -> int:
+    return max(-(-TILE // max(frame.shape[:2])), 1)
+
+
+def _on_picture(position: Float[np.ndarray, "N 2"], frame: Picture) -> Float[np.ndarray, "N 2"]:
+    """Positions as pixel indices of the enlarged frame, where each pixel has become a block."""
+    sides = torch.tensor([frame.shape[1], frame.shape[0]])
+    pixel = geometry.to_pixel(torch.from_numpy(position), sides).numpy()
+    return (pixel + 0.5) * _times(frame) - 0.5
+
+
+def _fixed_point(at: Float[np.ndarray, "2"]) -> tuple[int, int]:
+    # Particles may be far outside the image; OpenCV's integers are not endless.
+    x, y = (at * 2**SUBPIXEL_BITS).round().clip(-(2**20), 2**20).tolist()
+    return int(x), int(y)
+
+
+def _circle(
+    picture: Picture,
+    at: Float[np.ndarray, "2"],
+    radius: float,
+    colour: Sequence[int],
+    thickness: int = cv2.FILLED,
+) -> None:
+    scaled = round(radius * 2**SUBPIXEL_BITS)
+    cv2.circle(picture, _fixed_point(at), scaled, tuple(colour), thickness, cv2.LINE_AA, SUBPIXEL_BITS)

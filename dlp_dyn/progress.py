@@ -1,0 +1,75 @@
+"""Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+PLAIN_INTERVAL_S = 10.0
+
+
+class Tracker:
+    """Handed out by `track`; says how far the work has come."""
+
+    def __init__(self, label: str, total: int, unit: str, start: int, console: Console) -> None:
+        self._label, self._total, self._unit, self._start = label, total, unit, start
+        self._console = console
+        self._done = start
+        self._begun = time.monotonic()
+        self._last_line = self._begun
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        if console.is_terminal:
+            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+            self._bar = Progress(
+                *columns, TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+                console=console,
+            )  # fmt: skip
+            self._task = self._bar.add_task(label, total=total, completed=start, rate="", note="")
+            self._bar.start()
+
+    def advance(self, n: int = 1, note: str = "") -> None:
+        """n more units are done. `note` (figures worth seeing) stays on screen until the next one."""
+        self._done += n
+        if self._bar is not None:
+            self._bar.update(self._task, advance=n, rate=f"{self._rate():.3g} {self._unit}/s")
+            if note:
+                self._bar.update(self._task, note=note)
+        elif time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
+            self._line(note)
+
+    def say(self, message: str) -> None:
+        """A line of its own, above the bar."""
+        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+
+    def _rate(self) -> float:
+        return (self._done - self._start) / max(time.monotonic() - self._begun, 1e-9)
+
+    def _line(self, note: str) -> None:
+        self._last_line = time.monotonic()
+        rate = self._rate()
+        left = time.strftime("%H:%M:%S", time.gmtime((self._total - self._done) / max(rate, 1e-9)))
+        self.say(
+            f"{self._label} {self._done}/{self._total}  {rate:.3g} {self._unit}/s  {left} left  {note}".rstrip()
+        )
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        elif self._done > self._start:
+            self._line("")
+
+
+@contextmanager
+def track(label: str, total: int, unit: str = "it", start: int = 0, quiet: bool = False) -> Iterator[Tracker]:
+    """`with track("collect", 100, "episodes") as progress: progress.advance()`, written to standard error.
+
+    start: units done before, which do not count for the rate. quiet: nothing is shown (other DDP ranks).
+    """
+    tracker = Tracker(label, total, unit, start, Console(stderr=True, quiet=quiet))
+    try:
+        yield tracker
+    finally:
+        tracker._stop()

@@ -1,0 +1,183 @@
+"""The run folder and what a run writes down: config, environment, metrics, TensorBoard events."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.tensorboard.writer import SummaryWriter
+
+from dlp_dyn import config
+from dlp_dyn.errors import InputError
+
+LIBRARIES = ("dlp_dyn", "torch", "torchvision", "numpy", "accelerate", "omegaconf", "h5py", "safetensors")
+
+
+def create(folder: Path) -> None:
+    """Make the folder of a new run. Raises InputError where there is something already."""
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(
+                f"{folder}: exists already; go on with --resume {folder}, or choose another run folder with out=FOLDER"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another out=FOLDER") from error
+
+
+class RunLog:
+    """Writes into a run folder. Metrics are flushed as they come: a killed run loses none.
+
+    first_step: steps after it were cut off by a kill and will be done again; their rows are taken out.
+    """
+
+    def __init__(
+        self, folder: Path, cfg: config.TrainConfig, device: torch.device, first_step: int = 0
+    ) -> None:
+        self.folder = folder
+        self._metrics = folder / "metrics.jsonl"
+        try:
+            config.save(cfg, folder / "config.yaml")
+            _add_environment(folder / "environment.json", device, first_step)
+            if self._metrics.exists():
+                _drop_rows_after(self._metrics, first_step)
+        except OSError as error:
+            raise InputError(
+                f"{folder}: cannot be written ({error.strerror}); choose another out=FOLDER"
+            ) from error
+        self._writer = SummaryWriter(folder, purge_step=first_step + 1 if first_step else None)
+
+    def write(self, step: int, group: str, metrics: Mapping[str, float]) -> None:
+        """One row, its names as `group/name`."""
+        row = {f"{group}/{name}": value for name, value in metrics.items()}
+        try:
+            with self._metrics.open("a") as stream:
+                stream.write(json.dumps({"step": step, **row}) + "\n")
+        except OSError as error:
+            raise InputError(
+                f"{self._metrics}: cannot be written ({error.strerror}); make room, then --resume {self.folder}"
+            ) from error
+        for name, value in row.items():
+            self._writer.add_scalar(name, value, step)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.close()
+
+
+class Meter:
+    """Means of metrics over the steps since the last flush, kept on the device until then.
+
+    waited: seconds in which there was no clip to train on; the caller adds them up.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._sums: dict[str, Tensor] = {}
+        self._batches = 0
+        self._steps_from = time.perf_counter()
+        self.waited = 0.0
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Time spent inside does not count for the rate."""
+        begun = time.perf_counter()
+        yield
+        self._steps_from += time.perf_counter() - begun
+
+    def add(self, metrics: Mapping[str, Tensor]) -> None:
+        """Scalars of one batch."""
+        for name, value in metrics.items():
+            earlier = self._sums.get(name)
+            self._sums[name] = value.detach() if earlier is None else earlier + value.detach()
+        self._batches += 1
+
+    def flush(self, accelerator: Accelerator) -> dict[str, float]:
+        """Means over batches and processes, with the rate and the share of time that went into waiting for data."""
+        means = torch.stack([value.float() for value in self._sums.values()]) / self._batches
+        values = accelerator.reduce(means, "mean")
+        assert isinstance(values, Tensor)
+        figures = dict(zip(self._sums, values.tolist(), strict=True))
+        now = time.perf_counter()
+        seconds = now - self._steps_from
+        figures["batches_per_second"] = self._batches / seconds
+        figures["waiting_for_data"] = self.waited / seconds
+        self._sums, self._batches, self._steps_from, self.waited = {}, 0, now, 0.0
+        return figures
+
+
+def _add_environment(file: Path, device: torch.device, first_step: int) -> None:
+    """The newest session on top, earlier ones of a resumed run below."""
+    earlier: list[dict[str, Any]] = []
+    if file.exists():
+        last = json.loads(file.read_text())
+        earlier = [*last.pop("earlier", []), last]
+    cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    session = {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "first_step": first_step,
+        "command": sys.argv,
+        "device": str(device),
+        "gpu": cuda,
+        "cuda": torch.version.cuda if cuda else None,
+        "cpu": platform.processor() or platform.machine(),
+        "cpu_count": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in LIBRARIES},
+        "git_commit": _git_commit(),
+        "earlier": earlier,
+    }
+    file.write_text(json.dumps(session, indent=2) + "\n")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Commit of the source in use, with a + where files differ from it; None outside a clone."""
+    source = Path(__file__).parents[1]
+    if not (source / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(source), "describe", "--always", "--abbrev=40", "--dirty=+", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _drop_rows_after(file: Path, step: int) -> None:
+    kept = []
+    for line in file.read_text().splitlines(keepends=True):
+        # A kill may have cut the last line short.
+        if line.endswith("\n") and json.loads(line)["step"] <= step:
+            kept.append(line)
+    part = file.with_suffix(".part")
+    part.write_text("".join(kept))
+    part.replace(file)

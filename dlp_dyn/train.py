@@ -1,0 +1,217 @@
+"""Training: clips -> loss -> step -> log -> evaluate -> save, on a CPU, a GPU or several."""
+
+import copy
+import time
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from torch.nn.utils import clip_grad_norm_
+from torch.utils.data import DataLoader
+
+from dlp_dyn import checkpoint, config, evaluate, losses, plots, run_log
+from dlp_dyn.clip import Clip
+from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
+from dlp_dyn.divergence import DivergenceWatch
+from dlp_dyn.errors import InputError
+from dlp_dyn.image.model import DLP
+from dlp_dyn.interrupt import Interrupted, ignore_in_worker, interrupts
+from dlp_dyn.optimization import learning_rate, ramped, update_average
+from dlp_dyn.progress import track
+from dlp_dyn.sampler import ClipOrder
+from dlp_dyn.training_state import TrainingState
+
+SAMPLE_FRAMES = 6
+
+
+def train(cfg: TrainConfig, resume: bool = False) -> Path:
+    """Train a model as a config says; gives the run folder `cfg.out`.
+
+    The `best` checkpoint is the one with the highest PSNR on held-out frames. resume: go on from the `last`
+    checkpoint in `cfg.out`; on a CPU the weights come out bit for bit as those of a run that never stopped.
+
+    Raises InputError for settings and data that do not fit, for a run folder that is taken, when the disk is full,
+    and when the loss breaks; Interrupted, after saving, on Ctrl-C or SIGTERM.
+    """
+    accelerator = _accelerator(cfg)
+    device, main = accelerator.device, accelerator.is_main_process
+    run, config_yaml = Path(cfg.out), config.to_yaml(cfg)
+    last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
+
+    rollouts = Rollouts(cfg.data.path)
+    clips = ClipDataset(rollouts, "train", cfg.data.clip_length, cfg.data.stride)
+    held_out = evaluate.spread_frames(rollouts, "validation", cfg.eval_frames)
+    state = _new_state(cfg, device)
+    evaluate.check_size(state.model, rollouts)
+    set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
+    if resume and (last / checkpoint.TRAINING_STATE).is_file():
+        state.load(last, accelerator.process_index, accelerator.num_processes)
+    elif main and not resume:
+        run_log.create(run)
+    accelerator.wait_for_everyone()
+
+    model = accelerator.prepare_model(torch.compile(state.model) if cfg.compile else state.model)
+    batches = iter(_loader(cfg, clips, state.step, accelerator))
+    watch = DivergenceWatch(list(cfg.weights), device, state.ceiling)
+    meter = run_log.Meter(device)
+    with (
+        run_log.RunLog(run, cfg, device, state.step) if main else nullcontext() as log,
+        interrupts() as interrupt,
+        track("train", cfg.steps, "steps", start=state.step, quiet=not main) as progress,
+    ):
+        if resume:
+            progress.say(f"{run}: going on after step {state.step} of {cfg.steps}")
+        for step in range(state.step + 1, cfg.steps + 1):
+            phase = cfg.phases.at(step)
+            weights = ramped(cfg.weights, cfg.ramps, step)
+            for group in state.optimizer.param_groups:
+                group["lr"] = learning_rate(cfg, step)
+
+            for _ in range(cfg.accumulate):
+                asked = time.perf_counter()
+                clip: Clip = next(batches)
+                meter.waited += time.perf_counter() - asked
+                with accelerator.accumulate(model):
+                    terms, metrics = model(clip.to(device), phase)
+                    loss, means = losses.total(terms, weights)
+                    accelerator.backward(loss)
+                watch.add_terms(step, [weights[k] * means[f"loss/{k}"] for k in cfg.weights])
+                meter.add({"loss": loss} | means | {f"metric/{k}": v.mean() for k, v in metrics.items()})
+            grad_norm = clip_grad_norm_(state.model.parameters(), cfg.optimizer.max_grad_norm or float("inf"))
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+            state.step = step
+            if state.average is not None and cfg.optimizer.ema_decay:
+                update_average(state.average, state.model, cfg.optimizer.ema_decay, step)
+            watch.add_grad_norm(step, grad_norm)
+
+            note = ""
+            leave = _agree(accelerator, interrupt.signum, now=step % cfg.log_every == 0)
+            last_step = step == cfg.steps
+            writes_log = leave or last_step or step % cfg.log_every == 0
+            evaluates = last_step or step % cfg.eval_every == 0
+            draws = last_step or step % cfg.sample_every == 0
+            saves = leave or last_step or step % cfg.save_every == 0
+            if writes_log or evaluates or saves:
+                _stop_if_broken(accelerator, watch, last)
+            if writes_log:
+                row = meter.flush(accelerator) | {
+                    "grad_norm": float(grad_norm),
+                    "lr": learning_rate(cfg, step),
+                }
+                note = f"loss {row['loss']:.5g}  psnr {row['metric/psnr']:.2f}"
+                if log:
+                    log.write(step, "train", row)
+            with meter.pause():
+                if log and evaluates:
+                    figures = evaluate.judge_held_out(state.result, held_out)
+                    log.write(step, "validation", figures)
+                    progress.say(
+                        f"step {step} held out: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
+                    )
+                    if figures["psnr"] > state.best:
+                        state.best = figures["psnr"]
+                        state.save_weights(best, config_yaml)
+                if log and draws:
+                    picture = plots.sample_grid(state.result, held_out.frames[:: _every(len(held_out))])
+                    plots.write_image(run / "samples" / f"step_{step:07d}.png", picture)
+                if saves:
+                    state.ceiling = watch.ceiling
+                    state.save(last, config_yaml, main)
+            progress.advance(note=note)
+            if leave:
+                raise Interrupted(f"saved after step {step}; go on with: dlp-dyn train --resume {run}", leave)
+    accelerator.wait_for_everyone()
+    return run
+
+
+def _accelerator(cfg: TrainConfig) -> Accelerator:
+    if cfg.device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "config: device=cuda, but torch finds no CUDA device here; give device=cpu or device=auto"
+        )
+    # accelerate keeps its settings for the life of the process; another run in it may have others.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    accelerator = Accelerator(
+        cpu=cfg.device == "cpu" or not torch.cuda.is_available(),
+        mixed_precision=cfg.precision,
+        gradient_accumulation_steps=cfg.accumulate,
+        # The warm-up phase leaves some weights without gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    shares = accelerator.num_processes * cfg.accumulate
+    if cfg.batch_size % shares:
+        raise InputError(
+            f"config: batch_size is {cfg.batch_size}, to be shared by {accelerator.num_processes} processes times "
+            f"accumulate={cfg.accumulate}; give a multiple of {shares}"
+        )
+    if accelerator.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    return accelerator
+
+
+def _new_state(cfg: TrainConfig, device: torch.device) -> TrainingState:
+    set_seed(cfg.seed)
+    model = DLP(cfg.model)
+    if cfg.weights.keys() != set(model.loss_keys):
+        missing, unknown = (
+            set(model.loss_keys) - cfg.weights.keys(),
+            cfg.weights.keys() - set(model.loss_keys),
+        )
+        raise InputError(
+            "config: weights must name every loss term of the model once; "
+            f"missing: {', '.join(sorted(missing)) or 'none'}; unknown: {', '.join(sorted(unknown)) or 'none'}"
+        )
+    model.to(device)
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)
+    o = cfg.optimizer
+    optimizer = torch.optim.AdamW(model.parameters(), cfg.lr, o.betas, o.eps, o.weight_decay, fused=True)
+    average = copy.deepcopy(model).requires_grad_(False) if o.ema_decay else None
+    return TrainingState(model, optimizer, average)
+
+
+def _loader(
+    cfg: TrainConfig, clips: ClipDataset, first_step: int, accelerator: Accelerator
+) -> DataLoader[Clip]:
+    order = ClipOrder(
+        len(clips), cfg.batch_size, cfg.seed, first_step, cfg.steps, cfg.accumulate, accelerator.process_index,
+        accelerator.num_processes,
+    )  # fmt: skip
+    return DataLoader(
+        clips,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=cfg.data.workers,
+        pin_memory=accelerator.device.type == "cuda",
+        worker_init_fn=ignore_in_worker,
+    )
+
+
+def _agree(accelerator: Accelerator, signum: int, now: bool) -> int:
+    """The signal that any process got. Several processes ask each other only now and then, since it costs time."""
+    if accelerator.num_processes == 1:
+        return signum
+    if not now:
+        return 0
+    return int(accelerator.gather(torch.tensor([signum], device=accelerator.device)).max())
+
+
+def _stop_if_broken(accelerator: Accelerator, watch: DivergenceWatch, last: Path) -> None:
+    first = watch.first
+    if accelerator.num_processes > 1:
+        first = accelerator.gather(first[None]).amin(0)
+    if broken := watch.broken(first):
+        kept = f"last good checkpoint: {last}" if last.is_dir() else "no checkpoint was saved before"
+        raise InputError(
+            f"{broken}; {kept}; try a lower lr, a longer optimizer.warm_up_steps or max_grad_norm"
+        )
+
+
+def _every(n_frames: int) -> int:
+    return max(n_frames // SAMPLE_FRAMES, 1)
