@@ -106,7 +106,7 @@ class TrainConfig:
                 raise InputError(f"config: ramps.{term} is {ramp}; give [first, last] steps, first < last")
 
 
-def _at_least(section: str, cfg: object, **least: float) -> None:
+def _at_least(section: str, cfg: object, **least: int) -> None:
     for key, value in least.items():
         if getattr(cfg, key) < value:
             name = f"{section}.{key}" if section else key

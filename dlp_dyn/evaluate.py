@@ -12,7 +12,8 @@ from torch import Tensor
 from dlp_dyn import geometry, losses, metrics
 from dlp_dyn.checkpoint import load_model
 from dlp_dyn.clip import Clip
-from dlp_dyn.data.rollouts import Episode, Part, Rollouts
+from dlp_dyn.data.rollouts import Part, Rollouts
+from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
 
@@ -52,11 +53,11 @@ def evaluate(
     lpips: bool = False,
     device: str = "cpu",
     max_episodes: int | None = None,
-    on_episode: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Judge the model of a run (its best checkpoint, else its last) or checkpoint on every frame of a part.
 
-    max_episodes: look at the first ones only. on_episode: told how many of how many episodes are done.
+    max_episodes: look at the first ones only. progress: told how many episodes are done.
     Raises InputError when the part is empty or the frames are of another size than the model's.
     """
     model, rollouts = load_model(run, device), Rollouts(data)
@@ -70,7 +71,8 @@ def evaluate(
     judged = []
     for done, index in enumerate(episodes, start=1):
         judged.append(judge(model, rollouts.episode(int(index)), scores))
-        on_episode(done, len(episodes))
+        if progress:
+            progress(done)
     return report(judged)
 
 
@@ -80,7 +82,7 @@ def check_size(model: DLP, rollouts: Rollouts) -> None:
         height, width = rollouts.image_size
         raise InputError(
             f"{rollouts.path}: frames of {width}x{height} pixels, the model sees {side}x{side}; "
-            f"collect or import them with --size {side}, or train with model.image_size={min(height, width)}"
+            f"collect or import them with --image-size {side}, or set model.image_size"
         )
 
 

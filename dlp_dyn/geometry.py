@@ -87,6 +87,18 @@ def crop_glimpses(
     return rearrange(crops, "b c (n p) q -> b n c p q", n=n)
 
 
+def crop_features(
+    features: Float[Tensor, "B D h w"],
+    position: Float[Tensor, "B N 2"],
+    size: Float[Tensor, "B N 2"],
+    side: int,
+    image_side: int,
+) -> Float[Tensor, "B N D S S"]:
+    """Crops of a feature map whose cells tile the image, at positions and sizes given in the image's coordinates."""
+    ratio = (image_side - 1) / image_side  # from pixel centres to pixel borders
+    return crop_glimpses(features, position * ratio, size * ratio, side, padding="border", align_corners=False)
+
+
 def place_glimpses(
     glimpses: Float[Tensor, "B N C S S"],
     position: Float[Tensor, "B N 2"],
@@ -150,7 +162,7 @@ def composite(
     `window` has to cover the largest glimpse (`covering_window` is used when it is None). `alpha_noise` is the
     standard deviation of noise on every canvas pixel's alpha, outside the glimpses too.
     """
-    b, n = position.shape[:2]
+    b = position.shape[0]
     glimpses, position, size = glimpses.float(), position.float(), size.float()
     if alpha_noise > 0:
         window = canvas
@@ -216,3 +228,25 @@ def box_cover(
         inside = ((nearest >= first) & (nearest < first + side)).float()
         cover = torch.einsum("bnh,bnw->bhw", inside[:, :, 1] * weight, inside[:, :, 0])
         return cover.clamp(0, 1)[:, None]
+
+
+def correlation_map(
+    glimpses: Float[Tensor, "B N C S S"], templates: Float[Tensor, "B N C S S"]
+) -> Float[Tensor, "B N 1 S S"]:
+    """How well each template fits its glimpse at every shift, from 0 to 1; without gradient (DDLP, section 4.1).
+
+    Normalised cross-correlation for shifts from -S/2 + 1 to S/2 pixels only, beyond which nothing is kept; the
+    glimpse goes on beyond its edge with its edge values.
+    """
+    with torch.no_grad():
+        b, n, _, side, _ = glimpses.shape
+        before, after = side // 2 - 1, side - side // 2
+        target = F.pad(
+            glimpses.clamp(0, 1).flatten(0, 1), (before, after, before, after), mode="replicate"
+        )
+        kernel = templates.clamp(0, 1).flatten(0, 1)
+        fit = F.conv2d(target.flatten(0, 1)[None], kernel, groups=b * n)[0]
+        energy = F.avg_pool2d(target.square().sum(1), side, stride=1) * side**2
+        fit = fit / ((kernel.square().sum() * energy + 1e-10).sqrt() + 1e-5)
+        low, high = fit.amin((1, 2), keepdim=True), fit.amax((1, 2), keepdim=True)
+        return ((fit - low) / (high - low + 1e-5)).view(b, n, 1, side, side)

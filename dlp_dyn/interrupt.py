@@ -49,6 +49,6 @@ def interrupts() -> Iterator[Interrupt]:
 
 
 def ignore_in_worker(worker: int) -> None:  # noqa: ARG001
-    """`worker_init_fn` of a DataLoader: Ctrl-C reaches the whole process group, but the trainer decides what happens."""
+    """`worker_init_fn` of a DataLoader: Ctrl-C reaches the whole process group, the trainer decides what happens."""
     for s in SIGNALS:
         signal.signal(s, signal.SIG_IGN)

@@ -85,8 +85,8 @@ class Lpips(nn.Module):
         except (URLError, OSError, RuntimeError) as error:
             cache = torch.hub.get_dir()
             raise InputError(
-                f"LPIPS: the AlexNet weights could not be fetched ({str(error).splitlines()[0]}); leave --lpips out, or "
-                f"put alexnet-owt-7be5be79.pth from download.pytorch.org/models into {cache}/checkpoints"
+                f"LPIPS: the AlexNet weights could not be fetched ({str(error).splitlines()[0]}); leave --lpips out, "
+                f"or put alexnet-owt-7be5be79.pth from download.pytorch.org/models into {cache}/checkpoints"
             ) from error
 
     @torch.no_grad()

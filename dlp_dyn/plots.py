@@ -22,7 +22,7 @@ GAP, HEADER = 6, 30
 GOLDEN_RATIO = 0.618034
 SUBPIXEL_BITS = 4  # OpenCV draws at fractions of 1/16 pixel
 
-Picture = UInt8[np.ndarray, "H W 3"]
+Picture = UInt8[np.ndarray, "_ _ 3"]
 
 
 def colours(n: int) -> UInt8[np.ndarray, "n 3"]:
@@ -170,7 +170,8 @@ def _write(path: Path, data: bytes) -> None:
         part.write_bytes(data)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        if part.is_file():
+            part.unlink()
         raise InputError(
             f"{path}: cannot be written ({error.strerror}); make room or choose another place"
         ) from error
@@ -190,8 +191,9 @@ def _times(frame: Picture) -> int:
 
 def _on_picture(position: Float[np.ndarray, "N 2"], frame: Picture) -> Float[np.ndarray, "N 2"]:
     """Positions as pixel indices of the enlarged frame, where each pixel has become a block."""
-    sides = torch.tensor([frame.shape[1], frame.shape[0]])
-    pixel = geometry.to_pixel(torch.from_numpy(position), sides).numpy()
+    height, width = frame.shape[:2]
+    x, y = torch.from_numpy(position).unbind(-1)
+    pixel = torch.stack([geometry.to_pixel(x, width), geometry.to_pixel(y, height)], -1).numpy()
     return (pixel + 0.5) * _times(frame) - 0.5
 
 

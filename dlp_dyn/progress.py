@@ -13,7 +13,7 @@ PLAIN_INTERVAL_S = 10.0
 class Tracker:
     """Handed out by `track`; says how far the work has come."""
 
-    def __init__(self, label: str, total: int, unit: str, start: int, console: Console) -> None:
+    def __init__(self, label: str, total: int | None, unit: str, start: int, console: Console) -> None:
         self._label, self._total, self._unit, self._start = label, total, unit, start
         self._console = console
         self._done = start
@@ -40,6 +40,10 @@ class Tracker:
         elif time.monotonic() - self._last_line >= PLAIN_INTERVAL_S:
             self._line(note)
 
+    def reach(self, done: int) -> None:
+        """So many units are done, all in all."""
+        self.advance(done - self._done)
+
     def say(self, message: str) -> None:
         """A line of its own, above the bar."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
@@ -49,11 +53,11 @@ class Tracker:
 
     def _line(self, note: str) -> None:
         self._last_line = time.monotonic()
-        rate = self._rate()
-        left = time.strftime("%H:%M:%S", time.gmtime((self._total - self._done) / max(rate, 1e-9)))
-        self.say(
-            f"{self._label} {self._done}/{self._total}  {rate:.3g} {self._unit}/s  {left} left  {note}".rstrip()
-        )
+        rate, done, left = self._rate(), f"{self._done}", ""
+        if self._total is not None:
+            done += f"/{self._total}"
+            left = time.strftime("  %H:%M:%S left", time.gmtime((self._total - self._done) / max(rate, 1e-9)))
+        self.say(f"{self._label} {done}  {rate:.3g} {self._unit}/s{left}  {note}".rstrip())
 
     def _stop(self) -> None:
         if self._bar is not None:
@@ -63,10 +67,13 @@ class Tracker:
 
 
 @contextmanager
-def track(label: str, total: int, unit: str = "it", start: int = 0, quiet: bool = False) -> Iterator[Tracker]:
+def track(
+    label: str, total: int | None, unit: str = "it", start: int = 0, quiet: bool = False
+) -> Iterator[Tracker]:
     """`with track("collect", 100, "episodes") as progress: progress.advance()`, written to standard error.
 
-    start: units done before, which do not count for the rate. quiet: nothing is shown (other DDP ranks).
+    total: None where it is not known. start: units done before, which do not count for the rate.
+    quiet: nothing is shown (other DDP ranks).
     """
     tracker = Tracker(label, total, unit, start, Console(stderr=True, quiet=quiet))
     try:

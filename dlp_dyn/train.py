@@ -2,13 +2,17 @@
 
 import copy
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
@@ -28,10 +32,10 @@ from dlp_dyn.training_state import TrainingState
 SAMPLE_FRAMES = 6
 
 
-def train(cfg: TrainConfig, resume: bool = False) -> Path:
+def train(cfg: TrainConfig, going_on: bool = False) -> Path:
     """Train a model as a config says; gives the run folder `cfg.out`.
 
-    The `best` checkpoint is the one with the highest PSNR on held-out frames. resume: go on from the `last`
+    The `best` checkpoint is the one with the highest PSNR on held-out frames. going_on: continue from the `last`
     checkpoint in `cfg.out`; on a CPU the weights come out bit for bit as those of a run that never stopped.
 
     Raises InputError for settings and data that do not fit, for a run folder that is taken, when the disk is full,
@@ -48,13 +52,16 @@ def train(cfg: TrainConfig, resume: bool = False) -> Path:
     state = _new_state(cfg, device)
     evaluate.check_size(state.model, rollouts)
     set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
-    if resume and (last / checkpoint.TRAINING_STATE).is_file():
+    if going_on and (last / checkpoint.TRAINING_STATE).is_file():
         state.load(last, accelerator.process_index, accelerator.num_processes)
-    elif main and not resume:
+    elif main and not going_on:
         run_log.create(run)
     accelerator.wait_for_everyone()
 
-    model = accelerator.prepare_model(torch.compile(state.model) if cfg.compile else state.model)
+    # In place: the wrapped module keeps its type and the names of its weights.
+    if cfg.compile:
+        state.model.compile()
+    model = accelerator.prepare_model(state.model)
     batches = iter(_loader(cfg, clips, state.step, accelerator))
     watch = DivergenceWatch(list(cfg.weights), device, state.ceiling)
     meter = run_log.Meter(device)
@@ -63,7 +70,7 @@ def train(cfg: TrainConfig, resume: bool = False) -> Path:
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=state.step, quiet=not main) as progress,
     ):
-        if resume:
+        if going_on:
             progress.say(f"{run}: going on after step {state.step} of {cfg.steps}")
         for step in range(state.step + 1, cfg.steps + 1):
             phase = cfg.phases.at(step)
@@ -117,7 +124,7 @@ def train(cfg: TrainConfig, resume: bool = False) -> Path:
                         state.best = figures["psnr"]
                         state.save_weights(best, config_yaml)
                 if log and draws:
-                    picture = plots.sample_grid(state.result, held_out.frames[:: _every(len(held_out))])
+                    picture = plots.sample_grid(state.result, held_out.frames[_some(len(held_out))])
                     plots.write_image(run / "samples" / f"step_{step:07d}.png", picture)
                 if saves:
                     state.ceiling = watch.ceiling
@@ -127,6 +134,14 @@ def train(cfg: TrainConfig, resume: bool = False) -> Path:
                 raise Interrupted(f"saved after step {step}; go on with: dlp-dyn train --resume {run}", leave)
     accelerator.wait_for_everyone()
     return run
+
+
+def resume(run: str | Path, overrides: Sequence[str] = ()) -> Path:
+    """Go on with a run from its last checkpoint, with its own config and overrides on top (`steps=...`)."""
+    run = Path(run)
+    if not (run / "config.yaml").is_file():
+        raise InputError(f"{run}: no run folder (no config.yaml in it); start one with dlp-dyn train CONFIG")
+    return train(replace(config.read(run / "config.yaml", overrides), out=str(run)), going_on=True)
 
 
 def _accelerator(cfg: TrainConfig) -> Accelerator:
@@ -199,13 +214,13 @@ def _agree(accelerator: Accelerator, signum: int, now: bool) -> int:
         return signum
     if not now:
         return 0
-    return int(accelerator.gather(torch.tensor([signum], device=accelerator.device)).max())
+    return int(_gather(accelerator, torch.tensor([signum], device=accelerator.device)).max())
 
 
 def _stop_if_broken(accelerator: Accelerator, watch: DivergenceWatch, last: Path) -> None:
     first = watch.first
     if accelerator.num_processes > 1:
-        first = accelerator.gather(first[None]).amin(0)
+        first = _gather(accelerator, first[None]).amin(0)
     if broken := watch.broken(first):
         kept = f"last good checkpoint: {last}" if last.is_dir() else "no checkpoint was saved before"
         raise InputError(
@@ -213,5 +228,12 @@ def _stop_if_broken(accelerator: Accelerator, watch: DivergenceWatch, last: Path
         )
 
 
-def _every(n_frames: int) -> int:
-    return max(n_frames // SAMPLE_FRAMES, 1)
+def _gather(accelerator: Accelerator, x: Tensor) -> Tensor:
+    gathered = accelerator.gather(x)
+    assert isinstance(gathered, Tensor)
+    return gathered
+
+
+def _some(n_frames: int) -> np.ndarray:
+    """Which frames are drawn."""
+    return np.unique(np.linspace(0, n_frames - 1, SAMPLE_FRAMES).round().astype(int))

@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 
 from dlp_dyn import losses, official
+from dlp_dyn.video import VideoModel, flat_encoding
 
 GOLDEN = Path(os.environ.get("DLP_GOLDEN", Path(__file__).parents[2] / "shared" / "golden"))
 BUNDLES = sorted(GOLDEN.glob("*.safetensors")) if GOLDEN.is_dir() else []
@@ -48,17 +49,26 @@ def bundle(request):
     return read(request.param)
 
 
+def frames_as_images(model, images):
+    """An image model's encoding, pictures and loss terms; of a video model's clips too, frame after frame."""
+    if not isinstance(model, VideoModel):
+        encoding = model.encoder(images)
+        decoded = model.decode(encoding.scene)
+        return model, encoding, decoded, model.terms(images, encoding, decoded)
+    clips, _ = model.encode(images)
+    encoding = flat_encoding(clips)
+    terms, _ = model.terms(images, clips)
+    return model.image, encoding, model.decode(encoding.scene), terms
+
+
 def test_outputs_and_losses(bundle):
     hparams, state_dict, inputs, expected = bundle
-    if "timestep_horizon" in hparams and hparams["timestep_horizon"] > 1:
-        pytest.skip("a video model")
     model, weights = official.load(state_dict, hparams)
     with torch.no_grad():
-        encoding = model.encoder(inputs["x"])
-        decoded = model.decode(encoding.scene)
-        masks = model.masks(encoding.scene, decoded)
-        terms = {k: v.mean() for k, v in model.terms(inputs["x"], encoding, decoded).items()}
-        total, _ = losses.total(model.terms(inputs["x"], encoding, decoded), weights)
+        image, encoding, decoded, terms = frames_as_images(model, inputs["x"])
+        masks = image.masks(encoding.scene, decoded)
+        total, _ = losses.total(terms, weights)
+        terms = {k: v.mean() for k, v in terms.items()}
     q, drawn = encoding.posterior, encoding.scene
     p, s = q.particles, drawn.particles
     background = "bg_features" if "mu_bg_features" in expected else "bg"
@@ -96,6 +106,11 @@ def test_outputs_and_losses(bundle):
     for name, ours in pairs.items():
         assert_close(ours, expected[name], name)
 
+    frames = inputs["x"].shape[1] if isinstance(model, VideoModel) else 1
+    terms = {k: frames * v for k, v in terms.items()}
+    if isinstance(model, VideoModel):
+        terms["reconstruction"] = terms["reconstruction"] + terms["reconstruction_dynamic"]
+        terms["kl_background"] = terms["kl_background"] / model.cfg.image.background_dim
     balance = hparams["kl_balance"]
     loss = {
         "loss_rec": terms["reconstruction"],
@@ -107,7 +122,46 @@ def test_outputs_and_losses(bundle):
         "obj_on_l1": s.transparency.sum((1, 2)).mean(),
         "loss": total,
     }
-    for name, ours in loss.items():
-        print(name, float(ours), float(expected[f"loss/{name}"]))
+    if isinstance(model, VideoModel):
+        loss["kl_dyn"] = sum(v for k, v in terms.items() if k.startswith("dynamic_"))
     for name, ours in loss.items():
         assert_close(ours, expected[f"loss/{name}"], name)
+
+
+def test_dynamics_and_rollout(bundle):
+    hparams, state_dict, inputs, expected = bundle
+    model, _ = official.load(state_dict, hparams)
+    if not isinstance(model, VideoModel):
+        pytest.skip("a model of single images")
+    with torch.no_grad():
+        encoding, _ = model.encode(inputs["x"])
+        predicted = model.dynamics(encoding.scene[:, :-1])
+    p = predicted.particles
+    pairs = {
+        "mu_dyn": swap(p.position.loc),
+        "logvar_dyn": 2 * swap(p.position.scale).log(),
+        "mu_scale_dyn": swap(p.scale.loc),
+        "logvar_scale_dyn": 2 * swap(p.scale.scale).log(),
+        "mu_depth_dyn": p.depth.loc,
+        "logvar_depth_dyn": 2 * p.depth.scale.log(),
+        "obj_on_a_dyn": p.transparency.concentration1,
+        "obj_on_b_dyn": p.transparency.concentration0,
+        "mu_features_dyn": p.features.loc,
+        "logvar_features_dyn": 2 * p.features.scale.log(),
+        "mu_bg_dyn": predicted.background.loc,
+        "logvar_bg_dyn": 2 * predicted.background.scale.log(),
+    }
+    context, horizon = hparams["cond_steps"], hparams["num_steps"]
+    scene = model.predict(inputs["x_sample"][:, :context], horizon)
+    q = scene.particles
+    pairs |= {
+        "sample/z_pos": swap(q.position),
+        "sample/z_scale": swap(q.scale),
+        "sample/z_depth": q.depth,
+        "sample/z_obj_on": q.transparency,
+        "sample/z_features": q.features,
+        "sample/z_bg_features": scene.background,
+        "sample/rec": model.images(scene),
+    }
+    for name, ours in pairs.items():
+        assert_close(ours, expected[name], name)

@@ -1,0 +1,1 @@
+"""Rollouts: written, read, collected, imported, and made up with ground truth."""

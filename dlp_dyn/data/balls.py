@@ -22,7 +22,8 @@ from dlp_dyn.errors import InputError
 
 COLOURS = np.array([[0, 0, 1], [1, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1]], np.float32)
 SUBSTEPS = 10
-ATTEMPTS = 1000
+ATTEMPTS = 100
+JAMMED = 0.547  # share of a plane beyond which discs placed at random find no room (Feder 1980)
 VISIBLE_SHARE = 0.1  # a ball of which less than this shows counts as hidden
 Mode = Literal["interaction", "occlusion"]
 
@@ -36,8 +37,8 @@ class BallsConfig:
     """
 
     n_balls: int = 3
-    radius: float = 8.0
-    speed: float = 3.0
+    radius: float | int = 8.0
+    speed: float | int = 3.0
     image_size: int = 64
     mode: Mode = "interaction"
 
@@ -72,12 +73,13 @@ def initial_state(
     position = rng.uniform(low, high, (n_episodes, cfg.n_balls, 2))
     if cfg.mode == "occlusion":
         return position, velocity
+    crowded = cfg.n_balls * np.pi * cfg.radius**2 > JAMMED * cfg.image_size**2
     open_episodes = np.arange(n_episodes)
-    for _ in range(ATTEMPTS):
+    for _ in range(0 if crowded else ATTEMPTS):
         # Ball by ball; an episode in which a ball found no place is begun again.
         for ball in range(1, cfg.n_balls):
             clash = open_episodes
-            for _ in range(ATTEMPTS // 10):
+            for _ in range(ATTEMPTS):
                 gap = np.linalg.norm(position[clash, ball, None] - position[clash, :ball], axis=-1)
                 clash = clash[(gap < 2 * cfg.radius).any(-1)]
                 if not len(clash):
@@ -93,7 +95,7 @@ def initial_state(
     )
 
 
-def _overlapping(position: Float[np.ndarray, "E O 2"], radius: float) -> np.ndarray:
+def _overlapping(position: Float[np.ndarray, "E O 2"], radius: float | int) -> np.ndarray:
     distance = np.linalg.norm(position[:, :, None] - position[:, None], axis=-1)
     return (distance + 2 * radius * np.eye(position.shape[1]) < 2 * radius).any((1, 2))
 
@@ -145,7 +147,10 @@ def draw_colours(rng: np.random.Generator, n_episodes: int, cfg: BallsConfig) ->
 
 
 def render(
-    pixels: Float[np.ndarray, "N O 2"], colour: Float[np.ndarray, "N O 3"], radius: float, image_size: int
+    pixels: Float[np.ndarray, "N O 2"],
+    colour: Float[np.ndarray, "N O 3"],
+    radius: float | int,
+    image_size: int,
 ) -> tuple[UInt8[np.ndarray, "N S S 3"], Float[np.ndarray, "N O"]]:
     """Anti-aliased discs on black, a later ball in front; also the share of each disc that shows."""
     margin = int(np.ceil(radius)) + 2
@@ -182,8 +187,8 @@ def write_balls(
     *,
     image_size: int = 64,
     n_balls: int = 3,
-    radius: float = 8.0,
-    speed: float = 3.0,
+    radius: float | int = 8.0,
+    speed: float | int = 3.0,
     mode: Mode = "interaction",
     seed: int = 0,
     progress: Callable[[int], None] | None = None,

@@ -7,7 +7,6 @@ follows it, which vector environments invite.
 
 import atexit
 import importlib
-import inspect
 import multiprocessing
 import os
 import sys
@@ -24,7 +23,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dlp_dyn.data.images import Crop, as_rgb, fit, image_key
-from dlp_dyn.data.writer import Episode, RolloutWriter
+from dlp_dyn.data.writer import Episode, RolloutWriter, one_line
 from dlp_dyn.errors import InputError
 
 Policy = Callable[[Any], Any]
@@ -240,7 +239,7 @@ def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
             importlib.import_module(env_id.split("/")[0])
             return gym.make(env_id, disable_env_checker=True, **env_kwargs)
     except (gym.error.Error, ImportError, TypeError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise InputError(
             f"environment {env_id}: cannot be made ({reason}); check the id and the package it comes from"
         ) from error
@@ -255,15 +254,15 @@ def _load_policy(name: str) -> Callable[[gym.Env, np.random.Generator], Policy]:
         raise InputError(f"policy {name!r}: use random or module:function")
     _search_here()
     try:
-        target = getattr(importlib.import_module(module), attribute)
+        target: Any = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"policy {name!r}: cannot be imported ({' '.join(str(error).split())}); use module:function"
+            f"policy {name!r}: cannot be imported ({one_line(error)}); use module:function"
         ) from error
-    if inspect.isclass(target):
-        return lambda env, rng: target(env, rng)
     if not callable(target):
         raise InputError(f"policy {name!r}: is a {type(target).__name__}, not a function or class")
+    if isinstance(target, type):
+        return target
     return lambda env, rng: lambda observation: target(observation, env.action_space, rng)
 
 

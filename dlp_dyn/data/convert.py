@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dlp_dyn.data.images import Crop, as_rgb, fit, image_key
-from dlp_dyn.data.rollouts import Episode, Part, RolloutWriter
+from dlp_dyn.data.writer import Episode, Part, RolloutWriter, one_line
 from dlp_dyn.errors import InputError
 
 IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -48,7 +48,7 @@ class Source:
     frames: Callable[[], Frames]
     part: Part | None = None
     steps: dict[str, np.ndarray] = field(default_factory=dict)
-    """Rows of `rollouts.STEP_FIELDS`: one a frame, or one fewer."""
+    """Rows of `writer.STEP_FIELDS`: one a frame, or one fewer."""
 
 
 def convert(
@@ -152,10 +152,10 @@ def _find(path: str | Path) -> tuple[Iterable[Source], dict[str, Any]]:
     for storage in (place, place / "data"):
         if (storage / "metadata.json").is_file():
             return _minari(storage)
-    folders: list[tuple[Path, Part | None]] = [
-        (child, SPLITS[child.name]) for child in _children(place) if child.name in SPLITS and child.is_dir()
+    parts: list[tuple[Path, Part | None]] = [
+        (place / name, part) for name, part in SPLITS.items() if (place / name).is_dir()
     ]
-    sources = [s for folder, part in folders or [(place, None)] for s in _folder_sources(folder, part)]
+    sources = [s for folder, part in parts or [(place, None)] for s in _folder_sources(folder, part)]
     if not sources:
         raise InputError(f"{place}: no frames or videos found; expected {LAYOUTS}")
     return sources, {}
@@ -293,8 +293,7 @@ def _minari(place: str | Path) -> tuple[Iterable[Source], dict[str, Any]]:
         data = minari.load_dataset(place) if isinstance(place, str) else minari.MinariDataset(place)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(
-            f"{place}: no readable Minari data set ({' '.join(str(error).split())[:150]}); see `minari list "
-            "local`"
+            f"{place}: no readable Minari data set ({one_line(error)[:150]}); see `minari list local`"
         ) from error
     key = image_key(data.observation_space)
     if key is None:

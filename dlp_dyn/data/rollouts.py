@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import h5py
 import numpy as np
@@ -62,7 +62,7 @@ class Rollouts:
         self._columns: dict[str, np.ndarray] = {}
         self._bytes = np.memmap(self.path, np.uint8, "r") if self._offsets is not None else None
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+    def __reduce__(self) -> tuple[type["Rollouts"], tuple[Path]]:
         return type(self), (self.path,)  # a worker process opens the file for itself
 
     @property
@@ -127,9 +127,8 @@ class Rollouts:
     def frames(self, rows: Int[np.ndarray, "*S"]) -> UInt8[np.ndarray, "*S H W 3"]:
         """The frames with these numbers."""
         images = np.empty((rows.size, *self._shape[1:]), np.uint8)
-        if (
-            self._offsets is None or self._bytes is None
-        ):  # compressed, by h5repack for one: slower, but it works
+        if self._offsets is None or self._bytes is None:
+            # Compressed, by h5repack for one: slower, but it works.
             with h5py.File(self.path) as file:
                 frames = dataset(file, "frames")
                 for image, row in zip(images, rows.flat, strict=True):
@@ -231,9 +230,10 @@ class ClipDataset(Dataset[Clip]):
     def _read(self, indices: Sequence[int]) -> Clip:
         starts = self.starts[np.asarray(indices)]
         frames = self.rollouts.frames(starts[:, None] + np.arange(self.clip_length) * self.stride)
-        return Clip(torch.from_numpy(frames), self._actions(starts) if self.rollouts.has_actions else None)
+        return Clip(torch.from_numpy(frames), self.actions(starts) if self.rollouts.has_actions else None)
 
-    def _actions(self, starts: Int[np.ndarray, " B"]) -> Float[torch.Tensor, "B T A"]:
+    def actions(self, starts: Int[np.ndarray, " B"]) -> Float[torch.Tensor, "B T A"]:
+        """The actions of the clips that begin at these frames of the file."""
         rows = starts[:, None] + np.arange(self.clip_length * self.stride)
         ends = self.rollouts.episode_ends[np.searchsorted(self.rollouts.episode_ends, starts, side="right")]
         actions = self.rollouts.column("actions")[np.minimum(rows, ends[:, None] - 1)]

@@ -37,7 +37,7 @@ def _stencils() -> tuple[Bool[np.ndarray, "K S S"], Float[np.ndarray, "K 2"]]:
                 if kind == "rectangle":
                     mask = (x < w) & (y < h)
                 elif kind == "triangle":
-                    mask = (abs(x - w / 2) <= y / h * w / 2) & (y < h)
+                    mask = (abs(x - w / 2) <= (y + 0.5) / h * w / 2) & (y < h)
                 else:
                     mask = (2 * x / w - 1) ** 2 + (2 * y / h - 1) ** 2 <= 1
                 masks.append(mask)

@@ -1,7 +1,8 @@
 """Writing rollout files: an episode, and the file that many of them make, complete or not at all.
 
-The file is HDF5. Along one flat time axis: `frames` (uint8, uncompressed), where known `actions`, `rewards`, `terminated`,
-`truncated` and the ground truth `states/...`; beside it `episode_ends` and `episode_parts` (an index into PARTS).
+The file is HDF5. Along one flat time axis: `frames` (uint8, uncompressed), where known `actions`, `rewards`,
+`terminated`, `truncated` and the ground truth `states/...`; beside it `episode_ends` and `episode_parts` (an
+index into PARTS).
 """
 
 import errno
@@ -11,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -106,7 +107,7 @@ class RolloutWriter:
         self,
         path: str | Path,
         *,
-        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        fractions: Sequence[float | int] = (0.8, 0.1, 0.1),
         seed: int = 0,
         attributes: Mapping[str, str | int | float | bool] | None = None,
     ) -> None:
@@ -119,7 +120,7 @@ class RolloutWriter:
                 f"split fractions {self.fractions}: give three numbers >= 0, for train, validation and test"
             )
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "RolloutWriter":
         if self.path.is_dir():
             raise InputError(
                 f"{self.path}: is a folder; give the name of a file to write, such as {self.path}/data.h5"
@@ -181,8 +182,8 @@ class RolloutWriter:
                 n for n in row_shapes | self._row_shapes if row_shapes.get(n) != self._row_shapes.get(n)
             )
             raise InputError(
-                f"{self.path}: episode {number} has {name} of shape {row_shapes.get(name)} a frame, earlier ones "
-                f"{self._row_shapes.get(name)}; all episodes of a file must agree"
+                f"{self.path}: episode {number} has {name} of shape {row_shapes.get(name)} a frame, "
+                f"earlier ones {self._row_shapes.get(name)}; all episodes of a file must agree"
             )
 
     def _flush(self) -> None:
@@ -251,8 +252,8 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def split_episodes(n_episodes: int, fractions: Sequence[float], seed: int) -> UInt8[np.ndarray, " E"]:
-    """Part (0 train, 1 validation, 2 test) of each episode; from three episodes on no wanted part is empty."""
+def split_episodes(n_episodes: int, fractions: Sequence[float | int], seed: int) -> UInt8[np.ndarray, " E"]:
+    """The part of each episode, as an index into PARTS; from three episodes on no wanted part is empty."""
     shares = np.array(fractions) / sum(fractions)
     n_validation, n_test = (round(share * n_episodes) for share in shares[1:])
     if n_episodes >= 3:

@@ -12,15 +12,16 @@ from dlp_dyn.errors import InputError
 class NetworkConfig:
     """Layer sizes.
 
-    `style` says which layers the channel lists describe: `lean` (ours), `dlpv3` or `dlpv2` (as published).
+    `style` says which layers the channel lists describe: `lean` (ours), `dlpv3` or `dlpv2` (as published). In the
+    lean style `proposal_channels` are the shared trunk's.
     """
 
     style: str = "lean"
-    proposal_channels: list[int] = field(default_factory=lambda: [32, 64])
+    proposal_channels: list[int] = field(default_factory=lambda: [16, 32, 32])
     glimpse_channels: list[int] = field(default_factory=lambda: [32, 64])
-    background_channels: list[int] = field(default_factory=lambda: [16, 32, 64])
+    background_channels: list[int] = field(default_factory=lambda: [16, 32])
     stem_channels: int = 32
-    map_channels: int = 32
+    map_channels: int = 64
     hidden_dim: int = 128
     glimpse_start: int = 4
     background_start: int = 8
@@ -32,28 +33,42 @@ class EncoderConfig:
 
     selection: which of the proposals become particles. `variance`, `distance`, `random` choose before their
     attributes are read and `mixer` learns weights for it (DLPv2); `confidence` chooses after (DLPv3).
+    apart: late selection passes over proposals nearer than this fraction of a glimpse's side to a chosen one.
     passes: 2 reads the attributes again at the anchor that the first pass corrected.
     transparency: `gated`, one logit with a·b = 0.01 (DLPv3), or `free`, two (DLPv2).
     interaction: depth and feature residuals from attention among the particles (DLPv3).
     hard_background_mask: boxes of visible particles are cut out of the background's input, all or nothing.
+    correlation: attributes also see where the glimpse of the frame before fits best (DDLP's tracking).
     """
 
     selection: str = "confidence"
-    passes: int = 1
+    apart: float = 0.5
+    passes: int = 2
     transparency: str = "gated"
     interaction: bool = True
     interaction_heads: int = 1
     interaction_layers: int = 1
     hard_background_mask: bool = True
+    correlation: bool = False
     glimpse_padding: str = "border"
+
+    @property
+    def early(self) -> bool:
+        """Whether particles are chosen before their attributes are read."""
+        return self.selection != "confidence"
 
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """Constant priors: standard deviations of offset and scale, and the two parameters of transparency's Beta."""
+    """Constant priors.
+
+    offset_std, scale_std: standard deviations. scale_fraction: expected particle side / glimpse side.
+    transparency: the two parameters of its Beta distribution.
+    """
 
     offset_std: float = 0.2
     scale_std: float = 0.3
+    scale_fraction: float = 0.75
     transparency: list[float] = field(default_factory=lambda: [0.01, 0.01])
 
 
@@ -105,6 +120,11 @@ class DLPConfig:
         """Glimpse side in pixels; half to even, as the official models round it."""
         return int(np.round(self.glimpse_fraction * (self.image_size - 1)))
 
+    @property
+    def apart(self) -> float:
+        """`encoder.apart` as a distance between positions."""
+        return 2 * self.encoder.apart * self.glimpse_fraction
+
     def check(self) -> None:
         """Raise InputError for values that no model can be built from."""
         _one_of("networks.style", self.networks.style, ("lean", "dlpv2", "dlpv3"))
@@ -117,6 +137,10 @@ class DLPConfig:
         _one_of("encoder.passes", self.encoder.passes, (1, 2))
         _one_of("encoder.glimpse_padding", self.encoder.glimpse_padding, ("zeros", "border"))
         _one_of("reconstruction", self.reconstruction, ("mse", "vgg", "lpips"))
+        if self.encoder.correlation and not self.encoder.early:
+            raise InputError(
+                "model.encoder.correlation=true needs an early selection: set model.encoder.selection=variance"
+            )
         if self.image_size % self.patch_size:
             raise InputError(
                 f"model.image_size={self.image_size} is not a multiple of model.patch_size={self.patch_size}: "
@@ -132,6 +156,33 @@ class DLPConfig:
             raise InputError(
                 f"model.n_particles={self.n_particles} is more than the {available} proposals: "
                 "lower it, or use smaller patches"
+            )
+
+
+@dataclass(frozen=True)
+class IdentityConfig:
+    """Which particle is which over time.
+
+    kind: `tracker` (DDLP; trained on clips), `grid` (LPWM; late selection only) or `match` (image models as they are).
+    static_frames: so many first frames of a clip keep the constant priors, and the dynamics are the others' prior.
+    patience, reach: of `match`; frames that an unseen object is kept, and how far it may be from where it is expected,
+    in [-1, 1] units.
+    """
+
+    kind: str = "match"
+    static_frames: int = 4
+    patience: int = 5
+    reach: float = 0.4
+
+    def check(self, image: DLPConfig) -> None:
+        """Raise InputError for values that do not fit each other or the image model."""
+        if self.kind not in ("tracker", "grid", "match"):
+            raise InputError(f"identity.kind={self.kind!r} is unknown: use one of tracker, grid, match")
+        if self.static_frames < 1:
+            raise InputError(f"identity.static_frames={self.static_frames}: the first frame needs one; give 1 or more")
+        if self.kind == "grid" and image.encoder.early:
+            raise InputError(
+                "identity.kind=grid makes every patch a particle: it needs model.encoder.selection=confidence"
             )
 
 

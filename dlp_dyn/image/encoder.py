@@ -1,7 +1,8 @@
 """Image -> distribution over scenes: attributes, appearance, background and interaction."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -11,9 +12,10 @@ from torch.distributions import Beta, Normal
 from dlp_dyn import geometry
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.interaction import InteractionEncoder
+from dlp_dyn.image.lean import Trunk
 from dlp_dyn.image.networks import GlimpseEncoder, ImageEncoder
 from dlp_dyn.image.phases import NORMAL, Phase
-from dlp_dyn.image.proposals import Mixer, ProposalNetwork, Proposals, gather, select_early
+from dlp_dyn.image.proposals import Mixer, ProposalNetwork, Proposals, gather, select_early, select_late
 from dlp_dyn.nn import mlp, zero_last
 from dlp_dyn.particles import (
     Draw,
@@ -66,8 +68,19 @@ class Located:
 
 
 @dataclass(frozen=True)
+class Placed:
+    """Located particles with the draws of what their glimpse told, and their appearance crops."""
+
+    located: Located
+    position: Float[Tensor, "B N 2"]
+    scale: Float[Tensor, "B N 2"]
+    transparency: Float[Tensor, "B N 1"]
+    glimpses: Float[Tensor, "B N 3 S S"]
+
+
+@dataclass(frozen=True)
 class Encoding:
-    """All that the loss and the pictures need of an encoded image.
+    """All that the loss and the pictures need of encoded images.
 
     posterior: given the draws below. scene: the draws. anchors: where the offsets start.
     proposals: keypoints that the Chamfer term pulls the anchors to. glimpses: appearance crops.
@@ -75,24 +88,33 @@ class Encoding:
 
     posterior: SceneDistribution
     scene: Scene
-    anchors: Float[Tensor, "B N 2"]
-    proposals: Float[Tensor, "B M 2"]
-    glimpses: Float[Tensor, "B N 3 S S"]
+    anchors: Float[Tensor, "*B N 2"]
+    proposals: Float[Tensor, "*B M 2"]
+    glimpses: Float[Tensor, "*B N 3 S S"]
+
+    def map(self, fn: Callable[[Tensor], Tensor]) -> "Encoding":
+        """Map over all tensors, which share their leading axes."""
+        return Encoding(
+            self.posterior.map(fn), self.scene.map(fn), fn(self.anchors), fn(self.proposals), fn(self.glimpses)
+        )
 
 
 class AttributeEncoder(nn.Module):
-    """Glimpse -> offset, scale, transparency and, without interaction, depth."""
+    """Glimpse -> offset, scale, transparency and, without interaction, depth.
 
-    def __init__(self, cfg: DLPConfig, in_channels: int = 3) -> None:
+    reader: glimpses (B, C, S, S) to flat features (B, `flat`). reach: the largest offset.
+    """
+
+    def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int, reach: float = 1.0) -> None:
         super().__init__()
+        self.reach = reach
         style, hidden = cfg.networks.style, cfg.networks.hidden_dim
         self.gated = cfg.encoder.transparency == "gated"
         self.scale_bias = 0.0 if style == "dlpv2" else logit(cfg.glimpse_fraction, 1e-5)
-        self.cnn = GlimpseEncoder(cfg, in_channels)
+        self.cnn = reader
         outputs = {"offset": 4, "scale": 4, "transparency": 1 if self.gated else 2}
         if not cfg.encoder.interaction:
             outputs["depth"] = 2
-        flat = self.cnn.out_dim
         if style == "dlpv3":  # a perceptron for every attribute
             self.trunk: nn.Module = nn.Identity()
             heads = {
@@ -116,7 +138,7 @@ class AttributeEncoder(nn.Module):
         offset, offset_log_variance = out["offset"].chunk(2, -1)
         scale, scale_log_variance = out["scale"].chunk(2, -1)
         return Attributes(
-            normal(offset.tanh(), offset_log_variance),
+            normal(self.reach * offset.tanh(), offset_log_variance),
             normal(scale + self.scale_bias, scale_log_variance),
             gated_beta(out["transparency"]) if self.gated else _free_beta(out["transparency"]),
             normal(*out["depth"].chunk(2, -1)) if "depth" in out else None,
@@ -197,51 +219,126 @@ class SceneEncoder(nn.Module):
         self.align_corners = not cfg.compat.pixel_border_sampling
         self.proposals = ProposalNetwork(cfg)
         self.mixer = Mixer(cfg) if cfg.encoder.selection == "mixer" else None
-        self.attributes = AttributeEncoder(cfg)
+        glimpses = GlimpseEncoder(cfg, 4 if cfg.encoder.correlation else 3)
+        if cfg.networks.style == "lean":
+            self.trunk: Trunk | None = Trunk(3, cfg.networks.proposal_channels)
+            self.feature_side = cfg.glimpse_size // Trunk.stride
+            self.attributes = AttributeEncoder(cfg, nn.Flatten(), self.trunk.channels * self.feature_side**2)
+            # Particles chosen apart do not meet again when each moves less than half of their distance.
+            self.refine: AttributeEncoder | None = AttributeEncoder(
+                cfg, glimpses, glimpses.out_dim, reach=0.5 * cfg.apart if cfg.apart else 1.0
+            )
+        else:
+            self.trunk = self.refine = None
+            self.attributes = AttributeEncoder(cfg, glimpses, glimpses.out_dim)
         self.appearance = AppearanceEncoder(cfg)
         self.background = BackgroundEncoder(cfg)
         self.interaction = InteractionEncoder(cfg) if cfg.encoder.interaction else None
 
     def forward(self, images: Float[Tensor, "B 3 H W"], draw: Draw = mean, phase: Phase = NORMAL) -> Encoding:
         """Encode; `draw` says whether the later stages see means or samples of the earlier ones."""
-        return self.describe(images, self.locate(images, phase), draw, phase)
+        return self.describe(images, self.place(images, self.locate(images, phase), draw, phase), draw)
 
-    def locate(self, images: Float[Tensor, "B 3 H W"], phase: Phase = NORMAL) -> Located:
-        """Proposals, which of them are particles, and the attributes read at their anchors."""
+    def locate(
+        self, images: Float[Tensor, "B 3 H W"], phase: Phase = NORMAL, all_patches: bool = False
+    ) -> Located:
+        """Proposals, which of them are particles, and the attributes read at their anchors.
+
+        all_patches: with late selection, every patch's proposal is a particle, in the order of the patches.
+        """
         cfg = self.cfg
-        proposals = self.proposals(images)
+        source = images if self.trunk is None else self.trunk(images)
+        proposals = self.proposals(source)
         anchors, kept = self._anchors(images, proposals)
-        attributes = self.read(images, anchors, None)
+        attributes = self._read_first(source, anchors)
         confidence = None
-        if cfg.encoder.selection == "confidence":
+        if not cfg.encoder.early:
             spread = 2 * attributes.offset.scale.detach().log().sum(-1) + proposals.moments.detach().sum(-1)
-            index = spread.topk(cfg.n_particles, dim=-1, largest=False).indices
-            anchors, attributes = gather(anchors, index), attributes.take(index)
-            confidence = spread.gather(1, index)[..., None]
-        for _ in range(cfg.encoder.passes - 1):
+            apart = cfg.encoder.apart * cfg.glimpse_fraction
+            confidence = spread[..., None]
+            if not all_patches:
+                expected = (anchors + attributes.offset.loc).detach()
+                index = select_late(spread, expected, cfg.n_particles, apart)
+                anchors, attributes = gather(anchors, index), attributes.take(index)
+                confidence = gather(confidence, index)
+        if cfg.encoder.passes == 2 and self.refine is None:
             anchors = anchors + attributes.offset.loc
-            scale = None if phase.fixed_scale else attributes.scale.loc.detach()
-            attributes = self.read(images, anchors, scale)
+            attributes = self.read(images, anchors, None if phase.fixed_scale else attributes.scale.loc.detach())
+        elif cfg.encoder.passes == 2:
+            attributes = self._refined(images, anchors, attributes)
         return Located(anchors, attributes, confidence, kept.position)
+
+    def propose(self, images: Float[Tensor, "B 3 H W"], phase: Phase = NORMAL) -> Float[Tensor, "B M 2"]:
+        """The keypoints that the Chamfer term sees."""
+        proposals = self.proposals(images if self.trunk is None else self.trunk(images))
+        return self._anchors(images, proposals)[1].position
+
+    def _read_first(self, source: Tensor, anchors: Tensor) -> Attributes:
+        """Attributes of glimpses of the standard size, from the image or from the trunk's features."""
+        if self.trunk is None:
+            return self.read(source, anchors, None)
+        cfg = self.cfg
+        size = torch.full_like(anchors, cfg.glimpse_size / cfg.image_size)
+        return self.attributes(
+            geometry.crop_features(source, anchors.detach(), size, self.feature_side, cfg.image_size)
+        )
 
     def read(
         self,
         images: Float[Tensor, "B 3 H W"],
         anchors: Float[Tensor, "B N 2"],
         scale: Float[Tensor, "B N 2"] | None,
+        template: Float[Tensor, "B N 3 S S"] | None = None,
     ) -> Attributes:
-        """Attributes of the glimpses at the anchors, of the standard size or of a given scale."""
-        cfg = self.cfg
-        size = (
-            torch.full_like(anchors, cfg.glimpse_size / cfg.image_size) if scale is None else scale.sigmoid()
-        )
-        where = anchors.detach() if cfg.networks.style == "dlpv2" else anchors
-        return self.attributes(self._crop(images, where, size))
+        """Attributes of glimpses of the image at the anchors; `scale` gives their sizes, None the standard one.
 
-    def describe(
+        template: how the particles looked a frame ago, for models that correlate (DDLP).
+        """
+        cfg = self.cfg
+        size = torch.full_like(anchors, cfg.glimpse_size / cfg.image_size) if scale is None else scale.sigmoid()
+        glimpses = self._crop(images, self._crop_at(anchors), size)
+        if cfg.encoder.correlation:
+            no_map = torch.zeros_like(glimpses[:, :, :1])
+            found = no_map if template is None else geometry.correlation_map(glimpses, template)
+            glimpses = torch.cat([glimpses, found], dim=2)
+        return self.attributes(glimpses)
+
+    def _refined(self, images: Tensor, anchors: Tensor, first: Attributes) -> Attributes:
+        """Offset and scale corrected by a look at the image itself, where the trunk's features see the particle.
+
+        Transparency stays the first: which of two particles on one object is off can be told from where their
+        patches lie, but no more once both look at its centre.
+        """
+        cfg = self.cfg
+        assert self.refine is not None
+        position = (anchors + first.offset.loc).detach()
+        size = torch.full_like(anchors, cfg.glimpse_size / cfg.image_size)
+        better = self.refine(self._crop(images, position, size))
+        offset = Normal(first.offset.loc + better.offset.loc, better.offset.scale, validate_args=False)
+        return replace(better, offset=offset, transparency=first.transparency)
+
+    def _crop_at(self, anchors: Tensor) -> Tensor:
+        return anchors if self.cfg.networks.style == "dlpv3" else anchors.detach()
+
+    def track(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        anchors: Float[Tensor, "B N 2"],
+        scale: Float[Tensor, "B N 2"] | None,
+        template: Float[Tensor, "B N 3 S S"] | None,
+    ) -> Attributes:
+        """Attributes at the places where the frame before had the particles, of glimpses as large as they were then.
+
+        The lean style reads glimpses of the standard size twice, as it does in single images.
+        """
+        if self.trunk is None:
+            return self.read(images, anchors, scale, template)
+        return self._refined(images, anchors, self._read_first(self.trunk(images), anchors))
+
+    def place(
         self, images: Float[Tensor, "B 3 H W"], located: Located, draw: Draw = mean, phase: Phase = NORMAL
-    ) -> Encoding:
-        """Appearance, background and interaction of located particles: the whole posterior."""
+    ) -> Placed:
+        """Draw position, scale and transparency, and cut out what is there."""
         anchors, attributes = located.anchors, located.attributes
         position = anchors + draw(attributes.offset)
         scale = self._draw_scale(attributes.scale, draw, phase)
@@ -249,8 +346,33 @@ class SceneEncoder(nn.Module):
         seen_position = position.detach() if phase.glimpse_loss else position
         crop_scale = scale.detach() if self.cfg.networks.style == "dlpv2" else scale
         glimpses = self._crop(images, seen_position, crop_scale.sigmoid())
-        features = self.appearance(glimpses)
-        background = self.background(images, position, transparency)
+        return Placed(located, position, scale, transparency, glimpses)
+
+    def describe(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        placed: Placed,
+        draw: Draw = mean,
+        marked: Int[Tensor, "B K"] | None = None,
+    ) -> Encoding:
+        """Appearance, background and interaction of placed particles: the whole posterior.
+
+        marked: those that are looked at closely; the features of the others start from 0, and the background is not
+        told of them (LPWM's particle grid).
+        """
+        located, glimpses = placed.located, placed.glimpses
+        anchors, attributes = located.anchors, located.attributes
+        position, scale, transparency = placed.position, placed.scale, placed.transparency
+        if marked is None:
+            features = self.appearance(glimpses)
+            background = self.background(images, position, transparency)
+        else:
+            rows = marked[..., None]
+            seen = glimpses.take_along_dim(rows[..., None, None], 1)
+            features = self.appearance(seen)
+            nothing = features.new_zeros(*glimpses.shape[:2], features.shape[-1])
+            features = nothing.scatter(1, rows.expand_as(features), features)
+            background = self.background(images, gather(position, marked), gather(transparency, marked))
         if self.interaction is None:
             assert attributes.depth is not None
             depth_distribution = attributes.depth
@@ -282,7 +404,7 @@ class SceneEncoder(nn.Module):
         """Where attributes are read first, and the proposals that the Chamfer term sees."""
         cfg = self.cfg
         how = cfg.encoder.selection
-        if how == "confidence":
+        if not cfg.encoder.early:
             return proposals.position, proposals
         if self.mixer is not None:
             return self.mixer(images, proposals.position), proposals

@@ -95,14 +95,8 @@ class DLP(nn.Module):
         kl_transparency = losses.kl_beta(
             q.particles.transparency, prior.particles.transparency, self.cfg.compat.beta_kl_eps
         )
-        if phase.glimpse_loss:
-            reconstruction = glimpse_error(
-                self.cfg.reconstruction, encoding.glimpses, decoded.glimpses[:, :, :3]
-            )
-        else:
-            reconstruction = reconstruction_error(self.cfg.reconstruction, images, decoded.image)
         return {
-            "reconstruction": reconstruction,
+            "reconstruction": self.reconstruction(images, encoding, decoded, phase),
             "kl_anchor": losses.chamfer_kl(encoding.anchors, encoding.proposals.detach()),
             "kl_position": masked(q.particles.position, prior.particles.position),
             "kl_scale": masked(q.particles.scale, prior.particles.scale),
@@ -113,6 +107,14 @@ class DLP(nn.Module):
             "transparency_sum": transparency.sum((1, 2)).square(),
         }
 
+    def reconstruction(
+        self, images: Float[Tensor, "B C H W"], encoding: Encoding, decoded: Decoded, phase: Phase = NORMAL
+    ) -> Float[Tensor, " B"]:
+        """The reconstruction error of each image or, in DLPv2's warm-up, of its glimpses."""
+        if phase.glimpse_loss:
+            return glimpse_error(self.cfg.reconstruction, encoding.glimpses, decoded.glimpses[:, :, :3])
+        return reconstruction_error(self.cfg.reconstruction, images, decoded.image)
+
     def prior(self, encoding: Encoding, phase: Phase = NORMAL) -> SceneDistribution:
         """The constant priors, as distributions that broadcast against the posterior."""
         cfg, like = self.cfg, encoding.anchors
@@ -120,7 +122,7 @@ class DLP(nn.Module):
         offset_std = _TIGHT_STD if tight else cfg.prior.offset_std
         scale_std = _TIGHT_STD if tight else cfg.prior.scale_std
         a, b = _TIGHT_TRANSPARENCY if tight else cfg.prior.transparency
-        fraction = 0.75 * cfg.glimpse_fraction
+        fraction = cfg.prior.scale_fraction * cfg.glimpse_fraction
         one = like.new_ones(())
         standard = Normal(0 * one, one, validate_args=False)
         return SceneDistribution(

@@ -1,7 +1,7 @@
 """The convolutional networks of the image model, in three styles.
 
 `dlpv2`: replicate padding, a full-resolution stem, norm and ReLU after every convolution (ddlp, MIT).
-`dlpv3`: VQGAN-like stacks (lpwm, MIT). `lean`: strided stem, zero padding inside the convolution, one layer a level.
+`dlpv3`: VQGAN-like stacks (lpwm, MIT). `lean`: `dlp_dyn.image.lean`.
 """
 
 import math
@@ -11,6 +11,7 @@ from itertools import pairwise
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dlp_dyn.image import lean
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.nn import ConvLayer, Padding, mlp
 
@@ -69,24 +70,8 @@ def _dlpv3_decoder(in_channels: int, levels: list[int], out: int, init_std: floa
     return nn.Sequential(*layers, layer(before, out))
 
 
-def _lean_encoder(in_channels: int, channels: list[int], out: int, stem_stride: int = 2) -> nn.Sequential:
-    block = partial(ConvLayer, groups=4, activation=nn.GELU)
-    layers = [
-        ConvLayer(in_channels, channels[0], 2 * stem_stride - 1, stride=stem_stride, activation=nn.GELU)
-    ]
-    layers += [block(a, b, stride=2) for a, b in pairwise(channels)]
-    return nn.Sequential(*layers, ConvLayer(channels[-1], out, 1))
-
-
-def _lean_decoder(channels: list[int], out: int) -> nn.Sequential:
-    """From `channels[-1]` at the start's resolution, doubling it once for every further entry."""
-    block = partial(ConvLayer, groups=4, activation=nn.GELU, upsample="nearest")
-    layers = [block(a, b) for a, b in zip(channels[:0:-1], channels[-2::-1], strict=True)]
-    return nn.Sequential(*layers, ConvLayer(channels[0], out))
-
-
 def proposal_network(cfg: DLPConfig) -> nn.Module:
-    """Patches (B, 3, P, P) -> one heat map each (B, 1, h, w)."""
+    """Published styles: patches (B, 3, P, P) -> one heat map each (B, 1, h, w)."""
     n = cfg.networks
     if n.style == "dlpv2":
         return _dlpv2_stack(cfg, 3, n.proposal_channels, 1)
@@ -96,7 +81,7 @@ def proposal_network(cfg: DLPConfig) -> nn.Module:
         assert isinstance(last, ConvLayer)
         nn.init.constant_(last.conv.weight, -0.02)
         return network
-    return _lean_encoder(3, n.proposal_channels, 1, stem_stride=1)
+    raise AssertionError("the lean style reads its proposals off the trunk")
 
 
 class GlimpseEncoder(nn.Module):
@@ -113,7 +98,7 @@ class GlimpseEncoder(nn.Module):
             self.cnn = _dlpv3_encoder(n.stem_channels, n.glimpse_channels, n.map_channels)
             side = side // 2 ** (levels - 1)
         else:
-            self.cnn = _lean_encoder(in_channels, n.glimpse_channels, n.map_channels)
+            self.cnn = lean.encoder(in_channels, n.glimpse_channels, n.map_channels)
             side = _halve(side, levels)
         self.out_dim = n.map_channels * side * side
 
@@ -144,8 +129,8 @@ class ImageEncoder(nn.Module):
             )
             self.side = side // 2 ** (levels - 1)
         else:
-            self.cnn = _lean_encoder(3, n.background_channels, n.map_channels, stem_stride=4)
-            self.side = _halve(_halve(side, 2), levels - 1)
+            self.cnn = lean.encoder(3, n.background_channels, n.map_channels, first_stride=4)
+            self.side = side // 2 ** (levels + 1)
 
     @property
     def out_dim(self) -> int:
@@ -191,9 +176,9 @@ def glimpse_decoder(cfg: DLPConfig) -> nn.Module:
     if n.style == "dlpv3":
         cnn = _dlpv3_decoder(n.map_channels, n.glimpse_channels[: times + 1], _GLIMPSE_CHANNELS, _DLPV3_STD)
         return _FromVector([features, n.hidden_dim, n.map_channels * start**2], nn.GELU, start, cnn)
-    channels = (n.glimpse_channels + [n.glimpse_channels[-1]] * times)[: times + 1]
-    cnn = _lean_decoder(channels, _GLIMPSE_CHANNELS)
-    return _FromVector([features, n.hidden_dim, channels[-1] * start**2], nn.GELU, start, cnn)
+    channels = n.glimpse_channels[::-1][: max(times, 1)]
+    last_up = side // (start * 2 ** (len(channels) - 1))
+    return lean.GlimpseDecoder(features, n.hidden_dim, start, channels, last_up, side)
 
 
 def background_decoder(cfg: DLPConfig) -> nn.Module:
@@ -213,7 +198,5 @@ def background_decoder(cfg: DLPConfig) -> nn.Module:
     if n.style == "dlpv3":
         cnn = _dlpv3_decoder(n.map_channels, n.background_channels, 3, _DLPV3_BACKGROUND_STD)
         return _FromVector([features, n.hidden_dim, n.map_channels * start**2], nn.GELU, start, cnn)
-    times = _doublings(start, side)
-    channels = ([n.background_channels[0]] * times + n.background_channels)[-times - 1 :]
-    cnn = _lean_decoder(channels, 3)
-    return _FromVector([features, n.hidden_dim, channels[-1] * start**2], nn.GELU, start, cnn)
+    channels = n.background_channels[::-1][:2]
+    return lean.Decoder(features, n.hidden_dim, start, channels, side // (start * 2 ** (len(channels) - 1)), 3)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dlp_dyn import geometry
 from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.lean import Trunk
 from dlp_dyn.image.networks import GlimpseEncoder, proposal_network
 from dlp_dyn.nn import mlp
 
@@ -33,17 +34,25 @@ def gather(x: Float[Tensor, "B M D"], index: Int[Tensor, "B K"]) -> Float[Tensor
 
 
 class ProposalNetwork(nn.Module):
-    """A small CNN gives every patch a heat map, and a spatial softmax its keypoint (DLP, arXiv 2205.15821)."""
+    """Every patch gets a heat map, and a spatial softmax its keypoint (DLP, arXiv 2205.15821).
+
+    The published styles run a small CNN on every patch by itself; the lean one reads the heat off the trunk's map.
+    """
 
     def __init__(self, cfg: DLPConfig) -> None:
         super().__init__()
         self.patch_size, self.image_size = cfg.patch_size, cfg.image_size
-        self.cnn = proposal_network(cfg)
+        self.lean = cfg.networks.style == "lean"
+        self.cnn = nn.Conv2d(cfg.networks.proposal_channels[-1], 1, 1) if self.lean else proposal_network(cfg)
 
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Proposals:
-        patches = geometry.patches(images, self.patch_size)
-        heat = self.cnn(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])
-        local, moments = geometry.spatial_softmax(heat[:, :, 0])
+    def forward(self, source: Float[Tensor, "B C h w"]) -> Proposals:
+        """`source`: the image, or the trunk's features in the lean style."""
+        if self.lean:
+            heat = geometry.patches(self.cnn(source), self.patch_size // Trunk.stride)[:, :, 0]
+        else:
+            patches = geometry.patches(source, self.patch_size)
+            heat = self.cnn(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])[:, :, 0]
+        local, moments = geometry.spatial_softmax(heat)
         centre = geometry.patch_to_image(torch.zeros_like(local[:1]), self.patch_size, self.image_size)
         position = geometry.patch_to_image(local, self.patch_size, self.image_size)
         return Proposals(position, moments, centre[0])
@@ -65,6 +74,27 @@ def select_early(proposals: Proposals, how: str, n: int) -> Proposals:
         order = torch.randperm(available, device=proposals.moments.device)[:n]
         index = order.expand(batch, n)
     return proposals.take(index)
+
+
+def select_late(
+    spread: Float[Tensor, "B M"], position: Float[Tensor, "B M 2"], n: int, apart: float
+) -> Int[Tensor, "B K"]:
+    """The n proposals of least spread, the surest first (DLPv3).
+
+    apart: a proposal loses its rank while it lies within this distance (in [-1, 1] units) of one already chosen,
+    so that two particles do not share an object; 0 is DLPv3's plain order.
+    """
+    if apart == 0:
+        return spread.topk(n, dim=-1, largest=False).indices
+    far = spread.detach().clone()
+    step = far.amax() - far.amin() + 1
+    chosen = []
+    for _ in range(n):
+        best = far.argmin(-1, keepdim=True)
+        chosen.append(best)
+        near = (position - gather(position, best)).square().sum(-1) < apart**2
+        far = (far + step * near).scatter(1, best, torch.inf)
+    return torch.cat(chosen, 1)
 
 
 class Mixer(nn.Module):

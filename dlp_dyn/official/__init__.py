@@ -1,4 +1,4 @@
-"""Official checkpoints to ours and back: DLPv2 (taldatech/ddlp) and the image part of DLPv3 (taldatech/lpwm).
+"""Official checkpoints to ours and back: DLPv2 and DDLP (taldatech/ddlp), DLPv3's image part (taldatech/lpwm).
 
 Axes and channels are permuted here once, and nothing else knows of the official order.
 """
@@ -6,6 +6,7 @@ Axes and channels are permuted here once, and nothing else knows of the official
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,47 +20,55 @@ from dlp_dyn.config import save as save_config
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
-from dlp_dyn.official import dlpv2, dlpv3
+from dlp_dyn.official import ddlp, dlpv2, dlpv3
 from dlp_dyn.official.rules import Rule
 from dlp_dyn.particles import logit
+from dlp_dyn.video import VideoConfig, VideoModel
 
 _STYLES = {"dlpv2": dlpv2, "dlpv3": dlpv3}
 
 
-def _module(hparams: Mapping[str, Any]) -> ModuleType:
+def _module(hparams: Mapping[str, Any], with_dynamics: bool) -> ModuleType:
     if "pint_enc_layers" in hparams:
         return dlpv3
     if "enc_channels" in hparams:
-        return dlpv2
+        return ddlp if with_dynamics else dlpv2
     raise InputError(
-        "hparams: neither `enc_channels` (DLPv2) nor `pint_enc_layers` (DLPv3): is this the right file?"
+        "hparams: neither `enc_channels` (DLPv2, DDLP) nor `pint_enc_layers` (DLPv3): is this the right file?"
     )
 
 
-def config(hparams: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
+def config(
+    hparams: Mapping[str, Any], with_dynamics: bool = False
+) -> tuple[DLPConfig | VideoConfig, dict[str, float]]:
     """The model settings and loss weights that official hyper-parameters stand for.
 
+    with_dynamics: DDLP, whose files look like DLPv2's, which also name its transformer.
     Raises InputError when the hyper-parameters are incomplete or of another model.
     """
     try:
-        return _module(hparams).config(hparams)
+        return _module(hparams, with_dynamics).config(hparams)
     except KeyError as error:
         raise InputError(
             f"hparams: {error} is missing: give the hparams.json that came with the checkpoint"
         ) from error
 
 
-def _rules(model: DLP) -> list[Rule]:
+def _rules(model: DLP | VideoModel) -> list[Rule]:
+    if isinstance(model, VideoModel):
+        return list(ddlp.rules(model))
     return list(_STYLES[model.cfg.networks.style].rules(model))
 
 
-def load(state_dict: Mapping[str, Tensor], hparams: Mapping[str, Any]) -> tuple[DLP, dict[str, float]]:
+def load(
+    state_dict: Mapping[str, Tensor], hparams: Mapping[str, Any]
+) -> tuple[DLP | VideoModel, dict[str, float]]:
     """The model with official weights, and its loss weights.
 
     Raises InputError naming the first tensor that is missing or of the wrong shape.
     """
-    cfg, weights = config(hparams)
-    model = DLP(cfg)
+    cfg, weights = config(hparams, any(key.startswith("dyn_module.particle_") for key in state_dict))
+    model = VideoModel(cfg) if isinstance(cfg, VideoConfig) else DLP(cfg)
     expected = model.state_dict()
     converted: dict[str, Tensor] = {}
     for rule in _rules(model):
@@ -77,15 +86,17 @@ def load(state_dict: Mapping[str, Tensor], hparams: Mapping[str, Any]) -> tuple[
     return model.eval(), weights
 
 
-def export(model: DLP) -> dict[str, Tensor]:
+def export(model: DLP | VideoModel) -> dict[str, Tensor]:
     """The official `state_dict` of a model in an official style, aliases and buffers included.
 
     Raises InputError for the lean style, which has no official counterpart.
     """
-    style = model.cfg.networks.style
-    if style == "lean":
+    image = model.image.cfg if isinstance(model, VideoModel) else model.cfg
+    style = image.networks.style
+    if style == "lean" or isinstance(model, VideoModel) and not ddlp.official(model):
         raise InputError(
-            "model.networks.style=lean has no official counterpart: only dlpv2 and dlpv3 go back"
+            "this model has no official counterpart: only networks.style=dlpv2 and dlpv3 go back, and of video models "
+            "the tracker with joint transformer dynamics and no actions"
         )
     own = model.state_dict()
     out: dict[str, Tensor] = {}
@@ -94,7 +105,9 @@ def export(model: DLP) -> dict[str, Tensor]:
     for original, alias in _STYLES[style].ALIASES:
         copies = {alias + k.removeprefix(original): v for k, v in out.items() if k.startswith(original)}
         out.update(copies)
-    return out | _buffers(model.cfg)
+    if isinstance(model, VideoModel):
+        out |= ddlp.buffers(model)
+    return out | _buffers(image)
 
 
 def _buffers(cfg: DLPConfig) -> dict[str, Tensor]:
@@ -128,7 +141,12 @@ def convert(checkpoint: Path, hparams: Path, out: Path) -> None:
     model, weights = load(state_dict, settings)
     if out.exists():
         raise InputError(f"{out}: exists already; choose another --out")
-    run = TrainConfig(data=DataConfig(path="unknown"), model=model.cfg, weights=weights, out=str(out))
+    run = TrainConfig(data=DataConfig(path="unknown"), weights=weights, out=str(out))
+    if isinstance(model, VideoModel):
+        cfg = model.cfg
+        run = replace(run, model=cfg.image, identity=cfg.identity, dynamics=cfg.dynamics)
+    else:
+        run = replace(run, model=model.cfg)
     out.mkdir(parents=True)
     save_config(run, out / "config.yaml")
     save_checkpoint(out / "checkpoints" / "best", model.state_dict(), to_yaml(run))

@@ -137,6 +137,7 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
         mask_kl=False,
         networks=NetworkConfig(
             style="dlpv2",
+            map_channels=32,
             proposal_channels=list(h["prior_channels"]),
             background_channels=list(h["enc_channels"]),
         ),
@@ -146,6 +147,7 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
             transparency="free",
             interaction=False,
             hard_background_mask=False,
+            correlation=h.get("use_correlation_heatmaps", False),
             glimpse_padding="zeros",
         ),
         prior=PriorConfig(

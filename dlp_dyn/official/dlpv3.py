@@ -158,7 +158,7 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
             glimpse_start=h["obj_res_from_fc"],
             background_start=h["bg_res_from_fc"],
         ),
-        encoder=EncoderConfig(interaction_heads=h["pint_enc_heads"], interaction_layers=h["pint_enc_layers"]),
+        encoder=EncoderConfig(apart=0.0, passes=1, interaction_heads=h["pint_enc_heads"], interaction_layers=h["pint_enc_layers"]),
         prior=PriorConfig(
             offset_std=h["offset_std"],
             scale_std=h["scale_std"],

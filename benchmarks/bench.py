@@ -1,0 +1,14 @@
+"""All questions in one table, for benchmarks/RESULTS.md."""
+
+import torch
+
+from benchmarks import composite, crop, training_step
+from benchmarks.measure import Row, main
+
+
+def run(device: torch.device, quick: bool) -> list[Row]:
+    return [row for script in (crop, composite, training_step) for row in script.run(device, quick)]
+
+
+if __name__ == "__main__":
+    main("dlp-dyn bench", run)

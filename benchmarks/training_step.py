@@ -1,0 +1,87 @@
+"""The whole training step, Adam included: the model against the same model on plain geometry."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from benchmarks.measure import Cost, Row, compare, flops, held_bytes, main, saved_bytes
+from benchmarks.plain import plain_model
+from dlp_dyn import config, losses
+from dlp_dyn.clip import Clip
+from dlp_dyn.image.model import DLP
+
+QUESTION = "one training step: loss, backward, Adam"
+BATCH = 32
+CONFIGS = ("shapes_dlpv2", "shapes", "balls")  # the sizes published for DLPv2 and DLPv3, and the lean ones
+
+
+def build(
+    name: str, plain: bool, device: torch.device
+) -> tuple[DLP, Callable[[], Tensor], Callable[[], None]]:
+    """A model, its loss on random images, and a whole step."""
+    training = config.load(name, ["data.path=unused"])
+    cfg, weights = training.model, training.weights
+    torch.manual_seed(0)
+    model = (plain_model(cfg) if plain else DLP(cfg)).to(device)
+    frames = torch.randint(0, 256, (BATCH, 1, cfg.image_size, cfg.image_size, 3), dtype=torch.uint8)
+    clip = Clip(frames).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
+
+    def loss() -> Tensor:
+        terms, _ = model(clip)
+        return losses.total(terms, weights)[0]
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss().backward()
+        optimizer.step()
+
+    return model, loss, step
+
+
+def run(device: torch.device, quick: bool) -> list[Row]:
+    return [_row(name, device, quick) for name in (("tiny",) if quick else CONFIGS)]
+
+
+def _row(name: str, device: torch.device, quick: bool) -> Row:
+    built = [build(name, plain, device) for plain in (False, True)]
+    times = compare(built[0][2], built[1][2], device, 1 if quick else 7)
+    saved = [saved_bytes(loss, list(model.parameters())) for model, loss, _ in built]
+    operations = flops(built[0][2])
+    del built
+    costs = [
+        Cost(times[plain], saved[plain], *_peak_and_base(name, bool(plain), device))
+        for plain in (False, True)
+    ]
+    return Row("training step", f"{name}, batch {BATCH}", costs[0], costs[1], operations)
+
+
+def _peak_and_base(name: str, plain: bool, device: torch.device) -> tuple[int, int]:
+    """Bytes held at most during three steps, and before them, in a process of its own."""
+    request = json.dumps([name, plain, str(device), torch.get_num_threads()])
+    command = [sys.executable, "-m", "benchmarks.training_step", "--peak", request]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    peak, base = json.loads(answer.stdout)
+    return peak, base
+
+
+def _print_peak(request: str) -> None:
+    name, plain, device_name, threads = json.loads(request)
+    torch.set_num_threads(threads)
+    device = torch.device(device_name)
+    step = build(name, plain, device)[2]
+    base, _ = held_bytes(device)
+    for _ in range(3):
+        step()
+    print(json.dumps([held_bytes(device)[1], base]))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--peak"]:
+        _print_peak(sys.argv[2])
+    else:
+        main(QUESTION, run)

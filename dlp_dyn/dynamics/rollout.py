@@ -1,0 +1,61 @@
+"""Context -> horizon: the only code that unrolls prediction."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dlp_dyn.particles import Scene, SceneDistribution, cat
+
+
+@runtime_checkable
+class Dynamics(Protocol):
+    """A model of how particles move; `actions[:, t]` leads from frame t to frame t + 1."""
+
+    window: int
+
+    def step(self, history: Scene, actions: Float[Tensor, "B T A"] | None = None) -> SceneDistribution:
+        """The distribution of the frame after the last of `window` frames or fewer."""
+        ...
+
+
+def unroll(
+    dynamics: Dynamics,
+    context: Scene,
+    horizon: int,
+    actions: Float[Tensor, "B T A"] | None,
+    draw: Callable[[SceneDistribution], Scene],
+) -> Iterator[tuple[SceneDistribution, Scene]]:
+    """Step by step: the distribution of the next scene, and the scene that was drawn from it and goes on.
+
+    context: (B, T, ...). actions: from the first frame of the context on, `T + horizon - 1` of them or more.
+    Only the last `window` frames are kept, so a step's cost does not grow with the horizon.
+    """
+    n_context = context.background.shape[1]
+    window = context[:, -dynamics.window :]
+    for end in range(n_context, n_context + horizon):
+        first = end - window.background.shape[1]
+        distribution = dynamics.step(window, None if actions is None else actions[:, first:end])
+        scene = draw(distribution)
+        yield distribution, scene
+        window = cat([window, scene.map(lambda x: x[:, None])], 1)[:, -dynamics.window :]
+
+
+@torch.no_grad()
+def rollout(
+    dynamics: Dynamics,
+    context: Scene,
+    horizon: int,
+    actions: Float[Tensor, "B T A"] | None = None,
+    stochastic: bool = False,
+    generator: torch.Generator | None = None,
+) -> Scene:
+    """The context and `horizon` predicted scenes after it: means, or samples from a generator of the caller's."""
+
+    def draw(distribution: SceneDistribution) -> Scene:
+        return distribution.sample(generator) if stochastic else distribution.mean
+
+    future = [s.map(lambda x: x[:, None]) for _, s in unroll(dynamics, context, horizon, actions, draw)]
+    return cat([context, *future], 1)

@@ -1,0 +1,99 @@
+"""The lean layers: an even-kernel strided stem, no layer at full resolution, pixel shuffle on the way up.
+
+Even kernels with stride 2 keep cells centred on the pixels that they cover, so that crops of a feature map and
+crops of the image speak of the same place.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dlp_dyn.nn import mlp
+
+_STRIDE = 4
+_DISC = 6.0  # how sharp the first disc is, in logits
+
+
+def _activated(*layers: nn.Module) -> list[nn.Module]:
+    return [*layers, nn.GELU()]
+
+
+def _groups(channels: int) -> int:
+    return 4 if channels % 4 == 0 else 1
+
+
+class Trunk(nn.Module):
+    """Images (B, C, H, W) -> features (B, D, H / 4, W / 4), shared by proposals and attributes."""
+
+    stride = _STRIDE
+
+    def __init__(self, in_channels: int, channels: list[int]) -> None:
+        super().__init__()
+        assert len(channels) >= 2, "the trunk halves twice"
+        layers = _activated(nn.Conv2d(in_channels, channels[0], 4, stride=2, padding=1))
+        layers += _activated(
+            nn.Conv2d(channels[0], channels[1], 4, stride=2, padding=1), nn.GroupNorm(_groups(channels[1]), channels[1])
+        )
+        for a, b in zip(channels[1:], channels[2:], strict=False):
+            layers += _activated(nn.Conv2d(a, b, 3, padding=1), nn.GroupNorm(_groups(b), b))
+        self.cnn = nn.Sequential(*layers)
+        self.channels = channels[-1]
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
+        return self.cnn(images)
+
+
+def encoder(in_channels: int, channels: list[int], out: int, first_stride: int = 2) -> nn.Sequential:
+    """Halve once for every entry (`first_stride` for the first), then a 1x1 convolution to `out` channels."""
+    layers: list[nn.Module] = []
+    before = in_channels
+    for i, width in enumerate(channels):
+        stride = first_stride if i == 0 else 2
+        layers.append(nn.Conv2d(before, width, stride + 2, stride=stride, padding=1))
+        if i > 0:
+            layers.append(nn.GroupNorm(_groups(width), width))
+        layers.append(nn.GELU())
+        before = width
+    return nn.Sequential(*layers, nn.Conv2d(before, out, 1))
+
+
+class Decoder(nn.Module):
+    """A vector to a `start` x `start` map by a perceptron, up by pixel shuffle, then a sigmoid.
+
+    channels: of the map at every resolution, coarsest first. out: at the end, `last_up` times finer still.
+    """
+
+    def __init__(self, in_dim: int, hidden: int, start: int, channels: list[int], last_up: int, out: int) -> None:
+        super().__init__()
+        self.start = start
+        self.mlp = mlp([in_dim, hidden, channels[0] * start**2])
+        layers: list[nn.Module] = []
+        for a, b in zip(channels, channels[1:], strict=False):
+            layers += [nn.GELU(), nn.Conv2d(a, 4 * b, 1), nn.PixelShuffle(2), nn.Conv2d(b, b, 3, padding=1)]
+            layers += [nn.GroupNorm(_groups(b), b)]
+        layers += [nn.GELU(), nn.Conv2d(channels[-1], out * last_up**2, 3, padding=1), nn.PixelShuffle(last_up)]
+        self.cnn = nn.Sequential(*layers)
+
+    def logits(self, vector: Float[Tensor, "B F"]) -> Float[Tensor, "B C S S"]:
+        return self.cnn(self.mlp(vector).unflatten(-1, (-1, self.start, self.start)))
+
+    def forward(self, vector: Float[Tensor, "B F"]) -> Float[Tensor, "B C S S"]:
+        return self.logits(vector).sigmoid()
+
+
+class GlimpseDecoder(Decoder):
+    """RGBA glimpses whose alpha starts as a soft disc.
+
+    A glimpse that starts as a disc is drawn to the middle of an object by its position; one that starts as a square
+    learns to draw the object off its centre first, and keeps doing so.
+    """
+
+    def __init__(self, in_dim: int, hidden: int, start: int, channels: list[int], last_up: int, side: int) -> None:
+        super().__init__(in_dim, hidden, start, channels, last_up, out=4)
+        u = torch.linspace(-1, 1, side)
+        disc = _DISC * (0.5 - u[:, None].square() - u.square())
+        self.alpha = nn.Parameter(disc)
+
+    def forward(self, vector: Float[Tensor, "B F"]) -> Float[Tensor, "B 4 S S"]:
+        logits = self.logits(vector)
+        return torch.cat([logits[:, :3], logits[:, 3:] + self.alpha], dim=1).sigmoid()

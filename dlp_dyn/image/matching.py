@@ -1,0 +1,126 @@
+"""Particles of frames that were encoded one by one, joined to the particles of the frame before."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from dlp_dyn.image.encoder import Encoding, SceneEncoder
+from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.image.proposals import gather
+from dlp_dyn.particles import Draw, Particles, Scene, mean
+
+ON = 0.5  # transparency above which a particle is an object to be followed
+_LOOKS = 0.02  # what a squared feature distance of 1 counts as a squared distance in the image
+
+
+@dataclass(frozen=True)
+class MatchState:
+    """What is remembered of each slot. missed: frames since its object was last seen."""
+
+    particles: Particles
+    velocity: Float[Tensor, "B N 2"]
+    missed: Int[Tensor, "B N"]
+
+
+class Matcher:
+    """Frames are encoded independently; a Hungarian match by distance and looks gives every object a fixed slot.
+
+    An object that no particle of a frame explains stays in its slot, moving on as it did, for `patience` frames. For
+    image models that were trained on single images: unlike the tracker this asks nothing of them. `scene` holds the
+    remembered objects, `posterior` what each frame really gave. The match itself has no gradient.
+
+    reach: farthest that an object may be from where it is expected, in [-1, 1] units.
+    """
+
+    def __init__(self, patience: int = 5, reach: float = 0.4) -> None:
+        self.patience, self.reach = patience, reach
+
+    def encode(
+        self,
+        encoder: SceneEncoder,
+        video: Float[Tensor, "B T C H W"],
+        draw: Draw = mean,
+        phase: Phase = NORMAL,
+        state: MatchState | None = None,
+    ) -> tuple[Encoding, MatchState]:
+        n_frames = video.shape[1]
+        flat = encoder(video.flatten(0, 1), draw, phase)
+        encoding = flat.map(lambda x: x.unflatten(0, (-1, n_frames)))
+        n = encoding.anchors.shape[2]
+        orders, scenes = [], []
+        for t in range(n_frames):
+            found = encoding.scene[:, t].particles
+            if state is None:
+                order = torch.arange(n, device=video.device).expand(len(video), n)
+                state = MatchState(
+                    found,
+                    torch.zeros_like(found.position),
+                    torch.where(_on(found), 0, self.patience + 1),
+                )
+            else:
+                order = self._order(state, found)
+                state = self._remember(state, found.map(lambda x, order=order: gather(x, order)))
+            orders.append(order)
+            scenes.append(state.particles)
+        order = torch.stack(orders, 1).flatten(0, 1)
+
+        def in_order(x: Tensor) -> Tensor:
+            if x.ndim < 3 or x.shape[1] != n:
+                return x
+            index = order.view(*order.shape, *[1] * (x.ndim - 2)).expand_as(x)
+            return x.gather(1, index)
+
+        sorted_particles = flat.posterior.particles.map(in_order)
+        posterior = type(flat.posterior)(sorted_particles, flat.posterior.background)
+        kept = [torch.stack(list(field), 1) for field in zip(*scenes, strict=True)]
+        joined = Encoding(posterior, flat.scene, in_order(flat.anchors), flat.proposals, in_order(flat.glimpses))
+        joined = joined.map(lambda x: x.unflatten(0, (-1, n_frames)))
+        scene = Scene(Particles(*kept), joined.scene.background)
+        return Encoding(joined.posterior, scene, joined.anchors, joined.proposals, joined.glimpses), state
+
+    @torch.no_grad()
+    def _order(self, state: MatchState, found: Particles) -> Int[Tensor, "B N"]:
+        """Which particle of the new frame goes into each slot."""
+        expected = state.particles.position + state.velocity
+        distance = torch.cdist(expected.float(), found.position.float()).square()
+        looks = torch.cdist(state.particles.features.float(), found.features.float()).square()
+        alive = (state.missed <= self.patience)[:, :, None]
+        visible = _on(found)[:, None]
+        near = distance <= self.reach**2
+        # An object without a partner costs as much as the farthest allowed one, a partner out of reach more than two.
+        lonely = self.reach**2
+        cost = torch.where(near, distance + _LOOKS * looks.clamp_max(10), 3 * lonely)
+        cost = torch.where(alive & visible, cost, lonely * (alive ^ visible))
+        # Fresh objects take the slots that have been empty the longest.
+        cost = cost - 1e-6 * state.missed[:, :, None].clamp_max(1000) * visible
+        columns = [linear_sum_assignment(c)[1] for c in cost.cpu().numpy()]
+        return torch.from_numpy(np.stack(columns)).to(found.position.device)
+
+    @torch.no_grad()
+    def _remember(self, state: MatchState, found: Particles) -> MatchState:
+        expected = state.particles.position + state.velocity
+        alive = state.missed <= self.patience
+        jump = (found.position - expected).norm(dim=-1)
+        seen = _on(found)
+        same = seen & alive & (jump <= self.reach)
+        missed = torch.where(seen, 0, state.missed + 1)
+        hold = (alive & ~seen & (missed <= self.patience))[..., None]
+        memory = Particles(
+            expected,
+            state.particles.scale,
+            state.particles.depth,
+            state.particles.transparency,
+            state.particles.features,
+        )
+        held = iter(memory)
+        particles = found.map(lambda x: torch.where(hold, next(held), x))
+        moved = torch.where(same[..., None], found.position - state.particles.position, 0.0)
+        return MatchState(particles, torch.where(hold, state.velocity, moved), missed)
+
+
+def _on(particles: Particles) -> Tensor:
+    return particles.transparency[..., 0] > ON

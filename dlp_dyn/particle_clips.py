@@ -1,0 +1,141 @@
+"""The particles of whole rollout files, encoded once: what the second stage trains on."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import safetensors.torch
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from dlp_dyn.data.rollouts import ClipDataset, Part, Rollouts
+from dlp_dyn.errors import InputError
+from dlp_dyn.particles import Particles, Scene, cat
+
+if TYPE_CHECKING:
+    from dlp_dyn.video import VideoModel
+
+_FRAMES_AT_ONCE = 128
+_FIELDS = ("position", "scale", "depth", "transparency", "features")
+
+
+@dataclass(frozen=True)
+class SceneClip:
+    """B clips of T encoded frames. `actions[:, t]` leads from frame t to frame t + 1."""
+
+    scene: Scene
+    actions: Float[Tensor, "B T A"] | None = None
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> "SceneClip":
+        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "SceneClip":
+        """Called by a DataLoader with `pin_memory=True`."""
+        return self._map(lambda x: x.pin_memory())
+
+    def _map(self, fn: Callable[[Tensor], Tensor]) -> "SceneClip":
+        return SceneClip(self.scene.map(fn), None if self.actions is None else fn(self.actions))
+
+
+class ParticleClips(Dataset[SceneClip]):
+    """What `ClipDataset` gives, as particles.
+
+    scene: of all frames of the part, episode after episode.
+    """
+
+    def __init__(self, clips: ClipDataset, part: Part, scene: Scene) -> None:
+        self.clips, self.scene = clips, scene
+        rollouts = clips.rollouts
+        episodes = rollouts.part(part)
+        self.rows = np.full(rollouts.n_frames, -1)
+        begin = 0
+        for start, length in zip(
+            rollouts.episode_starts[episodes], rollouts.episode_lengths[episodes], strict=True
+        ):
+            self.rows[start : start + length] = np.arange(begin, begin + length)
+            begin += int(length)
+        if begin != len(scene.background):
+            raise InputError(f"{rollouts.path}: {begin} frames, {len(scene.background)} are encoded: encode them again")
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> SceneClip:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[SceneClip]:
+        starts = self.clips.starts[np.asarray(indices)]
+        frames = starts[:, None] + np.arange(self.clips.clip_length) * self.clips.stride
+        rows = torch.from_numpy(self.rows[frames])
+        actions = self.clips.actions(starts) if self.clips.rollouts.has_actions else None
+        return [SceneClip(self.scene[rows], actions)]
+
+
+def collate(clips: Sequence[SceneClip]) -> SceneClip:
+    """The `collate_fn` of a DataLoader over ParticleClips."""
+    if len(clips) == 1:
+        return clips[0]
+    actions = [clip.actions for clip in clips if clip.actions is not None]
+    return SceneClip(cat([clip.scene for clip in clips], 0), torch.cat(actions) if actions else None)
+
+
+@torch.no_grad()
+def encode_episode(model: "VideoModel", frames: np.ndarray) -> Scene:
+    """The scenes (T, ...) of an episode's uint8 frames, each particle in its slot, without noise."""
+    device = next(model.parameters()).device
+    state, pieces = None, []
+    for begin in range(0, len(frames), _FRAMES_AT_ONCE):
+        piece = torch.from_numpy(frames[begin : begin + _FRAMES_AT_ONCE]).to(device)
+        video = piece.movedim(-1, -3).float()[None] / 255
+        encoding, state = model.encode(video, state)
+        pieces.append(encoding.scene[0].to("cpu"))
+    return cat(pieces, 0)
+
+
+def encode_part(
+    model: "VideoModel",
+    rollouts: Rollouts,
+    part: Part,
+    cache: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Scene:
+    """The scenes of all frames of a part, episode after episode.
+
+    cache: a folder that keeps them, under a name made of the weights, the settings and the rollout file.
+    """
+    file = None if cache is None else cache / f"{rollouts.path.stem}-{part}-{_key(model, rollouts)}.safetensors"
+    if file is not None and file.is_file():
+        stored = safetensors.torch.load_file(file)
+        return Scene(Particles(**{name: stored[name] for name in _FIELDS}), stored["background"])
+    was_training = model.training
+    model.eval()
+    scenes = []
+    for done, index in enumerate(rollouts.part(part), start=1):
+        scenes.append(encode_episode(model, rollouts.episode(int(index)).frames))
+        if progress:
+            progress(done)
+    model.train(was_training)
+    scene = cat(scenes, 0)
+    if file is not None:
+        tensors = {name: getattr(scene.particles, name).contiguous() for name in _FIELDS}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_suffix(".part")
+        safetensors.torch.save_file(tensors | {"background": scene.background.contiguous()}, new)
+        new.replace(file)
+    return scene
+
+
+def _key(model: "VideoModel", rollouts: Rollouts) -> str:
+    """Changes with anything that the encoded particles depend on."""
+    digest = hashlib.sha256()
+    status = rollouts.path.stat()
+    digest.update(f"{model.cfg.image} {model.cfg.identity} {status.st_size} {status.st_mtime_ns}".encode())
+    for name, tensor in sorted(model.image.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,313 @@
+"""VideoModel: the image model, an identity over time, and dynamics. Encode clips, the terms of the loss, predict."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from dlp_dyn import losses
+from dlp_dyn.clip import Clip
+from dlp_dyn.dynamics.config import DynamicsConfig
+from dlp_dyn.dynamics.graph import GraphDynamics
+from dlp_dyn.dynamics.rollout import rollout, unroll
+from dlp_dyn.dynamics.transformer import TransformerDynamics
+from dlp_dyn.errors import InputError
+from dlp_dyn.image.config import DLPConfig, IdentityConfig
+from dlp_dyn.image.decoder import Decoded
+from dlp_dyn.image.encoder import Encoding
+from dlp_dyn.image.identity import State, identity
+from dlp_dyn.image.model import DLP
+from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.particle_clips import SceneClip
+from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample
+
+_SMOOTH = 0.02  # of distances in the second stage, in motion units: below it they count squared
+
+
+@dataclass(frozen=True)
+class VideoConfig:
+    """The parts of a video model."""
+
+    image: DLPConfig = field(default_factory=DLPConfig)
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+
+
+class VideoModel(nn.Module):
+    """Particles that move (DDLP: arXiv 2306.05957; the particle grid of LPWM: arXiv 2603.04553).
+
+    Raises InputError when the settings cannot make a model.
+    """
+
+    dynamic_keys = (
+        "reconstruction_dynamic",
+        "dynamic_position",
+        "dynamic_scale",
+        "dynamic_depth",
+        "dynamic_transparency",
+        "dynamic_features",
+        "dynamic_background",
+    )
+
+    def __init__(self, cfg: VideoConfig) -> None:
+        super().__init__()
+        cfg.dynamics.check()
+        if cfg.dynamics.kind == "none":
+            raise InputError("dynamics.kind=none makes no video model: use graph or transformer")
+        self.cfg = cfg
+        self.image = DLP(cfg.image)
+        self.identity = identity(cfg.identity, cfg.image)
+        self.frozen = False
+        image, d = cfg.image, cfg.dynamics
+        if d.kind == "graph":
+            self.dynamics = GraphDynamics(d, image.feature_dim, image.background_dim)
+        else:
+            n = image.n_patches if cfg.identity.kind == "grid" else image.n_particles
+            self.dynamics = TransformerDynamics(d, n, image.feature_dim, image.background_dim)
+
+    @property
+    def loss_keys(self) -> tuple[str, ...]:
+        """Names of the terms: of joint training, or of the second stage after `freeze_image`."""
+        if self.frozen:
+            return ("rollout_position", "rollout_attributes", "rollout_spread")
+        return (*self.image.loss_keys, *self.dynamic_keys)
+
+    def freeze_image(self) -> None:
+        """From now on only the dynamics learn."""
+        self.image.requires_grad_(False)
+        self.frozen = True
+
+    def train(self, mode: bool = True) -> "VideoModel":
+        super().train(mode)
+        if self.frozen:
+            self.image.eval()
+        return self
+
+    def forward(
+        self, clip: Clip | SceneClip, phase: Phase = NORMAL
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """`loss` or `rollout_loss`, under the name that lets wrappers see it."""
+        return self.rollout_loss(clip, phase) if isinstance(clip, SceneClip) else self.loss(clip, phase)
+
+    def encode(
+        self,
+        video: Float[Tensor, "B T C H W"],
+        state: State = None,
+        draw: Draw = mean,
+        phase: Phase = NORMAL,
+    ) -> tuple[Encoding, State]:
+        """Particles with a slot each; going on from a state gives the numbers of the whole clip."""
+        return self.identity.encode(self.image.encoder, video, draw, phase, state)
+
+    def decode(self, scene: Scene) -> Decoded:
+        """Draw a batch of scenes; of a particle grid, as many as the image model has slots, the most visible ones."""
+        return self.image.decode(self.drawn(scene))
+
+    def drawn(self, scene: Scene) -> Scene:
+        """The particles that are drawn."""
+        p, n = scene.particles, self.cfg.image.n_particles
+        if self.cfg.identity.kind != "grid" or p.position.shape[-2] <= n:
+            return scene
+        index = p.transparency[..., 0].topk(n, dim=-1).indices[..., None]
+        return Scene(p.map(lambda x: x.take_along_dim(index, -2)), scene.background)
+
+    def draw(
+        self, scene: Scene, chunk: int = 64
+    ) -> Iterator[tuple[Scene, Decoded]]:
+        """Decode scenes over (B, T) in pieces of `chunk` images, so that memory does not grow with them."""
+        flat = self.drawn(scene.map(lambda x: x.flatten(0, 1)))
+        for begin in range(0, len(flat.background), chunk):
+            piece = flat[begin : begin + chunk]
+            yield piece, self.image.decode(piece)
+
+    @torch.no_grad()
+    def images(self, scene: Scene) -> Float[Tensor, "B T 3 H W"]:
+        """The pictures of scenes over (B, T)."""
+        pictures = torch.cat([decoded.image for _, decoded in self.draw(scene)])
+        return pictures.unflatten(0, scene.background.shape[:2])
+
+    @torch.no_grad()
+    def predict(
+        self,
+        video: Float[Tensor, "B T C H W"],
+        horizon: int,
+        actions: Float[Tensor, "B U A"] | None = None,
+        samples: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> Scene:
+        """Scenes of the context frames and of `horizon` frames after them.
+
+        samples: 0 gives the most likely future, over (B, T, ...); more give so many random ones, over (samples * B, T,
+        ...), sample by sample. actions: from the first frame on, T + horizon - 1 or more.
+        Raises InputError for a horizon below 1, actions that do not fit, and frames that are not numbers.
+        """
+        n_frames = video.shape[1]
+        self.check_actions(actions, n_frames + horizon - 1)
+        if horizon < 1:
+            raise InputError(f"horizon {horizon}: predict 1 frame or more")
+        if not torch.isfinite(video).all():
+            raise InputError("the context frames hold NaN or infinite values: look at the source of the video")
+        context = self.encode(video)[0].scene
+        if samples:
+            context = context.map(lambda x: x.repeat(samples, *[1] * (x.ndim - 1)))
+            actions = None if actions is None else actions.repeat(samples, 1, 1)
+        return rollout(self.dynamics, context, horizon, actions, samples > 0, generator)
+
+    def check_actions(self, actions: Tensor | None, least: int) -> None:
+        """Raise InputError for actions that are missing, too few, too wide or too narrow."""
+        width = self.cfg.dynamics.action_dim
+        if width == 0:
+            return
+        if actions is None:
+            raise InputError(f"the model was trained with actions of width {width}, and there are none: give them")
+        if actions.shape[-1] != width:
+            raise InputError(f"actions of width {actions.shape[-1]}, the model was trained with width {width}")
+        if actions.shape[1] < least:
+            raise InputError(f"{actions.shape[1]} actions, {least} are needed: give more or shorten the horizon")
+
+    def loss(self, clip: Clip, phase: Phase = NORMAL) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Unweighted terms, sums over the clip divided by its length, and detached metrics, each of shape (B,)."""
+        video = clip.video
+        if video.shape[1] <= self.cfg.identity.static_frames:
+            raise InputError(
+                f"clips of {video.shape[1]} frames, the first identity.static_frames={self.cfg.identity.static_frames} "
+                "have no prior from dynamics: use a larger data.clip_length"
+            )
+        self.check_actions(clip.actions, video.shape[1] - 1)
+        encoding, _ = self.encode(video, None, rsample, phase)
+        terms, pictures = self.terms(video, encoding, clip.actions, phase)
+        with torch.no_grad():
+            metrics = {
+                "psnr": losses.psnr(video.flatten(0, 1), pictures),
+                "n_visible": encoding.scene.particles.transparency.sum((-1, -2)).flatten(),
+            }
+        return terms, metrics
+
+    def terms(
+        self,
+        video: Float[Tensor, "B T C H W"],
+        encoding: Encoding,
+        actions: Float[Tensor, "B T A"] | None = None,
+        phase: Phase = NORMAL,
+    ) -> tuple[dict[str, Float[Tensor, " B"]], Float[Tensor, "F C H W"]]:
+        """The unweighted terms of the joint loss (DDLP, section 4.3), and the reconstructed frames."""
+        b, n_frames = video.shape[:2]
+        first = self.cfg.identity.static_frames
+        scene = encoding.scene
+        flat = scene.map(lambda x: x.flatten(0, 1))
+        if phase.glimpse_loss:
+            p = flat.particles
+            still = Particles(p.position.detach(), p.scale.detach(), p.depth, p.transparency, p.features)
+            flat = Scene(still, flat.background)
+        decoded = self.image.decoder(self.drawn(flat), phase)
+
+        def static(x: Tensor) -> Tensor:
+            return x.unflatten(0, (b, n_frames))[:, :first].flatten(0, 1)
+
+        def over_clip(x: Tensor, frames: int) -> Tensor:
+            return x.unflatten(0, (b, frames)).sum(1) / n_frames
+
+        early = encoding.map(lambda x: x[:, :first].flatten(0, 1))
+        drawn = Decoded(*(static(getattr(decoded, name)) for name in Decoded.__dataclass_fields__))
+        terms = self.image.terms(video[:, :first].flatten(0, 1), early, drawn, phase)
+        terms = {key: over_clip(term, first) for key, term in terms.items()}
+
+        later = n_frames - first
+        frame = torch.arange(1, later + 1, device=video.device)
+        ramp = (phase.later_frames / frame).clamp_max(1) if math.isfinite(phase.later_frames) else frame.new_ones(later)
+
+        def ramped(x: Float[Tensor, "B U"]) -> Tensor:
+            return (ramp * x).sum(1) / n_frames
+
+        errors = self.image.reconstruction(video.flatten(0, 1), flat_encoding(encoding), decoded, phase)
+        terms["reconstruction_dynamic"] = ramped(errors.unflatten(0, (b, n_frames))[:, first:])
+        past = scene[:, :-1]
+        prior = self.dynamics(past, None if actions is None else actions[:, : n_frames - 1])[:, first - 1 :]
+        posterior = encoding.posterior[:, first:]
+        mask = scene.particles.transparency[:, first:, :, 0]
+        for name, kl in self._dynamic_kl(posterior, prior, mask).items():
+            terms[name] = ramped(kl)
+        return terms, decoded.image
+
+    def _dynamic_kl(
+        self, posterior: SceneDistribution, prior: SceneDistribution, visible: Float[Tensor, "B T N"]
+    ) -> dict[str, Float[Tensor, "B T"]]:
+        mask = visible if self.cfg.image.mask_kl else torch.ones_like(visible)
+        p, q = posterior.particles, prior.particles
+
+        def kl(a: Normal, b: Normal) -> Tensor:
+            return (losses.kl_normal(a, b) * mask).sum(-1)
+
+        transparency = losses.kl_beta(p.transparency, q.transparency, self.cfg.image.compat.beta_kl_eps)
+        return {
+            "dynamic_position": kl(p.position, q.position),
+            "dynamic_scale": kl(p.scale, q.scale),
+            "dynamic_depth": kl(p.depth, q.depth),
+            "dynamic_transparency": transparency.sum(-1),
+            "dynamic_features": kl(p.features, q.features),
+            "dynamic_background": losses.kl_normal(posterior.background, prior.background),
+        }
+
+    def rollout_loss(
+        self, clip: SceneClip, phase: Phase = NORMAL
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The second stage: `window` true scenes, then means rolled out and compared with what followed.
+
+        rollout_position: distance in motion units, of visible particles. rollout_attributes: squared error of all else.
+        rollout_spread: minus log-likelihood around the means, which the means do not learn from. Means over particles
+        and steps, of which there are 1 + phase.later_frames at most.
+        """
+        window, cfg = self.cfg.dynamics.window, self.cfg.dynamics
+        n_steps = clip.scene.background.shape[1] - window
+        if math.isfinite(phase.later_frames):
+            n_steps = min(n_steps, 1 + int(phase.later_frames))
+        unit = cfg.graph.motion_scale
+        steps = unroll(self.dynamics, clip.scene[:, :window], n_steps, clip.actions, lambda d: d.mean)
+        sums: dict[str, Tensor] = {}
+        for i, (distribution, scene) in enumerate(steps):
+            target = clip.scene[:, window + i]
+            for name, value in _step_errors(distribution, scene, target, unit).items():
+                sums[name] = sums[name] + value if name in sums else value
+        terms = {name: value / n_steps for name, value in sums.items()}
+        return terms, {"distance": unit * terms["rollout_position"].detach()}
+
+
+def flat_encoding(encoding: Encoding) -> Encoding:
+    """Clips as a batch of frames."""
+    return encoding.map(lambda x: x.flatten(0, 1))
+
+
+def _step_errors(
+    distribution: SceneDistribution, scene: Scene, target: Scene, unit: float
+) -> dict[str, Float[Tensor, " B"]]:
+    p, q, d = scene.particles, target.particles, distribution.particles
+    visible = q.transparency[..., 0]
+    weight = visible / visible.sum(-1, keepdim=True).clamp_min(1)
+    gap = (p.position - q.position).square().sum(-1) / unit**2
+    distance = (gap + _SMOOTH**2).sqrt() - _SMOOTH
+
+    def squared(a: Tensor, b: Tensor) -> Tensor:
+        return (weight * (a - b).square().sum(-1)).sum(-1)
+
+    def surprise(dist: Normal, value: Tensor) -> Tensor:
+        around = Normal(dist.loc.detach(), dist.scale, validate_args=False)
+        return -around.log_prob(value).sum(-1)
+
+    normals = ((d.position, q.position), (d.scale, q.scale), (d.depth, q.depth), (d.features, q.features))
+    on = q.transparency.clamp(1e-3, 1 - 1e-3)
+    spread = torch.stack([surprise(dist, value) for dist, value in normals]).sum(0)
+    return {
+        "rollout_position": (weight * distance).sum(-1),
+        "rollout_attributes": squared(p.scale, q.scale)
+        + squared(p.depth, q.depth)
+        + squared(p.features, q.features)
+        + (p.transparency - q.transparency).square().mean((-1, -2))
+        + (scene.background - target.background).square().sum(-1),
+        "rollout_spread": (weight * spread).sum(-1)
+        - d.transparency.log_prob(on).mean((-1, -2))
+        + surprise(distribution.background, target.background),
+    }

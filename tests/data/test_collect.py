@@ -1,0 +1,162 @@
+import sys
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from dlp_dyn.data.collect import collect
+from dlp_dyn.data.images import as_rgb, fit, image_key
+from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.errors import InputError
+
+SIDE = 16
+ENV = "counting_env:Counting-v0"
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+
+
+def play(path, env_id=ENV, **options):
+    collect(env_id, path, **{"episodes": 6, "image_size": None, **options})
+    return Rollouts(path)
+
+
+@pytest.mark.parametrize("kind", ["image", "dict", "render"])
+def test_frames_actions_and_ends_are_aligned(tmp_path, kind):
+    rollouts = play(tmp_path / "x.h5", env_kwargs={"kind": kind})
+    lengths = set()
+    for number in range(6):
+        episode = rollouts.episode(number)
+        frames, actions, terminated = episode.frames[:, 0, 0], episode.actions, episode.terminated
+        assert actions is not None
+        assert terminated is not None
+        assert episode.rewards is not None
+        assert episode.truncated is not None
+        # The first frame is the reset one, the last the terminal one, all of one episode.
+        assert frames[:, 0].tolist() == list(range(len(episode)))
+        assert (frames[:, 1] == frames[0, 1]).all()
+        assert (frames[1:, 2] == actions[:-1].argmax(-1)).all()
+        assert (actions[:-1].sum(-1) == 1).all()
+        assert not actions[-1].any()
+        assert episode.rewards.tolist() == [*range(1, len(episode)), 0]
+        assert np.flatnonzero(terminated).tolist() == [len(episode) - 2]
+        assert not episode.truncated.any()
+        lengths.add(len(episode))
+    assert len(lengths) > 1
+    assert len({tuple(rollouts.episode(i).frames[0, 0, 0]) for i in range(6)}) > 1
+
+
+def test_file_depends_on_the_seed_only(tmp_path):
+    runs = {"first": (1, 0), "again": (1, 0), "parallel": (2, 0), "other": (1, 1)}
+    for name, (n_envs, seed) in runs.items():
+        play(tmp_path / name, n_envs=n_envs, seed=seed)
+    first, again, parallel, other = ((tmp_path / name).read_bytes() for name in runs)
+    assert first == again == parallel != other
+
+
+def test_frame_skip_and_max_steps(tmp_path):
+    rollouts = play(tmp_path / "x.h5", frame_skip=3, max_steps=2, policy="counting_env:Alternate")
+    for number in range(6):
+        episode = rollouts.episode(number)
+        assert episode.actions is not None
+        assert episode.rewards is not None
+        assert episode.terminated is not None
+        assert episode.truncated is not None
+        counts = episode.frames[:, 0, 0, 0].tolist()
+        assert (np.diff(counts) <= 3).all()
+        assert episode.rewards.sum() == sum(range(counts[-1] + 1))
+        assert episode.actions[:-1].argmax(-1).tolist() == list(range(len(episode) - 1))
+        # Ended by the environment or by us, never both.
+        assert episode.terminated.sum() + episode.truncated.sum() == 1
+        if episode.truncated.any():
+            assert counts == [0, 3, 6]
+    assert rollouts.attributes["fps"] == pytest.approx(20 / 3)
+
+
+def test_function_policy_sees_the_observation(tmp_path):
+    episode = play(tmp_path / "x.h5", policy="counting_env:follow").episode(0)
+    assert episode.actions is not None
+    assert episode.actions[:-1].argmax(-1).tolist() == [t % 5 for t in range(len(episode) - 1)]
+
+
+def test_resize_and_progress(tmp_path):
+    told = []
+    rollouts = play(tmp_path / "x.h5", image_size=8, crop=(0, 0, 16, 8), progress=told.append)
+    assert rollouts.image_size == (8, 8)
+    assert told == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"env_id": "NoSuchEnv-v0"}, "NoSuchEnv-v0: cannot be made"),
+        ({"env_id": "no_such_package/Env-v0"}, "No module named"),
+        ({"env_id": "no_such_module:Env-v0"}, "No module named"),
+        ({"env_id": "malformed id"}, "cannot be made"),
+        ({"env_kwargs": {"nonsense": 1}}, "unexpected keyword"),
+        ({"env_kwargs": {"kind": "none"}}, "no pixels"),
+        ({"env_kwargs": {"kind": "none"}, "source": "observation"}, "holds no uint8 image"),
+        ({"policy": "best"}, "random or module:function"),
+        ({"policy": "no_such_module:f"}, "cannot be imported"),
+        ({"policy": "counting_env:no_such_function"}, "cannot be imported"),
+        ({"policy": "counting_env:SIDE"}, "not a function"),
+        ({"policy": "counting_env:wrong"}, "not in the action space"),
+        ({"crop": (0, 0, 17, 16)}, "does not lie inside"),
+        ({"episodes": 0}, "1 or more"),
+        ({"frame_skip": 0}, "1 or more"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_file(tmp_path, options, reason):
+    with pytest.raises(InputError, match=reason) as error:
+        play(tmp_path / "x.h5", **options)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_error_in_a_worker_process_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="not in the action space"):
+        play(tmp_path / "x.h5", n_envs=2, episodes=2, policy="counting_env:wrong")
+
+
+def test_where_an_image_is():
+    image, grid = gym.spaces.Box(0, 255, (64, 48, 3), np.uint8), gym.spaces.Box(0, 255, (7, 7, 3), np.uint8)
+    assert image_key(image) == ()
+    assert image_key(grid) is None
+    assert image_key(gym.spaces.Dict(agent=gym.spaces.Dict(pixels=image), goal=image)) == ("agent", "pixels")
+    assert image_key(gym.spaces.Dict(goal=image, pixels=image)) == ("pixels",)
+    assert image_key(gym.spaces.Box(0, 1, (64, 64, 3), np.float32)) is None
+
+
+def test_pictures_of_any_kind():
+    grey = np.linspace(0, 255, 48).reshape(6, 8).astype(np.uint8)
+    expected = np.repeat(grey[..., None], 3, -1)
+    scaled, wide = expected / 255, expected.astype(np.uint16) * 257
+    for same in (grey, grey[..., None], expected, scaled, wide, expected.transpose(2, 0, 1)):
+        np.testing.assert_array_equal(as_rgb(same, "x"), expected)
+    clear = np.concatenate([expected, np.zeros((6, 8, 1), np.uint8)], -1)
+    assert not as_rgb(clear, "x").any()
+    ones = np.ones((6, 8, 3))
+    for bad in (np.nan * ones, 7 * ones, ones.astype(int), ones[..., :2], ones[0, 0]):
+        with pytest.raises(InputError, match=r"^x: "):
+            as_rgb(bad, "x")
+
+
+def test_shrinking_averages_over_areas():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    means = image.reshape(16, 4, 16, 4, 3).mean((1, 3))
+    np.testing.assert_allclose(fit(image, 16, None, "x"), means, atol=0.51)
+    assert fit(image[:, :40], None, "square", "x").shape == (40, 40, 3)
+    assert fit(image, 100, None, "x").shape == (100, 100, 3)
+
+
+def test_pusht(tmp_path):
+    pytest.importorskip("gym_pusht", reason="needs the extra `pusht`, which excludes the extra `envs`")
+    gym.registry.pop("gym_pusht/PushT-v0")
+    sys.modules.pop("gym_pusht")  # the id alone has to bring the package in
+    options = {"episodes": 2, "max_steps": 60, "image_size": 64, "policy": "envs.policies:TowardBlock"}
+    rollouts = play(tmp_path / "x.h5", "gym_pusht/PushT-v0", **options)
+    assert rollouts.image_size == (64, 64)
+    assert rollouts.action_dim == 2

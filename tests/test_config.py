@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+
+from dlp_dyn import config
+from dlp_dyn.errors import InputError
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_saved_config_loads_back_equal(name: str, tmp_path: Path) -> None:
+    cfg = config.load(name, ["data.path=x.h5", "lr=3e-4", "data.workers=2"])
+    config.save(cfg, tmp_path / "config.yaml")
+    assert config.read(tmp_path / "config.yaml") == cfg
+    assert cfg.lr == 3e-4
+    assert cfg.data.workers == 2
+
+
+def test_saved_config_spells_out_every_value(tmp_path: Path) -> None:
+    cfg = config.load("tiny", ["data.path=x.h5"])
+    config.save(cfg, tmp_path / "config.yaml")
+    text = (tmp_path / "config.yaml").read_text()
+    assert all(f"{name}:" in text for name in ("seed", "max_grad_norm", "warm_up_steps", "patch_size"))
+
+
+def test_a_named_config_gets_a_run_folder_of_its_name() -> None:
+    assert config.load("tiny", ["data.path=x"]).out == "runs/tiny"
+    assert config.load("tiny", ["data.path=x", "out=elsewhere"]).out == "elsewhere"
+
+
+def test_defaults_names_the_config_to_build_on(tmp_path: Path) -> None:
+    (tmp_path / "parent.yaml").write_text("lr: 0.5\nsteps: 7\noptimizer: {betas: [0.5, 0.6]}\n")
+    (tmp_path / "child.yaml").write_text("defaults: parent\nsteps: 8\n")
+    cfg = config.load(tmp_path / "child.yaml", ["data.path=x"])
+    assert (cfg.lr, cfg.steps, cfg.optimizer.betas) == (0.5, 8, (0.5, 0.6))
+    (tmp_path / "parent.yaml").write_text("defaults: child\n")
+    with pytest.raises(InputError, match="circle"):
+        config.load(tmp_path / "child.yaml", ["data.path=x"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "needles"),
+    [
+        (["stepz=3"], ["unknown key 'stepz'", "did you mean 'steps'?"]),
+        (["model.n_particle=3"], ["unknown key 'model.n_particle'", "'n_particles'"]),
+        (["steps=many"], ["steps", "'many'", "Integer"]),
+        (["steps=1.5"], ["steps", "Integer"]),
+        (["optimizer.schedule=linear"], ["optimizer.schedule", "cosine"]),
+        (["model=3"], ["overrides", "3"]),
+        (["steps=0"], ["steps is 0", "least is 1"]),
+        (["lr=-1"], ["lr is -1", "positive"]),
+        (["optimizer.betas=[0.1]"], ["overrides"]),
+        (["data.stride=0"], ["data.stride is 0"]),
+        (["optimizer.ema_decay=2"], ["optimizer.ema_decay is 2"]),
+        (["ramps.kl_depth=[5, 2]"], ["ramps.kl_depth is [5, 2]", "first < last"]),
+        (["ramps.nothing=[1, 2]"], ["ramps.nothing has no weight"]),
+        (["steps"], ["override 'steps'", "key=value"]),
+        (["steps=[1"], ["steps=[1"]),
+        (["=3"], ["override '=3'"]),
+    ],
+)
+def test_bad_overrides_are_named_in_one_line(overrides: list[str], needles: list[str]) -> None:
+    with pytest.raises(InputError) as caught:
+        config.load("tiny", ["data.path=x", *overrides])
+    message = str(caught.value)
+    assert "\n" not in message
+    for needle in needles:
+        assert needle in message
+
+
+def test_missing_data_path_says_what_to_add() -> None:
+    with pytest.raises(InputError, match=r"data\.path is missing; add data\.path=VALUE"):
+        config.load("tiny")
+    with pytest.raises(InputError, match=r"data\.path is missing"):
+        config.load("tiny", ["data.stride=2"])
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="did you mean 'tiny'"):
+        config.load("tinyy")
+    with pytest.raises(InputError, match=r"gone\.yaml: no such config file"):
+        config.load(tmp_path / "gone.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("steps: [1\n")
+    with pytest.raises(InputError, match=r"broken\.yaml: not readable as YAML"):
+        config.load(broken)
+    broken.write_text("- 1\n- 2\n")
+    with pytest.raises(InputError, match="expected `key: value` lines"):
+        config.load(broken)
+    broken.write_text("model: {patch: 4}\n")
+    with pytest.raises(InputError, match=r"broken\.yaml: unknown key 'model\.patch'"):
+        config.load(broken)

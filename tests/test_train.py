@@ -1,0 +1,296 @@
+"""Through the real `train`: determinism, exact resume, and what every step is made of."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from dlp_dyn import checkpoint, config, evaluate, optimization
+from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.balls import write_balls
+from dlp_dyn.divergence import DivergenceWatch
+from dlp_dyn.errors import InputError
+from dlp_dyn.image.model import DLP
+from dlp_dyn.interrupt import Interrupted, interrupts
+from dlp_dyn.sampler import ClipOrder
+from dlp_dyn.train import resume, train
+
+Tiny = Callable[..., TrainConfig]
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def last_weights(run: Path) -> dict[str, Tensor]:
+    return checkpoint.load_weights(run / "checkpoints" / "last")
+
+
+def assert_equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, signum: int = signal.SIGTERM) -> None:
+    """A signal arrives while the update of that step is made."""
+    real = torch.optim.AdamW.step
+    taken = 0
+
+    def stepping(self: torch.optim.AdamW, *args: Any) -> Any:
+        nonlocal taken
+        taken += 1
+        if taken == step:
+            signal.raise_signal(signum)
+        return real(self, *args)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", stepping)
+
+
+@pytest.mark.parametrize("settings", [{}, {"optimizer__ema_decay": 0.9, "accumulate": 2, "data__workers": 1}])
+def test_resume_is_exact_to_the_bit(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    settings |= {"optimizer__schedule": "cosine", "optimizer__warm_up_steps": 2}
+    whole = train(tiny(out=tmp_path / "whole", **settings))
+    with monkeypatch.context() as patch:
+        stop_at(4, patch)
+        with pytest.raises(Interrupted, match=r"saved after step 4; go on with: dlp-dyn train --resume") as caught:
+            train(tiny(out=tmp_path / "halves", **settings))
+    assert caught.value.signum == signal.SIGTERM
+    halves = tmp_path / "halves"
+    assert checkpoint.load_training_state(halves / "checkpoints" / "last")["step"] == 4
+    torch.rand(3)  # whatever else the process does
+    assert resume(halves) == halves
+
+    assert_equal(last_weights(whole), last_weights(halves))
+    timed = ("train/batches_per_second", "train/waiting_for_data")
+    for a, b in zip(rows(whole), rows(halves), strict=True):
+        assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
+    states = [checkpoint.load_training_state(run / "checkpoints" / "last") for run in (whole, halves)]
+    assert states[0]["best"] == states[1]["best"]
+    assert torch.equal(states[0]["random"][0]["torch"], states[1]["random"][0]["torch"])
+
+
+def test_a_seed_decides_everything(tiny: Tiny, tmp_path: Path) -> None:
+    a, b, c = (train(tiny(out=tmp_path / name, steps=2, seed=seed)) for name, seed in zip("abc", (1, 1, 2), strict=True))
+    assert_equal(last_weights(a), last_weights(b))
+    assert any(not torch.equal(x, last_weights(c)[name]) for name, x in last_weights(a).items())
+
+
+def test_rows_after_the_checkpoint_are_done_again(tiny: Tiny) -> None:
+    run = train(tiny(steps=3))
+    with (run / "metrics.jsonl").open("a") as stream:
+        stream.write('{"step": 4, "train/loss": 1.0}\n{"step": 5, "trai')  # killed after its last checkpoint
+    resume(run, ["steps=5"])
+    assert [row["step"] for row in rows(run)] == [1, 2, 3, 3, 4, 5, 5]
+    assert config.read(run / "config.yaml").steps == 5
+
+
+def test_the_run_folder_holds_what_it_should(tiny: Tiny) -> None:
+    run = train(tiny(sample_every=3, optimizer__max_grad_norm=1.0))
+    names = {str(p.relative_to(run)) for p in run.rglob("*") if p.is_file()}
+    state = {f"checkpoints/last/{name}" for name in ("model.safetensors", "config.yaml", "training_state.pt")}
+    best = {f"checkpoints/best/{name}" for name in ("model.safetensors", "config.yaml")}
+    pictures = {"samples/step_0000003.png", "samples/step_0000006.png"}
+    assert names >= {"config.yaml", "metrics.jsonl", "environment.json"} | state | best | pictures
+    assert sum("tfevents" in name for name in names) == 1
+    environment = json.loads((run / "environment.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__
+    assert environment["device"] == "cpu"
+    train_row = next(row for row in rows(run) if "train/loss" in row)
+    weights = tiny().weights
+    total = sum(weights[k] * train_row[f"train/loss/{k}"] for k in weights)
+    assert train_row["train/loss"] == pytest.approx(total, rel=1e-4)
+    assert train_row.keys() >= {"train/lr", "train/grad_norm", "train/metric/psnr", "train/waiting_for_data"}
+    held_out = [row["validation/psnr"] for row in rows(run) if "validation/psnr" in row]
+    state_best = checkpoint.load_training_state(run / "checkpoints" / "last")["best"]
+    assert state_best == max(held_out)
+    assert checkpoint.load_model(run).cfg == tiny().model
+
+
+@pytest.fixture(scope="session")
+def balls64(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "balls64.h5"
+    write_balls(path, (3, 1, 1), 4)
+    return path
+
+
+@pytest.mark.parametrize("name", config.names())
+def test_every_config_trains_three_steps(name: str, balls_file: Path, balls64: Path, tmp_path: Path) -> None:
+    overrides = [f"out={tmp_path / 'run'}", "device=cpu", "steps=3", "batch_size=2", "eval_frames=2", "log_every=1"]
+    cfg = config.load(name, ["data.path=unknown", *overrides])
+    data = balls_file if cfg.model.image_size == 32 else balls64
+    cfg = replace(cfg, data=replace(cfg.data, path=str(data), workers=0), accumulate=1)
+    if cfg.phases.warm_up_steps:  # one step of each phase
+        cfg = replace(cfg, phases=replace(cfg.phases, warm_up_steps=1, noisy_steps=1))
+    run = train(cfg)
+    values = [v for row in rows(run) for v in row.values()]
+    assert all(math.isfinite(v) for v in values)
+    assert (run / "samples" / "step_0000003.png").stat().st_size > 10_000
+
+
+def test_a_nan_stops_the_run_and_names_step_and_term(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, calls = DLP.loss, 0
+
+    def broken(self: DLP, *args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        terms, metrics = real(self, *args)
+        if calls >= 5:
+            terms["kl_scale"] = terms["kl_scale"] * float("nan")
+        return terms, metrics
+
+    monkeypatch.setattr(DLP, "loss", broken)
+    cfg = tiny(steps=20, log_every=10, save_every=4, eval_every=20)
+    with pytest.raises(InputError, match="training broke at step 5: kl_scale is nan, gradient norm is nan") as caught:
+        train(cfg)
+    last = Path(cfg.out) / "checkpoints" / "last"
+    assert f"last good checkpoint: {last}" in str(caught.value)
+    assert checkpoint.load_training_state(last)["step"] == 4
+    assert all(weight.isfinite().all() for weight in checkpoint.load_weights(last).values())
+
+
+def test_an_exploding_loss_stops_the_run(tiny: Tiny) -> None:
+    with pytest.raises(InputError, match=r"training broke at step \d+: .*; no checkpoint was saved before"):
+        train(tiny(steps=30, lr=1e4, log_every=30, save_every=30, eval_every=30))
+
+
+def test_the_watch_remembers_the_first_step_of_each_term() -> None:
+    watch = DivergenceWatch(["a", "b"], torch.device("cpu"))
+    for step, (a, b, norm) in enumerate([(1, 2, 1), (900, -2, 1), (1, 1e5, 1), (math.inf, 1e5, math.nan)], start=1):
+        watch.add_terms(step, [torch.tensor(float(a)), torch.tensor(float(b))])
+        watch.add_grad_norm(step, torch.tensor(float(norm)))
+        if step == 2:
+            assert watch.broken() is None
+    assert watch.first.tolist() == [4, 3, 4]
+    assert watch.broken() == "training broke at step 3: b is 1e+05"
+    assert watch.ceiling == 4000
+
+
+def test_learning_rate_follows_its_closed_forms() -> None:
+    cfg = config.load("tiny", ["data.path=x", "lr=2", "steps=110", "optimizer.warm_up_steps=10"])
+
+    def rates(schedule: str) -> list[float]:
+        one = replace(cfg, optimizer=replace(cfg.optimizer, schedule=schedule, final_lr=0.01))
+        return [optimization.learning_rate(one, step) for step in (1, 5, 10, 60, 110)]
+
+    assert rates("constant") == pytest.approx([0.2, 1, 2, 2, 2])
+    assert rates("cosine") == pytest.approx([0.2, 1, 2, 2 * (0.01 + 0.99 / 2), 0.02])
+    assert rates("exponential") == pytest.approx([0.2, 1, 2, 0.2, 0.02])
+
+
+def test_a_ramp_rises_from_nothing_to_the_weight() -> None:
+    weights = {"a": 2.0, "b": 3.0}
+    for step, share in ((1, 0), (10, 0), (15, 0.25), (30, 1), (99, 1)):
+        assert optimization.ramped(weights, {"a": [10, 30]}, step) == {"a": 2 * share, "b": 3.0}
+    assert weights == {"a": 2.0, "b": 3.0}
+
+
+def test_the_average_of_weights_is_the_weighted_sum_of_the_past() -> None:
+    model, average = torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
+    past, shares = [average.weight.item()], [1.0]
+    for step in range(1, 100):
+        with torch.no_grad():
+            model.weight.fill_(float(step))
+        optimization.update_average(average, model, 0.9, step)
+        keep = min(0.9, (1 + step) / (10 + step))
+        past, shares = [*past, float(step)], [*(keep * s for s in shares), 1 - keep]
+    assert sum(shares) == pytest.approx(1)
+    assert average.weight.item() == pytest.approx(np.dot(past, shares), rel=1e-5)
+
+
+def test_the_order_of_clips_is_the_same_for_any_number_of_processes() -> None:
+    def steps(parts: int, processes: int) -> list[list[int]]:
+        orders = [list(ClipOrder(7, 12, 3, 0, 9, parts, rank, processes)) for rank in range(processes)]
+        return [sum((sum(o[s * parts : (s + 1) * parts], []) for o in orders), []) for s in range(9)]
+
+    whole = steps(1, 1)
+    assert whole == steps(3, 1) == steps(1, 4) == steps(2, 3)
+    stream = sum(whole, [])
+    epochs = [stream[i : i + 7] for i in range(0, len(stream) - 6, 7)]
+    assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 10
+    assert whole[4:] == list(ClipOrder(7, 12, 3, 4, 9))
+    assert whole != [batch for batch in ClipOrder(7, 12, 4, 0, 9)]
+
+
+def test_batch_size_has_to_be_shared_evenly(tiny: Tiny) -> None:
+    with pytest.raises(InputError, match=r"batch_size is 4, .*; give a multiple of 3"):
+        train(tiny(accumulate=3))
+
+
+def test_weights_have_to_name_every_term(tiny: Tiny) -> None:
+    cfg = tiny()
+    weights = {k: v for k, v in cfg.weights.items() if k != "kl_depth"} | {"kl_colour": 1.0}
+    with pytest.raises(InputError, match="missing: kl_depth; unknown: kl_colour"):
+        train(replace(cfg, weights=weights))
+
+
+def test_a_second_signal_acts_as_usual() -> None:
+    with interrupts() as request:
+        signal.raise_signal(signal.SIGINT)
+        assert request.signum == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_ctrl_c_saves_before_leaving(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(2, monkeypatch, signal.SIGINT)
+    cfg = tiny(save_every=100, log_every=100, eval_every=100)
+    with pytest.raises(Interrupted) as caught:
+        train(cfg)
+    assert caught.value.signum == signal.SIGINT
+    assert checkpoint.load_training_state(Path(cfg.out) / "checkpoints" / "last")["step"] == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_held_out_figures_leave_the_model_in_training_mode(tiny: Tiny, balls_file: Path) -> None:
+    from dlp_dyn.data.rollouts import Rollouts
+
+    model = DLP(tiny().model).train()
+    figures = evaluate.judge_held_out(model, evaluate.spread_frames(Rollouts(balls_file), "validation", 3))
+    assert model.training
+    assert figures.keys() >= {"psnr", "recall", "particles_on"}
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work(tiny: Tiny, tmp_path: Path) -> None:
+    """The loss of the first step is the mean over the same clips, up to the noise that each process draws."""
+    cfg = tiny(out=tmp_path / "two", steps=4)
+    config.save(cfg, tmp_path / "cfg.yaml")
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    answer = subprocess.run(
+        [*launch, "-m", "dlp_dyn.cli", "train", str(tmp_path / "cfg.yaml")],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert answer.returncode == 0, answer.stderr
+    two, one = rows(tmp_path / "two"), rows(train(replace(cfg, out=str(tmp_path / "one"))))
+    assert [row["step"] for row in two] == [row["step"] for row in one]
+    first = [next(r for r in found if "train/loss" in r) for found in (two, one)]
+    assert first[0]["train/loss/reconstruction"] == pytest.approx(first[1]["train/loss/reconstruction"], rel=0.05)
+    assert len(checkpoint.load_training_state(tmp_path / "two" / "checkpoints" / "last")["random"]) == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("settings", [{}, {"precision": "bf16"}, {"optimizer__ema_decay": 0.9, "accumulate": 2}])
+def test_training_runs_on_a_gpu_and_goes_on(tiny: Tiny, settings: dict[str, Any]) -> None:
+    run = train(tiny(device="cuda", **settings))
+    resume(run, ["steps=8"])
+    assert rows(run)[-1]["step"] == 8
+    assert all(math.isfinite(v) for row in rows(run) for v in row.values())
