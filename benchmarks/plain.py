@@ -128,5 +128,7 @@ class PlainDLP(DLP):
 
 
 def plain_model(cfg: DLPConfig) -> PlainDLP:
-    """A DLP whose training step uses the plain functions; its `state_dict` is the DLP's."""
-    return PlainDLP(cfg)
+    """A DLP whose training step uses the plain functions and PyTorch's default layout; same `state_dict` as a DLP."""
+    model = PlainDLP(cfg)
+    model.to(memory_format=torch.contiguous_format)
+    return model

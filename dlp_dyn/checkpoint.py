@@ -18,9 +18,11 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from dlp_dyn import config
+from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.config import DLPConfig, IdentityConfig
 from dlp_dyn.image.model import DLP
+from dlp_dyn.video import VideoConfig, VideoModel
 
 FORMAT = "dlp_dyn checkpoint"
 VERSION = "1"
@@ -79,11 +81,45 @@ def resolve(path: str | Path) -> Path:
 
 
 def load_model(run_or_checkpoint: str | Path, device: torch.device | str = "cpu") -> DLP:
-    """The model of a run folder (its best checkpoint, else its last) or of a checkpoint folder, in eval mode."""
+    """The image model of a run folder (its best checkpoint, else its last) or of a checkpoint folder, in eval mode."""
     folder = resolve(run_or_checkpoint)
+    if has_dynamics(folder):
+        return load_video_model(folder, device).image
     weights = load_weights(folder)
     model = DLP(config.read_section(folder / CONFIG, "model", DLPConfig))
     load_into(model, weights, folder)
+    return model.to(device).eval()
+
+
+def has_dynamics(run_or_checkpoint: str | Path) -> bool:
+    """Whether a run is of a video model."""
+    file = resolve(run_or_checkpoint) / CONFIG
+    return config.has_section(file, "dynamics") and _dynamics(file).kind != "none"
+
+
+def _dynamics(file: Path) -> DynamicsConfig:
+    return config.read_section(file, "dynamics", DynamicsConfig)
+
+
+def load_video_model(run_or_checkpoint: str | Path, device: torch.device | str = "cpu") -> VideoModel:
+    """The video model of a run folder or checkpoint folder, in eval mode.
+
+    Raises InputError for a run without dynamics.
+    """
+    folder = resolve(run_or_checkpoint)
+    if not has_dynamics(folder):
+        raise InputError(
+            f"{folder}: a model of single images, it has no dynamics; train some on it with "
+            f"dlp-dyn train balls_video image={folder}"
+        )
+    file = folder / CONFIG
+    cfg = VideoConfig(
+        config.read_section(file, "model", DLPConfig),
+        config.read_section(file, "identity", IdentityConfig),
+        _dynamics(file),
+    )
+    model = VideoModel(cfg)
+    load_into(model, load_weights(folder), folder)
     return model.to(device).eval()
 
 

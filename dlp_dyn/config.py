@@ -10,8 +10,9 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.config import DLPConfig, IdentityConfig
 from dlp_dyn.image.phases import PhaseSchedule
 
 _PACKAGED = Path(__file__).parent / "configs"
@@ -65,10 +66,19 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that a training run depends on. `weights` names the model's loss terms, all of them."""
+    """Everything that a training run depends on. `weights` names the model's loss terms, all of them.
+
+    With `dynamics.kind` other than none the model is one of videos. stage: `joint` trains all of it on clips;
+    `dynamics` takes the image model of the run `image` as it is, encodes the data once, and trains the dynamics on
+    the particles. In the joint stage, `image` is where the image model starts from.
+    """
 
     data: DataConfig
     model: DLPConfig = field(default_factory=DLPConfig)
+    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    stage: Literal["joint", "dynamics"] = "joint"
+    image: str | None = None  # a run folder or checkpoint
     weights: dict[str, float] = field(default_factory=dict)
     ramps: dict[str, list[int]] = field(
         default_factory=dict
@@ -136,6 +146,11 @@ def read_section(path: Path, section: str, schema: type[T]) -> T:
     if not isinstance(raw.get(section), dict):
         raise InputError(f"{path}: no section '{section}'; this is not the config of a dlp_dyn run")
     return _build(schema, [(str(path), raw[section])], prefix=f"{section}.")
+
+
+def has_section(path: Path, section: str) -> bool:
+    """Whether a config file has a section of this name."""
+    return isinstance(_read_yaml(path).get(section), dict)
 
 
 def save(cfg: object, path: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+WORKER_GRACE_S = 30
 
 
 class Interrupted(Exception):
@@ -48,7 +49,11 @@ def interrupts() -> Iterator[Interrupt]:
             signal.signal(s, earlier[s])
 
 
-def ignore_in_worker(worker: int) -> None:  # noqa: ARG001
-    """`worker_init_fn` of a DataLoader: Ctrl-C reaches the whole process group, the trainer decides what happens."""
-    for s in SIGNALS:
-        signal.signal(s, signal.SIG_IGN)
+def outlive_signals(worker: int) -> None:  # noqa: ARG001
+    """`worker_init_fn` of a DataLoader. Ctrl-C, and SIGTERM from a job scheduler, reach all processes at once.
+
+    The trainer still needs clips to finish its step, and then sends its workers home. SIGTERM only sets a limit to
+    that: with nothing left to stop a worker, a trainer that fails would wait for it forever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_GRACE_S))

@@ -58,3 +58,15 @@ def chamfer_kl(posterior: Float[Tensor, "B N D"], prior: Float[Tensor, "B M D"])
     """
     pairwise = 0.5 * (posterior[:, :, None] - prior[:, None]).square().sum(-1)
     return pairwise.amin(1).sum(-1) + pairwise.amin(2).sum(-1)
+
+
+def off_centre(alpha: Float[Tensor, "B N S S"], transparency: Float[Tensor, "B N"]) -> Float[Tensor, " B"]:
+    """Squared distance from the middle of a glimpse to its alpha's centre of mass, summed over visible particles.
+
+    In units of half a glimpse. Without it a decoder may draw every object off centre and positions are shifted as
+    much: nothing else ties a particle's position to the middle of what it draws.
+    """
+    u = torch.linspace(-1, 1, alpha.shape[-1], device=alpha.device)
+    mass = alpha.sum((2, 3)) + 1e-3
+    x, y = (alpha.sum(2) @ u) / mass, (alpha.sum(3) @ u) / mass
+    return ((x.square() + y.square()) * transparency.detach()).sum(1)

@@ -60,7 +60,9 @@ class ParticleClips(Dataset[SceneClip]):
             self.rows[start : start + length] = np.arange(begin, begin + length)
             begin += int(length)
         if begin != len(scene.background):
-            raise InputError(f"{rollouts.path}: {begin} frames, {len(scene.background)} are encoded: encode them again")
+            raise InputError(
+                f"{rollouts.path}: {begin} frames, {len(scene.background)} are encoded: encode them again"
+            )
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -108,7 +110,9 @@ def encode_part(
 
     cache: a folder that keeps them, under a name made of the weights, the settings and the rollout file.
     """
-    file = None if cache is None else cache / f"{rollouts.path.stem}-{part}-{_key(model, rollouts)}.safetensors"
+    file = (
+        None if cache is None else cache / f"{rollouts.path.stem}-{part}-{_key(model, rollouts)}.safetensors"
+    )
     if file is not None and file.is_file():
         stored = safetensors.torch.load_file(file)
         return Scene(Particles(**{name: stored[name] for name in _FIELDS}), stored["background"])

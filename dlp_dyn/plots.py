@@ -49,12 +49,12 @@ def sample_grid(model: DLP, frames: UInt8[np.ndarray, "B H W 3"]) -> Picture:
         {
             "input": enlarge(frame),
             "particles": draw_particles(frame, position[i], on[i]),
-            "reconstruction": enlarge(_to_uint8(decoded.image[i])),
+            "reconstruction": enlarge(to_uint8(decoded.image[i])),
             "proposals": draw_points(frame, proposals[i]),
             "boxes": draw_boxes(frame, position[i], size[i], on[i]),
             "masks": draw_masks(frame, masks[i]),
-            "foreground": enlarge(_to_uint8(decoded.foreground[i] + grey[i])),
-            "background": enlarge(_to_uint8(decoded.background[i])),
+            "foreground": enlarge(to_uint8(decoded.foreground[i] + grey[i])),
+            "background": enlarge(to_uint8(decoded.background[i])),
         }
         for i, frame in enumerate(frames)
     ]
@@ -87,7 +87,7 @@ def enlarge(frame: Picture) -> Picture:
 def draw_particles(frame: Picture, position: Float[np.ndarray, "N 2"], on: Bool[np.ndarray, " N"]) -> Picture:
     """The frame enlarged, with numbered dots in the colours of the slots; particles that are off are small rings."""
     picture, palette = enlarge(frame), colours(len(position)).tolist()
-    at = _on_picture(position, frame)
+    at = on_picture(position, frame)
     radius = picture.shape[1] / 45
     for slot in np.flatnonzero(~on):
         _circle(picture, at[slot], 0.6 * radius, (190, 190, 190), thickness=1)
@@ -106,7 +106,7 @@ def draw_points(frame: Picture, position: Float[np.ndarray, "M 2"]) -> Picture:
     """The frame enlarged, with dots of one colour."""
     picture = enlarge(frame)
     radius = picture.shape[1] / 90
-    for at in _on_picture(position, frame):
+    for at in on_picture(position, frame):
         _circle(picture, at, radius + 1, (0, 0, 0))
         _circle(picture, at, radius, (255, 220, 60))
     return picture
@@ -120,7 +120,7 @@ def draw_boxes(
 ) -> Picture:
     """The frame enlarged, with what the glimpses of particles that are on cover. size: fraction of the image side."""
     picture, palette = enlarge(frame), colours(len(position)).tolist()
-    low, high = _on_picture(position - size, frame), _on_picture(position + size, frame)
+    low, high = on_picture(position - size, frame), on_picture(position + size, frame)
     for colour_of, thickness in ((lambda _: (0, 0, 0), 3), (palette.__getitem__, 1)):
         for slot in np.flatnonzero(on):
             corners = _fixed_point(low[slot]), _fixed_point(high[slot])
@@ -181,7 +181,7 @@ def _array(x: Tensor) -> np.ndarray:
     return x.detach().float().cpu().numpy()
 
 
-def _to_uint8(image: Float[Tensor, "3 H W"]) -> Picture:
+def to_uint8(image: Float[Tensor, "3 H W"]) -> Picture:
     return _array((image.clamp(0, 1) * 255).round().movedim(0, -1)).astype(np.uint8)
 
 
@@ -189,7 +189,7 @@ def _times(frame: Picture) -> int:
     return max(-(-TILE // max(frame.shape[:2])), 1)
 
 
-def _on_picture(position: Float[np.ndarray, "N 2"], frame: Picture) -> Float[np.ndarray, "N 2"]:
+def on_picture(position: Float[np.ndarray, "N 2"], frame: Picture) -> Float[np.ndarray, "N 2"]:
     """Positions as pixel indices of the enlarged frame, where each pixel has become a block."""
     height, width = frame.shape[:2]
     x, y = torch.from_numpy(position).unbind(-1)

@@ -86,9 +86,9 @@ class Meter:
     waited: seconds in which there was no clip to train on; the caller adds them up.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self._sums: dict[str, Tensor] = {}
+    def __init__(self) -> None:
+        self._names: list[str] = []
+        self._sums = torch.zeros(0)
         self._batches = 0
         self._steps_from = time.perf_counter()
         self.waited = 0.0
@@ -101,23 +101,22 @@ class Meter:
         self._steps_from += time.perf_counter() - begun
 
     def add(self, metrics: Mapping[str, Tensor]) -> None:
-        """Scalars of one batch."""
-        for name, value in metrics.items():
-            earlier = self._sums.get(name)
-            self._sums[name] = value.detach() if earlier is None else earlier + value.detach()
+        """Scalars of one batch, always under the same names."""
+        values = torch.stack(list(metrics.values())).detach().float()
+        self._sums = values if self._batches == 0 else self._sums + values
+        self._names = list(metrics)
         self._batches += 1
 
     def flush(self, accelerator: Accelerator) -> dict[str, float]:
         """Means over batches and processes, with the rate and the share of time that went into waiting for data."""
-        means = torch.stack([value.float() for value in self._sums.values()]) / self._batches
-        values = accelerator.reduce(means, "mean")
+        values = accelerator.reduce(self._sums / self._batches, "mean")
         assert isinstance(values, Tensor)
-        figures = dict(zip(self._sums, values.tolist(), strict=True))
+        figures = dict(zip(self._names, values.tolist(), strict=True))
         now = time.perf_counter()
         seconds = now - self._steps_from
         figures["batches_per_second"] = self._batches / seconds
         figures["waiting_for_data"] = self.waited / seconds
-        self._sums, self._batches, self._steps_from, self.waited = {}, 0, now, 0.0
+        self._batches, self._steps_from, self.waited = 0, now, 0.0
         return figures
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-import torch
+import numpy as np
 from torch.utils.data import Sampler
 
 
@@ -44,6 +44,5 @@ class ClipOrder(Sampler[list[int]]):
                 yield indices[begin : begin + part]
 
     def _permutation(self, epoch: int) -> list[int]:
-        # Seeds of a Generator are 64 bits: the two numbers get 32 each.
-        generator = torch.Generator().manual_seed((self.seed << 32) + epoch)
-        return torch.randperm(self.n_clips, generator=generator).tolist()
+        # Not a torch.Generator: on a CPU it heeds only 32 bits of its seed.
+        return np.random.default_rng([self.seed, epoch]).permutation(self.n_clips).tolist()

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -16,20 +16,19 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
-from dlp_dyn import checkpoint, config, evaluate, losses, plots, run_log
+from dlp_dyn import checkpoint, config, losses, run_log, stages
 from dlp_dyn.clip import Clip
 from dlp_dyn.config import TrainConfig
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.divergence import DivergenceWatch
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.model import DLP
-from dlp_dyn.interrupt import Interrupted, ignore_in_worker, interrupts
+from dlp_dyn.interrupt import Interrupted, interrupts, outlive_signals
 from dlp_dyn.optimization import learning_rate, ramped, update_average
+from dlp_dyn.particle_clips import SceneClip
 from dlp_dyn.progress import track
 from dlp_dyn.sampler import ClipOrder
+from dlp_dyn.stages import Stage
 from dlp_dyn.training_state import TrainingState
-
-SAMPLE_FRAMES = 6
 
 
 def train(cfg: TrainConfig, going_on: bool = False) -> Path:
@@ -41,16 +40,15 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
     Raises InputError for settings and data that do not fit, for a run folder that is taken, when the disk is full,
     and when the loss breaks; Interrupted, after saving, on Ctrl-C or SIGTERM.
     """
+    cfg = stages.settle(cfg)
     accelerator = _accelerator(cfg)
     device, main = accelerator.device, accelerator.is_main_process
     run, config_yaml = Path(cfg.out), config.to_yaml(cfg)
     last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
 
     rollouts = Rollouts(cfg.data.path)
-    clips = ClipDataset(rollouts, "train", cfg.data.clip_length, cfg.data.stride)
-    held_out = evaluate.spread_frames(rollouts, "validation", cfg.eval_frames)
     state = _new_state(cfg, device)
-    evaluate.check_size(state.model, rollouts)
+    stage = stages.prepare(cfg, state.model, rollouts)
     set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
     if going_on and (last / checkpoint.TRAINING_STATE).is_file():
         state.load(last, accelerator.process_index, accelerator.num_processes)
@@ -62,9 +60,11 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
     if cfg.compile:
         state.model.compile()
     model = accelerator.prepare_model(state.model)
-    batches = iter(_loader(cfg, clips, state.step, accelerator))
+    batches = iter(_loader(cfg, stage, state.step, accelerator))
     watch = DivergenceWatch(list(cfg.weights), device, state.ceiling)
-    meter = run_log.Meter(device)
+    meter = run_log.Meter()
+    # A GPU would have to be waited for. A CPU need not be, and its grid_sample crashes on NaN coordinates.
+    checks_each_step = device.type == "cpu" and accelerator.num_processes == 1
     with (
         run_log.RunLog(run, cfg, device, state.step) if main else nullcontext() as log,
         interrupts() as interrupt,
@@ -80,13 +80,15 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
 
             for _ in range(cfg.accumulate):
                 asked = time.perf_counter()
-                clip: Clip = next(batches)
+                clip: Clip | SceneClip = next(batches)
                 meter.waited += time.perf_counter() - asked
                 with accelerator.accumulate(model):
                     terms, metrics = model(clip.to(device), phase)
                     loss, means = losses.total(terms, weights)
+                    watch.add_terms(step, [weights[k] * means[f"loss/{k}"] for k in cfg.weights])
+                    if checks_each_step:
+                        _stop_if_broken(accelerator, watch, last)
                     accelerator.backward(loss)
-                watch.add_terms(step, [weights[k] * means[f"loss/{k}"] for k in cfg.weights])
                 meter.add({"loss": loss} | means | {f"metric/{k}": v.mean() for k, v in metrics.items()})
             grad_norm = clip_grad_norm_(state.model.parameters(), cfg.optimizer.max_grad_norm or float("inf"))
             state.optimizer.step()
@@ -110,22 +112,25 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
                     "grad_norm": float(grad_norm),
                     "lr": learning_rate(cfg, step),
                 }
-                note = f"loss {row['loss']:.5g}  psnr {row['metric/psnr']:.2f}"
+                note = f"loss {row['loss']:.5g}  " + ", ".join(
+                    f"{name.removeprefix('metric/')} {value:.4g}"
+                    for name, value in row.items()
+                    if "metric/" in name
+                )
                 if log:
                     log.write(step, "train", row)
             with meter.pause():
                 if log and evaluates:
-                    figures = evaluate.judge_held_out(state.result, held_out)
+                    figures = stage.judge(state.result)
                     log.write(step, "validation", figures)
                     progress.say(
                         f"step {step} held out: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
                     )
-                    if figures["psnr"] > state.best:
-                        state.best = figures["psnr"]
+                    if stage.score(figures) > state.best:
+                        state.best = stage.score(figures)
                         state.save_weights(best, config_yaml)
                 if log and draws:
-                    picture = plots.sample_grid(state.result, held_out.frames[_some(len(held_out))])
-                    plots.write_image(run / "samples" / f"step_{step:07d}.png", picture)
+                    stage.draw(state.result, run / "samples", step)
                 if saves:
                     state.ceiling = watch.ceiling
                     state.save(last, config_yaml, main)
@@ -172,7 +177,7 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
 
 def _new_state(cfg: TrainConfig, device: torch.device) -> TrainingState:
     set_seed(cfg.seed)
-    model = DLP(cfg.model)
+    model = stages.build(cfg)
     if cfg.weights.keys() != set(model.loss_keys):
         missing, unknown = (
             set(model.loss_keys) - cfg.weights.keys(),
@@ -191,20 +196,20 @@ def _new_state(cfg: TrainConfig, device: torch.device) -> TrainingState:
     return TrainingState(model, optimizer, average)
 
 
-def _loader(
-    cfg: TrainConfig, clips: ClipDataset, first_step: int, accelerator: Accelerator
-) -> DataLoader[Clip]:
+def _loader(cfg: TrainConfig, stage: Stage, first_step: int, accelerator: Accelerator) -> DataLoader[Any]:
     order = ClipOrder(
-        len(clips), cfg.batch_size, cfg.seed, first_step, cfg.steps, cfg.accumulate, accelerator.process_index,
+        len(stage.clips), cfg.batch_size, cfg.seed, first_step, cfg.steps, cfg.accumulate, accelerator.process_index,
         accelerator.num_processes,
     )  # fmt: skip
     return DataLoader(
-        clips,
+        stage.clips,
         batch_sampler=order,
-        collate_fn=collate,
+        collate_fn=stage.collate,
         num_workers=cfg.data.workers,
         pin_memory=accelerator.device.type == "cuda",
-        worker_init_fn=ignore_in_worker,
+        worker_init_fn=outlive_signals,
+        # Its own: otherwise it draws from the global one, and a resumed run would see other noise.
+        generator=torch.Generator().manual_seed(cfg.seed),
     )
 
 
@@ -232,8 +237,3 @@ def _gather(accelerator: Accelerator, x: Tensor) -> Tensor:
     gathered = accelerator.gather(x)
     assert isinstance(gathered, Tensor)
     return gathered
-
-
-def _some(n_frames: int) -> np.ndarray:
-    """Which frames are drawn."""
-    return np.unique(np.linspace(0, n_frames - 1, SAMPLE_FRAMES).round().astype(int))

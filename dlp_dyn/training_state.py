@@ -11,24 +11,25 @@ from accelerate.utils import gather_object
 
 from dlp_dyn import checkpoint
 from dlp_dyn.image.model import DLP
+from dlp_dyn.video import VideoModel
 
 
 @dataclass
 class TrainingState:
     """A model on its way. `average`: moving average of its weights, where one is kept.
 
-    best: highest held-out PSNR so far. ceiling: what a loss term may not exceed (`DivergenceWatch`).
+    best: highest held-out score so far. ceiling: what a loss term may not exceed (`DivergenceWatch`).
     """
 
-    model: DLP
+    model: DLP | VideoModel
     optimizer: torch.optim.Optimizer
-    average: DLP | None = None
+    average: DLP | VideoModel | None = None
     step: int = 0
     best: float = float("-inf")
     ceiling: float | None = None
 
     @property
-    def result(self) -> DLP:
+    def result(self) -> DLP | VideoModel:
         """The model to use, judge and save as weights."""
         return self.model if self.average is None else self.average
 

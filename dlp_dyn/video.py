@@ -115,9 +115,7 @@ class VideoModel(nn.Module):
         index = p.transparency[..., 0].topk(n, dim=-1).indices[..., None]
         return Scene(p.map(lambda x: x.take_along_dim(index, -2)), scene.background)
 
-    def draw(
-        self, scene: Scene, chunk: int = 64
-    ) -> Iterator[tuple[Scene, Decoded]]:
+    def draw(self, scene: Scene, chunk: int = 64) -> Iterator[tuple[Scene, Decoded]]:
         """Decode scenes over (B, T) in pieces of `chunk` images, so that memory does not grow with them."""
         flat = self.drawn(scene.map(lambda x: x.flatten(0, 1)))
         for begin in range(0, len(flat.background), chunk):
@@ -150,7 +148,9 @@ class VideoModel(nn.Module):
         if horizon < 1:
             raise InputError(f"horizon {horizon}: predict 1 frame or more")
         if not torch.isfinite(video).all():
-            raise InputError("the context frames hold NaN or infinite values: look at the source of the video")
+            raise InputError(
+                "the context frames hold NaN or infinite values: look at the source of the video"
+            )
         context = self.encode(video)[0].scene
         if samples:
             context = context.map(lambda x: x.repeat(samples, *[1] * (x.ndim - 1)))
@@ -163,11 +163,17 @@ class VideoModel(nn.Module):
         if width == 0:
             return
         if actions is None:
-            raise InputError(f"the model was trained with actions of width {width}, and there are none: give them")
+            raise InputError(
+                f"the model was trained with actions of width {width}, and there are none: give them"
+            )
         if actions.shape[-1] != width:
-            raise InputError(f"actions of width {actions.shape[-1]}, the model was trained with width {width}")
+            raise InputError(
+                f"actions of width {actions.shape[-1]}, the model was trained with width {width}"
+            )
         if actions.shape[1] < least:
-            raise InputError(f"{actions.shape[1]} actions, {least} are needed: give more or shorten the horizon")
+            raise InputError(
+                f"{actions.shape[1]} actions, {least} are needed: give more or shorten the horizon"
+            )
 
     def loss(self, clip: Clip, phase: Phase = NORMAL) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Unweighted terms, sums over the clip divided by its length, and detached metrics, each of shape (B,)."""
@@ -218,7 +224,11 @@ class VideoModel(nn.Module):
 
         later = n_frames - first
         frame = torch.arange(1, later + 1, device=video.device)
-        ramp = (phase.later_frames / frame).clamp_max(1) if math.isfinite(phase.later_frames) else frame.new_ones(later)
+        ramp = (
+            (phase.later_frames / frame).clamp_max(1)
+            if math.isfinite(phase.later_frames)
+            else frame.new_ones(later)
+        )
 
         def ramped(x: Float[Tensor, "B U"]) -> Tensor:
             return (ramp * x).sum(1) / n_frames

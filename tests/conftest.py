@@ -11,7 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from jaxtyping import install_import_hook
 
 # Shapes and types of every annotated signature are checked while tests run.
-install_import_hook("dlp_dyn", "beartype.beartype")
+install_import_hook("dlp_dyn", "typecheck.check")
 
 import pytest
 

@@ -23,7 +23,9 @@ def save(folder: Path, model: DLP) -> None:
 
 
 def equal(a: DLP, b: DLP) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 def test_a_folder_rebuilds_its_model_alone(tmp_path: Path, model: DLP) -> None:
@@ -63,7 +65,9 @@ def test_a_failed_write_keeps_the_earlier_checkpoint(
     monkeypatch.setattr("os.fsync", full)
     with torch.no_grad():
         next(model.parameters()).add_(1)
-    with pytest.raises(InputError, match=r"model\.safetensors: cannot be written \(No space left on device\)"):
+    with pytest.raises(
+        InputError, match=r"model\.safetensors: cannot be written \(No space left on device\)"
+    ):
         save(tmp_path / "last", model)
     assert checkpoint.content_hash(tmp_path / "last") == before
     assert [p.name for p in tmp_path.iterdir()] == ["last"]
@@ -97,7 +101,9 @@ def test_wrong_checkpoints_are_refused_in_one_line(tmp_path: Path, model: DLP) -
     with pytest.raises(InputError, match="checkpoint format 999, this dlp_dyn reads 1"):
         checkpoint.load_model(folder)
     save_file(model.state_dict(), file)
-    with pytest.raises(InputError, match="not a dlp_dyn checkpoint; import official ones with dlp-dyn convert"):
+    with pytest.raises(
+        InputError, match="not a dlp_dyn checkpoint; import official ones with dlp-dyn convert"
+    ):
         checkpoint.load_model(folder)
 
     save(folder, model)

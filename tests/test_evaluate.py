@@ -76,7 +76,8 @@ def test_figures_of_a_case_worked_out_by_hand() -> None:
     )
     assert list(report.by_objects) == [1, 2]
     assert report.by_objects[1] == pytest.approx(
-        {"psnr": 20.0, "particles_on": 2, "frames": 1, "position_error_px": 0, "recall": 1, "precision": 0.5}, rel=1e-4
+        {"psnr": 20.0, "particles_on": 2, "frames": 1, "position_error_px": 0, "recall": 1, "precision": 0.5},
+        rel=1e-4,
     )
     assert report.by_objects[2]["recall"] == pytest.approx(3 / 6)
 

@@ -206,14 +206,14 @@ def test_composite_ignores_the_order_of_particles():
     inputs = scene()
     order = torch.randperm(5)
     before = geometry.composite(*inputs, 24)
-    after = geometry.composite(*(x[:, order] for x in inputs), 24)
+    after = geometry.composite(*[x[:, order] for x in inputs], canvas=24)
     assert_close(before, after)
 
 
 def test_composite_of_one_image_is_that_of_the_batch():
     inputs = scene(batch=3)
     together = geometry.composite(*inputs, 24)
-    alone = [geometry.composite(*(x[i : i + 1] for x in inputs), 24) for i in range(3)]
+    alone = [geometry.composite(*[x[i : i + 1] for x in inputs], canvas=24) for i in range(3)]
     assert_close(
         together, tuple(torch.cat(parts) for parts in zip(*alone, strict=True)), atol=1e-5, rtol=1e-5
     )
@@ -233,7 +233,9 @@ def test_a_transparent_particle_draws_nothing():
     transparency[:, 2] = 0
     kept = [0, 1, 3, 4]
     inputs = (glimpses, position, size, transparency, depth)
-    assert_close(geometry.composite(*inputs, 24), geometry.composite(*(x[:, kept] for x in inputs), 24))
+    assert_close(
+        geometry.composite(*inputs, 24), geometry.composite(*[x[:, kept] for x in inputs], canvas=24)
+    )
 
 
 def test_the_nearer_particle_hides_the_farther():
@@ -254,6 +256,8 @@ def test_alpha_noise_is_the_plain_one():
     torch.manual_seed(3)
     oracle = plain.composite(*inputs, 24, alpha_noise=0.1)
     assert_close(ours, oracle, atol=1e-4, rtol=1e-4)
+    for got, want in zip(gradients(ours, inputs), gradients(oracle, inputs), strict=True):
+        assert_close(got, want, atol=2e-4 * float(want.abs().max()), rtol=1e-3)
 
 
 def test_half_precision_glimpses_are_blended_in_float32():

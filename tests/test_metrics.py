@@ -98,7 +98,9 @@ def test_ssim_equals_its_definition() -> None:
     mean_a, mean_b = blur(a), blur(b)
     var_a, var_b, cov = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2, blur(a * b) - mean_a * mean_b
     c1, c2 = 0.01**2, 0.03**2
-    whole = (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    whole = (
+        (2 * mean_a * mean_b + c1) * (2 * cov + c2) / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))
+    )
     inside = whole[:, 5:-5, 5:-5].mean()  # where the window does not reach past the border
     ours = metrics.ssim(torch.tensor(a[None]).float(), torch.tensor(b[None]).float())
     assert ours.item() == pytest.approx(inside, abs=2e-3)
@@ -116,7 +118,9 @@ def test_lpips_without_its_weights_says_what_to_do(
         raise OSError("network is unreachable")
 
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
-    with pytest.raises(InputError, match=r"could not be fetched \(network is unreachable\); leave --lpips out") as e:
+    with pytest.raises(
+        InputError, match=r"could not be fetched \(network is unreachable\); leave --lpips out"
+    ) as e:
         metrics.Lpips()
     assert "alexnet-owt-7be5be79.pth" in str(e.value)
     assert "\n" not in str(e.value)

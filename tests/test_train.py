@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def test_resume_is_exact_to_the_bit(
     whole = train(tiny(out=tmp_path / "whole", **settings))
     with monkeypatch.context() as patch:
         stop_at(4, patch)
-        with pytest.raises(Interrupted, match=r"saved after step 4; go on with: dlp-dyn train --resume") as caught:
+        with pytest.raises(
+            Interrupted, match=r"saved after step 4; go on with: dlp-dyn train --resume"
+        ) as caught:
             train(tiny(out=tmp_path / "halves", **settings))
     assert caught.value.signum == signal.SIGTERM
     halves = tmp_path / "halves"
@@ -77,14 +80,19 @@ def test_resume_is_exact_to_the_bit(
     assert_equal(last_weights(whole), last_weights(halves))
     timed = ("train/batches_per_second", "train/waiting_for_data")
     for a, b in zip(rows(whole), rows(halves), strict=True):
-        assert {k: v for k, v in a.items() if k not in timed} == {k: v for k, v in b.items() if k not in timed}
+        assert {k: v for k, v in a.items() if k not in timed} == {
+            k: v for k, v in b.items() if k not in timed
+        }
     states = [checkpoint.load_training_state(run / "checkpoints" / "last") for run in (whole, halves)]
     assert states[0]["best"] == states[1]["best"]
     assert torch.equal(states[0]["random"][0]["torch"], states[1]["random"][0]["torch"])
 
 
 def test_a_seed_decides_everything(tiny: Tiny, tmp_path: Path) -> None:
-    a, b, c = (train(tiny(out=tmp_path / name, steps=2, seed=seed)) for name, seed in zip("abc", (1, 1, 2), strict=True))
+    a, b, c = (
+        train(tiny(out=tmp_path / name, steps=2, seed=seed))
+        for name, seed in zip("abc", (1, 1, 2), strict=True)
+    )
     assert_equal(last_weights(a), last_weights(b))
     assert any(not torch.equal(x, last_weights(c)[name]) for name, x in last_weights(a).items())
 
@@ -107,7 +115,7 @@ def test_the_run_folder_holds_what_it_should(tiny: Tiny) -> None:
     assert names >= {"config.yaml", "metrics.jsonl", "environment.json"} | state | best | pictures
     assert sum("tfevents" in name for name in names) == 1
     environment = json.loads((run / "environment.json").read_text())
-    assert environment["versions"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(environment["versions"]["torch"])
     assert environment["device"] == "cpu"
     train_row = next(row for row in rows(run) if "train/loss" in row)
     weights = tiny().weights
@@ -123,22 +131,48 @@ def test_the_run_folder_holds_what_it_should(tiny: Tiny) -> None:
 @pytest.fixture(scope="session")
 def balls64(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("data") / "balls64.h5"
-    write_balls(path, (3, 1, 1), 4)
+    write_balls(path, (3, 1, 1), 24)
     return path
 
 
+@pytest.fixture(scope="session")
+def image_run(balls64: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of an image model, for configs that train dynamics on one."""
+    out = tmp_path_factory.mktemp("runs") / "image"
+    settings = [
+        f"data.path={balls64}",
+        f"out={out}",
+        "device=cpu",
+        "steps=1",
+        "batch_size=2",
+        "eval_frames=2",
+    ]
+    return train(config.load("balls", settings))
+
+
 @pytest.mark.parametrize("name", config.names())
-def test_every_config_trains_three_steps(name: str, balls_file: Path, balls64: Path, tmp_path: Path) -> None:
-    overrides = [f"out={tmp_path / 'run'}", "device=cpu", "steps=3", "batch_size=2", "eval_frames=2", "log_every=1"]
+def test_every_config_trains_three_steps(
+    name: str, balls_file: Path, balls64: Path, image_run: Path, tmp_path: Path
+) -> None:
+    overrides = [
+        f"out={tmp_path / 'run'}",
+        "device=cpu",
+        "steps=3",
+        "batch_size=2",
+        "eval_frames=2",
+        "log_every=1",
+    ]
     cfg = config.load(name, ["data.path=unknown", *overrides])
     data = balls_file if cfg.model.image_size == 32 else balls64
     cfg = replace(cfg, data=replace(cfg.data, path=str(data), workers=0), accumulate=1)
+    if cfg.stage == "dynamics":
+        cfg = replace(cfg, image=str(image_run))
     if cfg.phases.warm_up_steps:  # one step of each phase
         cfg = replace(cfg, phases=replace(cfg.phases, warm_up_steps=1, noisy_steps=1))
     run = train(cfg)
     values = [v for row in rows(run) for v in row.values()]
     assert all(math.isfinite(v) for v in values)
-    assert (run / "samples" / "step_0000003.png").stat().st_size > 10_000
+    assert sum(path.stat().st_size for path in (run / "samples").iterdir()) > 10_000
 
 
 def test_a_nan_stops_the_run_and_names_step_and_term(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +188,7 @@ def test_a_nan_stops_the_run_and_names_step_and_term(tiny: Tiny, monkeypatch: py
 
     monkeypatch.setattr(DLP, "loss", broken)
     cfg = tiny(steps=20, log_every=10, save_every=4, eval_every=20)
-    with pytest.raises(InputError, match="training broke at step 5: kl_scale is nan, gradient norm is nan") as caught:
+    with pytest.raises(InputError, match="training broke at step 5: kl_scale is nan;") as caught:
         train(cfg)
     last = Path(cfg.out) / "checkpoints" / "last"
     assert f"last good checkpoint: {last}" in str(caught.value)
@@ -169,7 +203,9 @@ def test_an_exploding_loss_stops_the_run(tiny: Tiny) -> None:
 
 def test_the_watch_remembers_the_first_step_of_each_term() -> None:
     watch = DivergenceWatch(["a", "b"], torch.device("cpu"))
-    for step, (a, b, norm) in enumerate([(1, 2, 1), (900, -2, 1), (1, 1e5, 1), (math.inf, 1e5, math.nan)], start=1):
+    for step, (a, b, norm) in enumerate(
+        [(1, 2, 1), (900, -2, 1), (1, 1e5, 1), (math.inf, 1e5, math.nan)], start=1
+    ):
         watch.add_terms(step, [torch.tensor(float(a)), torch.tensor(float(b))])
         watch.add_grad_norm(step, torch.tensor(float(norm)))
         if step == 2:
@@ -214,16 +250,19 @@ def test_the_average_of_weights_is_the_weighted_sum_of_the_past() -> None:
 def test_the_order_of_clips_is_the_same_for_any_number_of_processes() -> None:
     def steps(parts: int, processes: int) -> list[list[int]]:
         orders = [list(ClipOrder(7, 12, 3, 0, 9, parts, rank, processes)) for rank in range(processes)]
-        return [sum((sum(o[s * parts : (s + 1) * parts], []) for o in orders), []) for s in range(9)]
+        batches = [
+            [batch for order in orders for batch in order[s * parts : (s + 1) * parts]] for s in range(9)
+        ]
+        return [list(chain.from_iterable(step)) for step in batches]
 
     whole = steps(1, 1)
     assert whole == steps(3, 1) == steps(1, 4) == steps(2, 3)
-    stream = sum(whole, [])
+    stream = list(chain.from_iterable(whole))
     epochs = [stream[i : i + 7] for i in range(0, len(stream) - 6, 7)]
     assert all(sorted(epoch) == list(range(7)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 10
     assert whole[4:] == list(ClipOrder(7, 12, 3, 4, 9))
-    assert whole != [batch for batch in ClipOrder(7, 12, 4, 0, 9)]
+    assert whole != list(ClipOrder(7, 12, 4, 0, 9))
 
 
 def test_batch_size_has_to_be_shared_evenly(tiny: Tiny) -> None:
@@ -283,12 +322,16 @@ def test_two_processes_share_the_work(tiny: Tiny, tmp_path: Path) -> None:
     two, one = rows(tmp_path / "two"), rows(train(replace(cfg, out=str(tmp_path / "one"))))
     assert [row["step"] for row in two] == [row["step"] for row in one]
     first = [next(r for r in found if "train/loss" in r) for found in (two, one)]
-    assert first[0]["train/loss/reconstruction"] == pytest.approx(first[1]["train/loss/reconstruction"], rel=0.05)
+    assert first[0]["train/loss/reconstruction"] == pytest.approx(
+        first[1]["train/loss/reconstruction"], rel=0.05
+    )
     assert len(checkpoint.load_training_state(tmp_path / "two" / "checkpoints" / "last")["random"]) == 2
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("settings", [{}, {"precision": "bf16"}, {"optimizer__ema_decay": 0.9, "accumulate": 2}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"precision": "bf16"}, {"optimizer__ema_decay": 0.9, "accumulate": 2}]
+)
 def test_training_runs_on_a_gpu_and_goes_on(tiny: Tiny, settings: dict[str, Any]) -> None:
     run = train(tiny(device="cuda", **settings))
     resume(run, ["steps=8"])

@@ -51,7 +51,7 @@ class DynamicsConfig:
     """
 
     kind: str = "none"
-    window: int = 8
+    window: int = 10
     action_dim: int = 0
     rollout_steps: int = 10
     graph: GraphConfig = field(default_factory=GraphConfig)

@@ -16,6 +16,8 @@ from dlp_dyn.particles import ParticleDistribution, Particles, Scene, SceneDistr
 _EDGE_MOTIONS = 3  # of the last motions, how many the edges compare
 _LOG_STD = -2.0  # at initialisation, of positions in motion units
 _LOG_STD_RANGE = (-7.0, 2.0)
+# Bounds that keep a long rollout from running away: of the change of motion in motion units, and of positions.
+_MOST_CHANGE, _FARTHEST = 4.0, 2.0
 _CONCENTRATION = 3.0  # log of a + b of transparency's Beta at initialisation
 
 
@@ -74,7 +76,9 @@ class GraphDynamics(nn.Module):
         motions, known = [], []
         for lag in range(self.window - 1):
             moved = motion[:, : max(t - 1 - lag, 0)]
-            motions.append(torch.cat([p.position.new_zeros(b, t - moved.shape[1], *p.position.shape[2:]), moved], 1))
+            motions.append(
+                torch.cat([p.position.new_zeros(b, t - moved.shape[1], *p.position.shape[2:]), moved], 1)
+            )
             known.append(torch.arange(t, device=motion.device) > lag)
         nodes = _Nodes(
             p.map(lambda x: x.flatten(0, 1)),
@@ -132,7 +136,8 @@ class GraphDynamics(nn.Module):
         p, unit = nodes.particles, self.cfg.motion_scale
         out = self.particle_out(h).float().split(self.widths, -1)
         change, log_std = out[0].chunk(2, -1)
-        position = p.position + unit * (nodes.motions[:, 0] + change + force)
+        change = _MOST_CHANGE * ((change + force) / _MOST_CHANGE).tanh()
+        position = (p.position + unit * (nodes.motions[:, 0] + change)).clamp(-_FARTHEST, _FARTHEST)
         shift, log_concentration = out[3].chunk(2, -1)
         share = (torch.logit(p.transparency.float(), 1e-3) + shift).sigmoid().clamp(1e-4, 1 - 1e-4)
         concentration = log_concentration.clamp(-2, 8).exp()

@@ -97,9 +97,7 @@ class JointTrunk(nn.Module):
         super().__init__()
         t = cfg.transformer
         self.blocks = nn.ModuleList(Block(t.dim, t.n_heads, t.dropout, False) for _ in range(t.n_layers))
-        self.biases = nn.ModuleList(
-            RelativeBias(cfg.window, n_tokens, t.n_heads) for _ in range(t.n_layers)
-        )
+        self.biases = nn.ModuleList(RelativeBias(cfg.window, n_tokens, t.n_heads) for _ in range(t.n_layers))
         self.norm = nn.LayerNorm(t.dim)
         self.out = nn.Linear(t.dim, t.dim, bias=False)
         _init(self.out)
@@ -171,9 +169,7 @@ class TransformerDynamics(nn.Module):
         self.trunk = trunk(cfg, self.n_slots + 1)
         self.heads = SceneHeads(feature_dim, background_dim, t.dim, t.depth_logvar_is_delta)
 
-    def forward(
-        self, history: Scene, actions: Float[Tensor, "B T A"] | None = None
-    ) -> SceneDistribution:
+    def forward(self, history: Scene, actions: Float[Tensor, "B T A"] | None = None) -> SceneDistribution:
         """Distributions for frames 1 .. T given 0 .. T - 1; T is at most `window`.
 
         Raises InputError for more particles than the model has slots.

@@ -19,9 +19,9 @@ class NetworkConfig:
     style: str = "lean"
     proposal_channels: list[int] = field(default_factory=lambda: [16, 32, 32])
     glimpse_channels: list[int] = field(default_factory=lambda: [32, 64])
-    background_channels: list[int] = field(default_factory=lambda: [16, 32])
+    background_channels: list[int] = field(default_factory=lambda: [16, 32, 32])
     stem_channels: int = 32
-    map_channels: int = 64
+    map_channels: int = 32
     hidden_dim: int = 128
     glimpse_start: int = 4
     background_start: int = 8
@@ -42,7 +42,7 @@ class EncoderConfig:
     """
 
     selection: str = "confidence"
-    apart: float = 0.5
+    apart: float = 0.75
     passes: int = 2
     transparency: str = "gated"
     interaction: bool = True
@@ -179,7 +179,9 @@ class IdentityConfig:
         if self.kind not in ("tracker", "grid", "match"):
             raise InputError(f"identity.kind={self.kind!r} is unknown: use one of tracker, grid, match")
         if self.static_frames < 1:
-            raise InputError(f"identity.static_frames={self.static_frames}: the first frame needs one; give 1 or more")
+            raise InputError(
+                f"identity.static_frames={self.static_frames}: the first frame needs one; give 1 or more"
+            )
         if self.kind == "grid" and image.encoder.early:
             raise InputError(
                 "identity.kind=grid makes every patch a particle: it needs model.encoder.selection=confidence"

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -95,24 +95,31 @@ class Encoding:
     def map(self, fn: Callable[[Tensor], Tensor]) -> "Encoding":
         """Map over all tensors, which share their leading axes."""
         return Encoding(
-            self.posterior.map(fn), self.scene.map(fn), fn(self.anchors), fn(self.proposals), fn(self.glimpses)
+            self.posterior.map(fn),
+            self.scene.map(fn),
+            fn(self.anchors),
+            fn(self.proposals),
+            fn(self.glimpses),
         )
 
 
 class AttributeEncoder(nn.Module):
     """Glimpse -> offset, scale, transparency and, without interaction, depth.
 
-    reader: glimpses (B, C, S, S) to flat features (B, `flat`). reach: the largest offset.
+    reader: glimpses (B, C, S, S) to flat features (B, `flat`).
     """
 
-    def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int, reach: float = 1.0) -> None:
+    def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int, *, refines: bool = False) -> None:
         super().__init__()
-        self.reach = reach
         style, hidden = cfg.networks.style, cfg.networks.hidden_dim
         self.gated = cfg.encoder.transparency == "gated"
-        self.scale_bias = 0.0 if style == "dlpv2" else logit(cfg.glimpse_fraction, 1e-5)
+        # Particles chosen apart do not meet again when each moves less than half of their distance.
+        self.reach = 0.5 * cfg.apart if refines and cfg.apart else 1.0
+        self.scale_bias = 0.0 if refines or style == "dlpv2" else logit(cfg.glimpse_fraction, 1e-5)
         self.cnn = reader
-        outputs = {"offset": 4, "scale": 4, "transparency": 1 if self.gated else 2}
+        outputs = {"offset": 4, "scale": 4}
+        if not refines:
+            outputs["transparency"] = 1 if self.gated else 2
         if not cfg.encoder.interaction:
             outputs["depth"] = 2
         if style == "dlpv3":  # a perceptron for every attribute
@@ -130,17 +137,29 @@ class AttributeEncoder(nn.Module):
         if style != "dlpv2":
             zero_last(heads["offset"], [0.0, 0.0, 2 * _OFFSET_LOG_STD, 2 * _OFFSET_LOG_STD])
             zero_last(heads["scale"], [0.0, 0.0, 2 * _SCALE_LOG_STD, 2 * _SCALE_LOG_STD])
-            zero_last(heads["transparency"])
+            if not refines:
+                zero_last(heads["transparency"])
 
-    def forward(self, glimpses: Float[Tensor, "B N C S S"]) -> Attributes:
+    def forward(self, glimpses: Float[Tensor, "B N C S S"], first: Attributes | None = None) -> Attributes:
+        """Attributes of glimpses; added to those of a first look where this encoder refines them.
+
+        Transparency stays the first: which of two particles on one object is off can be told from where their
+        patches lie, but no more once both look at its centre.
+        """
         flat = self.trunk(self.cnn(glimpses.flatten(0, 1)))
         out = {key: head(flat).unflatten(0, glimpses.shape[:2]).float() for key, head in self.heads.items()}
         offset, offset_log_variance = out["offset"].chunk(2, -1)
         scale, scale_log_variance = out["scale"].chunk(2, -1)
+        offset, scale = self.reach * offset.tanh(), scale + self.scale_bias
+        if first is None:
+            transparency = gated_beta(out["transparency"]) if self.gated else _free_beta(out["transparency"])
+        else:
+            offset, scale = first.offset.loc + offset, first.scale.loc + scale
+            transparency = first.transparency
         return Attributes(
-            normal(self.reach * offset.tanh(), offset_log_variance),
-            normal(scale + self.scale_bias, scale_log_variance),
-            gated_beta(out["transparency"]) if self.gated else _free_beta(out["transparency"]),
+            normal(offset, offset_log_variance),
+            normal(scale, scale_log_variance),
+            transparency,
             normal(*out["depth"].chunk(2, -1)) if "depth" in out else None,
         )
 
@@ -224,9 +243,8 @@ class SceneEncoder(nn.Module):
             self.trunk: Trunk | None = Trunk(3, cfg.networks.proposal_channels)
             self.feature_side = cfg.glimpse_size // Trunk.stride
             self.attributes = AttributeEncoder(cfg, nn.Flatten(), self.trunk.channels * self.feature_side**2)
-            # Particles chosen apart do not meet again when each moves less than half of their distance.
             self.refine: AttributeEncoder | None = AttributeEncoder(
-                cfg, glimpses, glimpses.out_dim, reach=0.5 * cfg.apart if cfg.apart else 1.0
+                cfg, glimpses, glimpses.out_dim, refines=True
             )
         else:
             self.trunk = self.refine = None
@@ -254,16 +272,17 @@ class SceneEncoder(nn.Module):
         confidence = None
         if not cfg.encoder.early:
             spread = 2 * attributes.offset.scale.detach().log().sum(-1) + proposals.moments.detach().sum(-1)
-            apart = cfg.encoder.apart * cfg.glimpse_fraction
             confidence = spread[..., None]
             if not all_patches:
                 expected = (anchors + attributes.offset.loc).detach()
-                index = select_late(spread, expected, cfg.n_particles, apart)
+                index = select_late(spread, expected, cfg.n_particles, cfg.apart)
                 anchors, attributes = gather(anchors, index), attributes.take(index)
                 confidence = gather(confidence, index)
         if cfg.encoder.passes == 2 and self.refine is None:
             anchors = anchors + attributes.offset.loc
-            attributes = self.read(images, anchors, None if phase.fixed_scale else attributes.scale.loc.detach())
+            attributes = self.read(
+                images, anchors, None if phase.fixed_scale else attributes.scale.loc.detach()
+            )
         elif cfg.encoder.passes == 2:
             attributes = self._refined(images, anchors, attributes)
         return Located(anchors, attributes, confidence, kept.position)
@@ -295,7 +314,9 @@ class SceneEncoder(nn.Module):
         template: how the particles looked a frame ago, for models that correlate (DDLP).
         """
         cfg = self.cfg
-        size = torch.full_like(anchors, cfg.glimpse_size / cfg.image_size) if scale is None else scale.sigmoid()
+        size = (
+            torch.full_like(anchors, cfg.glimpse_size / cfg.image_size) if scale is None else scale.sigmoid()
+        )
         glimpses = self._crop(images, self._crop_at(anchors), size)
         if cfg.encoder.correlation:
             no_map = torch.zeros_like(glimpses[:, :, :1])
@@ -304,18 +325,11 @@ class SceneEncoder(nn.Module):
         return self.attributes(glimpses)
 
     def _refined(self, images: Tensor, anchors: Tensor, first: Attributes) -> Attributes:
-        """Offset and scale corrected by a look at the image itself, where the trunk's features see the particle.
-
-        Transparency stays the first: which of two particles on one object is off can be told from where their
-        patches lie, but no more once both look at its centre.
-        """
-        cfg = self.cfg
+        """Corrected by a look at the image itself, where the trunk's features see the particle."""
         assert self.refine is not None
         position = (anchors + first.offset.loc).detach()
-        size = torch.full_like(anchors, cfg.glimpse_size / cfg.image_size)
-        better = self.refine(self._crop(images, position, size))
-        offset = Normal(first.offset.loc + better.offset.loc, better.offset.scale, validate_args=False)
-        return replace(better, offset=offset, transparency=first.transparency)
+        size = torch.full_like(anchors, self.cfg.glimpse_size / self.cfg.image_size)
+        return self.refine(self._crop(images, position, size), first)
 
     def _crop_at(self, anchors: Tensor) -> Tensor:
         return anchors if self.cfg.networks.style == "dlpv3" else anchors.detach()

@@ -32,7 +32,8 @@ class Trunk(nn.Module):
         assert len(channels) >= 2, "the trunk halves twice"
         layers = _activated(nn.Conv2d(in_channels, channels[0], 4, stride=2, padding=1))
         layers += _activated(
-            nn.Conv2d(channels[0], channels[1], 4, stride=2, padding=1), nn.GroupNorm(_groups(channels[1]), channels[1])
+            nn.Conv2d(channels[0], channels[1], 4, stride=2, padding=1),
+            nn.GroupNorm(_groups(channels[1]), channels[1]),
         )
         for a, b in zip(channels[1:], channels[2:], strict=False):
             layers += _activated(nn.Conv2d(a, b, 3, padding=1), nn.GroupNorm(_groups(b), b))
@@ -63,7 +64,9 @@ class Decoder(nn.Module):
     channels: of the map at every resolution, coarsest first. out: at the end, `last_up` times finer still.
     """
 
-    def __init__(self, in_dim: int, hidden: int, start: int, channels: list[int], last_up: int, out: int) -> None:
+    def __init__(
+        self, in_dim: int, hidden: int, start: int, channels: list[int], last_up: int, out: int
+    ) -> None:
         super().__init__()
         self.start = start
         self.mlp = mlp([in_dim, hidden, channels[0] * start**2])
@@ -71,7 +74,11 @@ class Decoder(nn.Module):
         for a, b in zip(channels, channels[1:], strict=False):
             layers += [nn.GELU(), nn.Conv2d(a, 4 * b, 1), nn.PixelShuffle(2), nn.Conv2d(b, b, 3, padding=1)]
             layers += [nn.GroupNorm(_groups(b), b)]
-        layers += [nn.GELU(), nn.Conv2d(channels[-1], out * last_up**2, 3, padding=1), nn.PixelShuffle(last_up)]
+        layers += [
+            nn.GELU(),
+            nn.Conv2d(channels[-1], out * last_up**2, 3, padding=1),
+            nn.PixelShuffle(last_up),
+        ]
         self.cnn = nn.Sequential(*layers)
 
     def logits(self, vector: Float[Tensor, "B F"]) -> Float[Tensor, "B C S S"]:
@@ -88,7 +95,9 @@ class GlimpseDecoder(Decoder):
     learns to draw the object off its centre first, and keeps doing so.
     """
 
-    def __init__(self, in_dim: int, hidden: int, start: int, channels: list[int], last_up: int, side: int) -> None:
+    def __init__(
+        self, in_dim: int, hidden: int, start: int, channels: list[int], last_up: int, side: int
+    ) -> None:
         super().__init__(in_dim, hidden, start, channels, last_up, out=4)
         u = torch.linspace(-1, 1, side)
         disc = _DISC * (0.5 - u[:, None].square() - u.square())

@@ -77,7 +77,9 @@ class Matcher:
         sorted_particles = flat.posterior.particles.map(in_order)
         posterior = type(flat.posterior)(sorted_particles, flat.posterior.background)
         kept = [torch.stack(list(field), 1) for field in zip(*scenes, strict=True)]
-        joined = Encoding(posterior, flat.scene, in_order(flat.anchors), flat.proposals, in_order(flat.glimpses))
+        joined = Encoding(
+            posterior, flat.scene, in_order(flat.anchors), flat.proposals, in_order(flat.glimpses)
+        )
         joined = joined.map(lambda x: x.unflatten(0, (-1, n_frames)))
         scene = Scene(Particles(*kept), joined.scene.background)
         return Encoding(joined.posterior, scene, joined.anchors, joined.proposals, joined.glimpses), state

@@ -36,6 +36,8 @@ class DLP(nn.Module):
         "kl_features",
         "kl_background",
         "transparency_sum",
+        "off_centre",
+        "opacity",
     )
 
     def __init__(self, cfg: DLPConfig) -> None:
@@ -44,6 +46,7 @@ class DLP(nn.Module):
         self.cfg = cfg
         self.encoder = SceneEncoder(cfg)
         self.decoder = SceneDecoder(cfg)
+        self.to(memory_format=torch.channels_last)  # convolutions and upsampling are faster, on a CPU too
 
     def forward(self, clip: Clip, phase: Phase = NORMAL) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """`loss`, under the name that lets wrappers such as DistributedDataParallel see it."""
@@ -61,8 +64,9 @@ class DLP(nn.Module):
         return self.decoder.masks(scene, decoded.glimpses)
 
     def proposals(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B M 2"]:
-        """The keypoint of every patch."""
-        return self.encoder.proposals(images).position
+        """The keypoints that particles start from, all patches' or those that an early selection keeps."""
+        trunk = self.encoder.trunk
+        return self.encoder.proposals(images if trunk is None else trunk(images)).position
 
     def loss(self, clip: Clip, phase: Phase = NORMAL) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Unweighted terms and detached metrics, each of shape (B·T,): frames count as images."""
@@ -105,6 +109,8 @@ class DLP(nn.Module):
             "kl_features": masked(q.particles.features, prior.particles.features),
             "kl_background": losses.kl_normal(q.background, prior.background),
             "transparency_sum": transparency.sum((1, 2)).square(),
+            "off_centre": losses.off_centre(decoded.glimpses[:, :, 3], transparency[..., 0]),
+            "opacity": (decoded.glimpses[:, :, 3].mean((2, 3)) * transparency[..., 0]).sum(1),
         }
 
     def reconstruction(

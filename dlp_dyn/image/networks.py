@@ -199,4 +199,6 @@ def background_decoder(cfg: DLPConfig) -> nn.Module:
         cnn = _dlpv3_decoder(n.map_channels, n.background_channels, 3, _DLPV3_BACKGROUND_STD)
         return _FromVector([features, n.hidden_dim, n.map_channels * start**2], nn.GELU, start, cnn)
     channels = n.background_channels[::-1][:2]
-    return lean.Decoder(features, n.hidden_dim, start, channels, side // (start * 2 ** (len(channels) - 1)), 3)
+    return lean.Decoder(
+        features, n.hidden_dim, start, channels, side // (start * 2 ** (len(channels) - 1)), 3
+    )

@@ -22,7 +22,7 @@ class Proposals:
 
     position: Float[Tensor, "B M 2"]
     moments: Float[Tensor, "B M 3"]
-    centre: Float[Tensor, "M 2"]
+    centre: Float[Tensor, "P 2"]
 
     def take(self, index: Int[Tensor, "B K"]) -> "Proposals":
         return Proposals(gather(self.position, index), gather(self.moments, index), self.centre)

@@ -119,7 +119,7 @@ def config(h: Mapping[str, Any]) -> tuple[VideoConfig, dict[str, float]]:
     whole = 1e-3 if image.reconstruction == "vgg" else 1.0
     # The official static term of the background is a mean over its dimensions where others are sums.
     weights["kl_background"] /= image.background_dim
-    weights["reconstruction_dynamic"] = whole * h["beta_rec"] * h.get("beta_dyn_rec", 1.0)
+    weights["reconstruction_dynamic"] = whole * h["beta_rec"] * h.get("beta_dyn_rec", 0.1)
     for key in VideoModel.dynamic_keys[1:]:
         weights[key] = whole * h["beta_dyn"]
     return cfg, weights

@@ -169,4 +169,6 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
         "kl_features": balance * kl,
         "kl_background": balance * kl,
         "transparency_sum": 0.0,
+        "off_centre": 0.0,
+        "opacity": 0.0,
     }

@@ -158,7 +158,12 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
             glimpse_start=h["obj_res_from_fc"],
             background_start=h["bg_res_from_fc"],
         ),
-        encoder=EncoderConfig(apart=0.0, passes=1, interaction_heads=h["pint_enc_heads"], interaction_layers=h["pint_enc_layers"]),
+        encoder=EncoderConfig(
+            apart=0.0,
+            passes=1,
+            interaction_heads=h["pint_enc_heads"],
+            interaction_layers=h["pint_enc_layers"],
+        ),
         prior=PriorConfig(
             offset_std=h["offset_std"],
             scale_std=h["scale_std"],
@@ -178,4 +183,6 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
         "kl_features": balance * kl,
         "kl_background": balance * kl,
         "transparency_sum": whole * h["beta_obj"],
+        "off_centre": 0.0,
+        "opacity": 0.0,
     }

@@ -1,0 +1,130 @@
+"""Predict the future of videos and draw it."""
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from dlp_dyn import plots, video_plots
+from dlp_dyn.checkpoint import load_video_model
+from dlp_dyn.data.rollouts import Part, Rollouts
+from dlp_dyn.errors import InputError
+from dlp_dyn.particles import Scene
+from dlp_dyn.video import VideoModel
+
+SUFFIXES = (".gif", ".webp", ".mp4")
+
+
+def predict(
+    run: str | Path,
+    data: str | Path,
+    out: str | Path,
+    context: int = 10,
+    horizon: int = 50,
+    samples: int = 0,
+    episodes: int = 4,
+    part: Part = "test",
+    seed: int = 0,
+    device: str = "cpu",
+    fps: float = 12.0,
+) -> Scene:
+    """Draw what a run predicts after the first `context` frames of episodes or of one video; gives the scenes.
+
+    data: a rollout file, or a GIF or MP4. samples: 0 draws the most likely future, K draws K random ones of the first
+    episode, one below the other.
+    Raises InputError for a run without dynamics, data that is too short or of another size, missing actions.
+    """
+    out = Path(out)
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"{out}: cannot write '{out.suffix}'; use one of {', '.join(SUFFIXES)}")
+    for name, value in (("context", context), ("horizon", horizon)):
+        if value < 1:
+            raise InputError(f"--{name} {value}: give 1 frame or more")
+    if samples < 0:
+        raise InputError(f"--samples {samples}: give 0 for the most likely future, or how many random ones")
+    model = load_video_model(run, device)
+    frames, actions = _read(model, Path(data), part, 1 if samples else episodes, context, horizon)
+    video = torch.from_numpy(frames[:, :context]).to(device).movedim(-1, -3).float() / 255
+    generator = torch.Generator(device).manual_seed(seed)
+    if actions is not None:
+        actions = actions.to(device)
+    scene = model.predict(video, horizon, actions, samples, generator)
+    truth = frames[:, : context + horizon]
+    if samples:
+        truth = np.repeat(truth, samples, 0)
+    plots.write_video(out, video_plots.prediction_video(model, scene, truth, context), fps)
+    return scene
+
+
+def _read(
+    model: VideoModel, path: Path, part: Part, episodes: int, context: int, horizon: int
+) -> tuple[UInt8[np.ndarray, "B T H W 3"], Float[Tensor, "B T A"] | None]:
+    """Frames of episodes, as many of each as the shortest has, and the actions where the model wants them."""
+    if path.suffix.lower() in (".gif", ".webp", ".mp4", ".avi", ".mov", ".mkv"):
+        frames, actions = read_video(path)[None], None
+        if model.cfg.dynamics.action_dim:
+            raise InputError(
+                f"{path}: the model was trained with actions, a video has none: give a rollout file"
+            )
+    else:
+        frames, actions = _read_rollouts(model, Rollouts(path), part, episodes, context, horizon)
+    side = model.cfg.image.image_size
+    height, width = frames.shape[2:4]
+    if (height, width) != (side, side):
+        raise InputError(
+            f"{path}: frames of {width}x{height} pixels, the model sees {side}x{side}; "
+            f"turn it into a rollout file with dlp-dyn import --image-size {side}"
+        )
+    if frames.shape[1] < context:
+        raise InputError(f"{path}: {frames.shape[1]} frames, --context {context} asks for more: lower it")
+    return frames, actions
+
+
+def _read_rollouts(
+    model: VideoModel, rollouts: Rollouts, part: Part, episodes: int, context: int, horizon: int
+) -> tuple[UInt8[np.ndarray, "B T H W 3"], Float[Tensor, "B T A"] | None]:
+    index = rollouts.part(part)
+    if not len(index):
+        raise InputError(f"{rollouts.path}: no episode in the {part} part; choose another with --part")
+    wants_actions = model.cfg.dynamics.action_dim > 0
+    least = context + horizon if wants_actions else context
+    lengths = rollouts.episode_lengths[index]
+    index = index[lengths >= least][:episodes]
+    if not len(index):
+        raise InputError(
+            f"{rollouts.path}: the longest episode of the {part} part has {lengths.max()} frames, {least} are needed: "
+            "lower --context or --horizon"
+        )
+    if wants_actions and not rollouts.has_actions:
+        raise InputError(
+            f"{rollouts.path}: no actions in it, the model was trained with actions of width "
+            f"{model.cfg.dynamics.action_dim}: give a file that has them"
+        )
+    n = int(rollouts.episode_lengths[index].min())
+    read = [rollouts.read(int(rollouts.episode_starts[i]), n) for i in index]
+    frames = np.stack([episode.frames for episode in read])
+    if not wants_actions:
+        return frames, None
+    return frames, torch.stack([torch.as_tensor(episode.actions).float() for episode in read])
+
+
+def read_video(path: Path) -> UInt8[np.ndarray, "T H W 3"]:
+    """The frames of a GIF or video file. Raises InputError for what cannot be read, and for pictures with alpha."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        frames = np.asarray(iio.imread(path, index=None if path.suffix.lower() != ".gif" else ...))
+    except Exception as error:  # plugins report broken files in many ways
+        raise InputError(f"{path}: not readable as a video ({type(error).__name__})") from error
+    if frames.ndim == 3:
+        frames = frames[None] if frames.shape[-1] in (3, 4) else np.repeat(frames[..., None], 3, -1)
+    if frames.shape[-1] == 4:
+        if (frames[..., 3] < 255).any():
+            raise InputError(f"{path}: has transparent pixels; put it on a background first (dlp-dyn import)")
+        frames = frames[..., :3]
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
+        raise InputError(f"{path}: expected colour frames of 8 bits, found {frames.shape} {frames.dtype}")
+    return np.ascontiguousarray(frames)

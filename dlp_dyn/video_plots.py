@@ -1,0 +1,86 @@
+"""Pictures of predictions: truth, prediction, particles with their trails and masks, side by side."""
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+
+from dlp_dyn import metrics
+from dlp_dyn.particles import Scene
+from dlp_dyn.plots import (
+    Picture,
+    colours,
+    draw_masks,
+    draw_particles,
+    enlarge,
+    label_grid,
+    on_picture,
+    to_uint8,
+)
+from dlp_dyn.video import VideoModel
+
+TRAIL = 12  # frames that a trail goes back
+_CONTEXT, _PREDICTED = (80, 200, 120), (235, 90, 70)
+
+
+@torch.no_grad()
+def prediction_video(
+    model: VideoModel, scene: Scene, truth: UInt8[np.ndarray, "B T H W 3"] | None, n_context: int
+) -> UInt8[np.ndarray, "T h w 3"]:
+    """One row a clip. The rim is green while the context lasts, red in the prediction.
+
+    scene: over (B, T'), what `VideoModel.predict` gave. truth: where known; past its end it stands still and grey.
+    """
+    n_clips, n_frames = scene.background.shape[:2]
+    position = scene.particles.position.float().cpu().numpy()
+    on = scene.particles.transparency[..., 0].float().cpu().numpy() > metrics.ON
+    pictures: list[list[dict[str, Picture]]] = [[] for _ in range(n_clips)]
+    flat = 0
+    for piece, decoded in model.draw(scene):
+        masks = model.image.masks(piece, decoded).float().cpu().numpy()
+        for image, mask in zip(decoded.image, masks, strict=True):
+            clip, t = divmod(flat, n_frames)
+            flat += 1
+            drawn = to_uint8(image)
+            row = {"truth": _truth(truth[clip], t)} if truth is not None else {}
+            row |= {
+                "prediction": _rim(enlarge(drawn), t >= n_context),
+                "particles": draw_trails(drawn, position[clip, : t + 1], on[clip, : t + 1]),
+                "masks": draw_masks(drawn, mask),
+            }
+            pictures[clip].append(row)
+    return np.stack([label_grid([clip[t] for clip in pictures]) for t in range(n_frames)])
+
+
+def draw_trails(frame: Picture, position: Float[np.ndarray, "T N 2"], on: Bool[np.ndarray, "T N"]) -> Picture:
+    """The last frame enlarged and darkened, with where its particles are and where they came from."""
+    picture = draw_particles((0.5 * frame).astype(np.uint8), position[-1], on[-1])
+    palette = colours(position.shape[1]).tolist()
+    recent, seen = position[-TRAIL - 1 :], on[-TRAIL - 1 :]
+    at = np.stack([on_picture(p, frame) for p in recent]).round().clip(-(2**15), 2**15).astype(int)
+    for slot in np.flatnonzero(on[-1]):
+        for t in range(1, len(at)):
+            if seen[t - 1, slot] and seen[t, slot]:
+                thickness = 1 + 2 * t // len(at)
+                cv2.line(
+                    picture,
+                    at[t - 1, slot].tolist(),
+                    at[t, slot].tolist(),
+                    palette[slot],
+                    thickness,
+                    cv2.LINE_AA,
+                )
+    return picture
+
+
+def _truth(frames: UInt8[np.ndarray, "T H W 3"], t: int) -> Picture:
+    if t < len(frames):
+        return enlarge(frames[t])
+    grey = np.repeat(frames[-1].mean(-1, keepdims=True), 3, -1)
+    return enlarge((0.5 * grey).astype(np.uint8))
+
+
+def _rim(picture: Picture, predicted: bool) -> Picture:
+    colour = _PREDICTED if predicted else _CONTEXT
+    high, wide = picture.shape[:2]
+    return np.asarray(cv2.rectangle(picture.copy(), (0, 0), (wide - 1, high - 1), colour, 3), np.uint8)

@@ -1,0 +1,206 @@
+"""Laws of the dynamics models."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, TransformerConfig
+from dlp_dyn.dynamics.graph import GraphDynamics
+from dlp_dyn.dynamics.rollout import rollout, unroll
+from dlp_dyn.dynamics.transformer import TransformerDynamics
+from dlp_dyn.errors import InputError
+from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.video import VideoConfig, VideoModel
+
+N, WINDOW, FEATURES, BACKGROUND = 4, 5, 3, 2
+SMALL = TransformerConfig(dim=32, n_layers=2, n_heads=4)
+FACTORISED = TransformerConfig(attention="factorised", dim=32, n_layers=2, n_heads=4)
+
+
+def build(kind, action_dim=0, **graph):
+    torch.manual_seed(0)
+    if kind == "graph":
+        cfg = DynamicsConfig("graph", WINDOW, action_dim, graph=GraphConfig(hidden_dim=32, **graph))
+        model = GraphDynamics(cfg, FEATURES, BACKGROUND)
+    else:
+        transformer = SMALL if kind == "joint" else FACTORISED
+        cfg = DynamicsConfig("transformer", WINDOW, action_dim, transformer=transformer)
+        model = TransformerDynamics(cfg, N, FEATURES, BACKGROUND)
+    with torch.no_grad():  # away from zeros, where everything is equivariant
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model.eval()
+
+
+def scenes(batch=2, frames=WINDOW, n=N, seed=1):
+    torch.manual_seed(seed)
+    shape = batch, frames, n
+    particles = Particles(
+        0.5 * torch.randn(*shape, 2), torch.randn(*shape, 2), torch.randn(*shape, 1), torch.rand(*shape, 1),
+        torch.randn(*shape, FEATURES),
+    )  # fmt: skip
+    return Scene(particles, torch.randn(batch, frames, BACKGROUND))
+
+
+def parameters(distribution):
+    found = []
+    distribution.map(lambda x: found.append(x) or x)
+    return found
+
+
+@pytest.fixture(params=["graph", "joint", "factorised"])
+def dynamics(request):
+    return build(request.param)
+
+
+@pytest.mark.parametrize("options", [{}, {"neighbours": 2}, {"radius": 0.5}])
+def test_graph_ignores_particle_order(options):
+    model, history = build("graph", **options), scenes()
+    order = torch.randperm(N)
+    shuffled = Scene(history.particles.map(lambda x: x[..., order, :]), history.background)
+    before, after = model(shuffled), model(history)
+    assert_close(
+        list(before.particles.mean),
+        list(after.particles.mean.map(lambda x: x[..., order, :])),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    assert_close(before.background.loc, after.background.loc, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"neighbours": 2}])
+def test_graph_switched_off_particles_do_not_matter(options):
+    model, history = build("graph", **options), scenes()
+    p = history.particles
+    p.transparency[..., -1, :] = 0
+    p.transparency[..., :-1, :] = 1
+    elsewhere = Particles(*(x.clone() for x in p))
+    for field in (elsewhere.position, elsewhere.features, elsewhere.depth, elsewhere.scale):
+        field[..., -1, :] += 1.0
+    with torch.no_grad():
+        a, b = model(history), model(Scene(elsewhere, history.background))
+        alone = model(Scene(p.map(lambda x: x[..., :-1, :]), history.background))
+    for x, y, z in zip(a.particles.mean, b.particles.mean, alone.particles.mean, strict=True):
+        assert_close(x[..., :-1, :], y[..., :-1, :], rtol=1e-4, atol=1e-5)
+        assert_close(x[..., :-1, :], z, rtol=1e-4, atol=1e-5)
+
+
+def test_graph_takes_more_particles_than_it_was_made_with():
+    assert build("graph")(scenes(n=9)).particles.position.loc.shape == (2, WINDOW, 9, 2)
+
+
+def test_transformer_says_how_many_particles_it_takes():
+    with pytest.raises(InputError, match="made for 4"):
+        build("joint")(scenes(n=9))
+
+
+def test_graph_starts_as_constant_velocity():
+    model = GraphDynamics(DynamicsConfig("graph", WINDOW), FEATURES, BACKGROUND)
+    history = scenes()
+    predicted = model.step(history).mean.particles
+    p = history.particles
+    assert_close(predicted.position, 2 * p.position[:, -1] - p.position[:, -2], rtol=1e-4, atol=1e-5)
+    assert_close(predicted.features, p.features[:, -1])
+
+
+def test_no_frame_sees_a_later_one(dynamics):
+    history = scenes()
+    changed = history.map(lambda x: torch.cat([x[:, :3], x[:, 3:] + 0.3], 1))
+    with torch.no_grad():
+        before, after = dynamics(history), dynamics(changed)
+    for x, y in zip(parameters(before), parameters(after), strict=True):
+        assert_close(x[:, :3], y[:, :3], rtol=1e-4, atol=1e-5)
+    assert (before.particles.position.loc[:, 3] - after.particles.position.loc[:, 3]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("frames", [1, 2, WINDOW])
+def test_step_is_the_last_of_forward(dynamics, frames):
+    history = scenes(frames=frames)
+    with torch.no_grad():
+        for x, y in zip(
+            parameters(dynamics(history)[:, -1]), parameters(dynamics.step(history)), strict=True
+        ):
+            assert_close(x, y, rtol=1e-4, atol=1e-5)
+
+
+def test_first_rollout_step_is_the_teacher_forced_last(dynamics):
+    history = scenes()
+    with torch.no_grad():
+        expected = dynamics(history)[:, -1].mean
+    found = rollout(dynamics, history, 1)[:, -1]
+    assert_close(list(found), list(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_a_rollout_depends_on_its_window_only(dynamics):
+    history = scenes(frames=WINDOW + 3)
+    whole = rollout(dynamics, history, 8)
+    tail = rollout(dynamics, history[:, 3:], 8)
+    assert whole.background.shape[1] == WINDOW + 11
+    assert_close(list(whole[:, -8:]), list(tail[:, -8:]))
+
+
+def test_stochastic_rollouts_follow_their_generator(dynamics):
+    def sample(seed):
+        return rollout(dynamics, scenes(), 3, stochastic=True, generator=torch.Generator().manual_seed(seed))
+
+    torch.manual_seed(0)
+    state = torch.get_rng_state()
+    a, b, c = sample(1), sample(1), sample(2)
+    assert_close(list(a), list(b))
+    assert (a.particles.position - c.particles.position)[:, -1].abs().max() > 0
+    torch.manual_seed(0)
+    assert torch.equal(state, torch.get_rng_state())
+    assert ((a.particles.transparency >= 0) & (a.particles.transparency <= 1)).all()
+
+
+@pytest.mark.parametrize("kind", ["graph", "joint", "factorised"])
+def test_an_action_changes_what_follows_it_and_nothing_before(kind):
+    model, history = build(kind, action_dim=2), scenes()
+    actions = torch.zeros(2, WINDOW + 3, 2)
+    other = actions.clone()
+    other[:, WINDOW] = 1
+    a, b = (rollout(model, history, 3, x).particles.position for x in (actions, other))
+    assert_close(a[:, : WINDOW + 1], b[:, : WINDOW + 1])
+    assert (a[:, WINDOW + 1] - b[:, WINDOW + 1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["graph", "joint", "factorised"])
+def test_learns_one_clip(kind):
+    """Particles on circles: the loss of a rollout falls to a small part of what it was."""
+    model = build(kind).train()
+    for module in model.modules():
+        if hasattr(module, "dropout"):
+            module.dropout = 0.0
+    time = torch.arange(WINDOW + 4) * 0.4
+    phase = torch.arange(N) * 1.5
+    angle = (time[:, None] + phase)[None]
+    p = scenes(1, WINDOW + 4).particles.map(lambda x: x[:, :1].expand_as(x))
+    position = 0.5 * torch.stack([angle.cos(), angle.sin()], -1)
+    clip = Scene(Particles(position, *list(p)[1:]), torch.zeros(1, WINDOW + 4, BACKGROUND))
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(150):
+        steps = unroll(model, clip[:, :WINDOW], 4, None, lambda d: d.mean)
+        loss = sum(
+            (s.particles.position - clip.particles.position[:, WINDOW + i]).square().mean()
+            for i, (_, s) in enumerate(steps)
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.02 * losses[0]
+
+
+def test_unknown_settings():
+    for cfg, match in [
+        (DynamicsConfig("graf"), "dynamics.kind='graf'"),
+        (DynamicsConfig("graph", window=1), "dynamics.window=1"),
+        (DynamicsConfig("graph", rollout_steps=0), "rollout_steps=0"),
+        (DynamicsConfig("transformer", transformer=TransformerConfig(attention="all")), "attention='all'"),
+        (DynamicsConfig("transformer", transformer=TransformerConfig(dim=30)), "not a multiple"),
+        (DynamicsConfig("none"), "kind=none"),
+    ]:
+        with pytest.raises(InputError, match=match):
+            VideoModel(VideoConfig(DLPConfig(), dynamics=cfg))

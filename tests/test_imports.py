@@ -1,0 +1,71 @@
+"""Imports point one way (docs: the file map): lower rooms know nothing of higher ones."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
+
+# From the ground up. A module imports from its own row or those above it; the rooms of one row do not know each other,
+# but a room's modules know one another.
+FLOORS = (
+    {"errors", "clip", "particles", "geometry", "nn", "progress", "interrupt", "sampler", "divergence"},
+    {"losses", "perceptual"},
+    {"image", "dynamics", "data"},
+    {"video", "particle_clips"},
+    {"config", "checkpoint", "optimization", "metrics", "run_log", "training_state"},
+    set(),  # everything that is not named here: evaluate, predict, plots, official, ...
+    {"train"},
+    {"cli"},
+)
+USES_OF_MODELS = FLOORS.index(set())
+SEPARATE_ROOMS = {"image", "dynamics", "data"}
+FOREIGN = {"stable_baselines3", "agents", "envs", "benchmarks", "tests", "pymunk", "minari"}
+LAZY = {"minari"}  # may be imported inside a function, where it is needed
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def imports(path: Path, top_level: bool = False) -> Iterator[str]:
+    """Absolute names of all that a file imports."""
+    tree = ast.parse(path.read_text())
+    for node in tree.body if top_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def room(parts: tuple[str, ...]) -> str:
+    return parts[0].removesuffix(".py")
+
+
+def floor(name: str) -> int:
+    return next((i for i, rooms in enumerate(FLOORS) if name in rooms), USES_OF_MODELS)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    mine = room(path.relative_to(PACKAGE).parts)
+    for name in imports(path):
+        parts = tuple(name.split("."))
+        if parts[0] != "dlp_dyn" or mine == "__init__":
+            continue
+        other = room(parts[1:])
+        if other == mine or not ((PACKAGE / f"{other}.py").exists() or (PACKAGE / other).is_dir()):
+            continue  # the same room, or a name of dlp_dyn/__init__.py
+        assert floor(other) <= floor(mine), f"{mine} imports {other}, which is above it"
+        assert not {mine, other} <= SEPARATE_ROOMS, f"{mine} imports {other}: rooms of one floor"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_library_needs_no_agents_and_no_extras(path: Path) -> None:
+    everywhere = {name.split(".")[0] for name in imports(path)}
+    assert not everywhere & (FOREIGN - LAZY)
+    assert not {name.split(".")[0] for name in imports(path, top_level=True)} & FOREIGN
