@@ -180,8 +180,12 @@ def load_training_state(folder: Path) -> dict[str, Any]:
 def content_hash(run_or_checkpoint: str | Path) -> str:
     """SHA-256 over the weights and the model's config: equal for checkpoints that compute the same function."""
     folder = resolve(run_or_checkpoint)
+    file = folder / CONFIG
     digest = hashlib.sha256()
-    digest.update(config.to_yaml(config.read_section(folder / CONFIG, "model", DLPConfig)).encode())
+    digest.update(config.to_yaml(config.read_section(file, "model", DLPConfig)).encode())
+    if has_dynamics(folder):
+        digest.update(config.to_yaml(config.read_section(file, "identity", IdentityConfig)).encode())
+        digest.update(config.to_yaml(_dynamics(file)).encode())
     for name, tensor in sorted(load_weights(folder).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())

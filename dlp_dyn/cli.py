@@ -1,6 +1,7 @@
 """The command line: `dlp-dyn VERB ...`. Parses, loads and calls; each verb imports only what it needs."""
 
 import argparse
+import dataclasses
 import json
 import subprocess
 import sys
@@ -91,7 +92,27 @@ def _parser() -> argparse.ArgumentParser:
         "--lpips", action="store_true", help="perceptual distance too; fetches AlexNet's weights"
     )
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
+    sub.add_argument(
+        "--context", type=int, default=10, help="video models: frames that are seen (default: 10)"
+    )
+    sub.add_argument("--horizon", type=int, help="video models: frames to predict (default: all that follow)")
     sub.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
+
+    sub = verb(
+        "predict", _predict, "draw what a video model predicts after the first frames of episodes or a video"
+    )
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
+    sub.add_argument("--data", required=True, help="rollout file, or a GIF or MP4")
+    sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4")
+    sub.add_argument("--context", type=int, default=10, help="frames that are seen (default: 10)")
+    sub.add_argument("--horizon", type=int, default=50, help="frames to predict (default: 50)")
+    sub.add_argument(
+        "--samples", type=int, default=0, help="so many random futures instead of the most likely one"
+    )
+    sub.add_argument("--episodes", type=int, default=4, help="(default: 4)")
+    sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
+    sub.add_argument("--seed", type=int, default=0, help="of the random futures (default: 0)")
+    sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
     sub = verb("convert", _convert, "turn an official checkpoint into a run folder")
     sub.add_argument("checkpoint", metavar="CKPT", help="official state_dict file")
@@ -198,11 +219,14 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from dlp_dyn.checkpoint import resolve
+    from dlp_dyn.checkpoint import has_dynamics, resolve
     from dlp_dyn.evaluate import evaluate
     from dlp_dyn.progress import track
 
     checkpoint = resolve(args.run_folder)
+    if has_dynamics(checkpoint):
+        _evaluate_video(args, checkpoint)
+        return
     with track("evaluate", None, "episodes") as bar:
         report = evaluate(
             checkpoint,
@@ -223,6 +247,60 @@ def _evaluate(args: argparse.Namespace) -> None:
         print(json.dumps(answer | {"by_objects": report.by_objects}, indent=2))
     else:
         _print_table(report, f"{checkpoint} on the {args.part} part of {args.data}")
+
+
+def _evaluate_video(args: argparse.Namespace, checkpoint: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from dlp_dyn.evaluate_video import evaluate_video
+    from dlp_dyn.progress import track
+
+    with track("evaluate", None, "episodes") as bar:
+        report = evaluate_video(
+            checkpoint,
+            args.data,
+            args.part,
+            args.context,
+            args.horizon,
+            args.lpips,
+            args.device,
+            args.episodes,
+            bar.reach,
+        )
+    if args.json:
+        answer = {"checkpoint": str(checkpoint), "data": args.data, "part": args.part}
+        print(json.dumps(answer | dataclasses.asdict(report), indent=2))
+        return
+    names = list(dict.fromkeys(name for figures in report.overall.values() for name in figures))
+    table = Table(
+        title=f"{checkpoint} on the {args.part} part of {args.data}",
+        caption=f"{report.episodes} episodes, {report.context} frames seen; error, med_10: image sides; lost: share",
+    )
+    table.add_column("prediction", no_wrap=True)
+    for name in names:
+        table.add_column(name.removeprefix("error_"), justify="right", no_wrap=True)
+    for method, figures in report.overall.items():
+        table.add_row(method, *(f"{figures[name]:.4g}" if name in figures else "-" for name in names))
+    Console().print(table)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from dlp_dyn.predict import predict
+
+    predict(
+        args.run_folder,
+        args.data,
+        args.out,
+        args.context,
+        args.horizon,
+        args.samples,
+        args.episodes,
+        args.part,
+        args.seed,
+        args.device,
+    )
+    print(args.out)
 
 
 def _print_table(report: "Report", title: str) -> None:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 PLAIN_INTERVAL_S = 10.0
 
@@ -22,11 +23,16 @@ class Tracker:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         if console.is_terminal:
-            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
             self._bar = Progress(
-                *columns, TextColumn("{task.fields[rate]}"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=16),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}", table_column=Column(no_wrap=True)),
+                TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+                TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, ratio=1)),
                 console=console,
-            )  # fmt: skip
+                expand=True,
+            )
             self._task = self._bar.add_task(label, total=total, completed=start, rate="", note="")
             self._bar.start()
 

@@ -18,10 +18,10 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from dlp_dyn import config
+from dlp_dyn import __version__, config
 from dlp_dyn.errors import InputError
 
-LIBRARIES = ("dlp_dyn", "torch", "torchvision", "numpy", "accelerate", "omegaconf", "h5py", "safetensors")
+LIBRARIES = ("torch", "torchvision", "numpy", "accelerate", "omegaconf", "h5py", "safetensors")
 
 
 def create(folder: Path) -> None:
@@ -139,7 +139,7 @@ def _add_environment(file: Path, device: torch.device, first_step: int) -> None:
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),
-        "versions": {name: _version(name) for name in LIBRARIES},
+        "versions": {"dlp_dyn": __version__} | {name: _version(name) for name in LIBRARIES},
         "git_commit": _git_commit(),
         "earlier": earlier,
     }

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from dlp_dyn import checkpoint, config, evaluate, particle_clips, plots, video_plots
 from dlp_dyn.config import TrainConfig
@@ -21,7 +20,7 @@ from dlp_dyn.progress import track
 from dlp_dyn.video import VideoConfig, VideoModel
 
 _SAMPLE_FRAMES, _SAMPLE_CLIPS = 6, 2
-_HORIZON = 10  # steps that held-out rollouts are judged on
+_HORIZON = 10  # steps that held-out rollouts are judged on, or as many as an episode has
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Stage:
     the step.
     """
 
-    clips: Dataset[Any]
+    clips: ClipDataset | ParticleClips
     collate: Callable[[Any], Any]
     judge: Callable[[Any], dict[str, float]]
     score: Callable[[dict[str, float]], float]
@@ -60,8 +59,8 @@ def settle(cfg: TrainConfig) -> TrainConfig:
         length = d.window + d.rollout_steps
     elif d.kind == "transformer" and length > d.window + 1:
         raise InputError(
-            f"config: data.clip_length is {length}, the transformer sees dynamics.window={d.window} frames and predicts "
-            f"one more: use {d.window + 1} or less"
+            f"config: data.clip_length is {length}, the transformer sees dynamics.window={d.window} frames and "
+            f"predicts one more: use {d.window + 1} or less"
         )
     elif d.kind != "none" and length <= cfg.identity.static_frames:
         raise InputError(
@@ -123,38 +122,34 @@ def _second_stage(cfg: TrainConfig, model: VideoModel, rollouts: Rollouts, clips
         with track(f"encode {part}", len(rollouts.part(part)), "episodes") as progress:
             encoded[part] = encode_part(model, rollouts, part, cache, progress.reach)
     train = ParticleClips(clips, "train", encoded["train"])
-    length = cfg.dynamics.window + max(cfg.dynamics.rollout_steps, _HORIZON)
-    later = ClipDataset(rollouts, "validation", length, cfg.data.stride)
+    window = cfg.dynamics.window
+    longest = int(rollouts.episode_lengths[rollouts.part("validation")].max())
+    horizon = max(min(_HORIZON, (longest - 1) // cfg.data.stride + 1 - window), 1)
+    later = ClipDataset(rollouts, "validation", window + horizon, cfg.data.stride)
     held_out = ParticleClips(later, "validation", encoded["validation"])
     index = np.unique(np.linspace(0, len(later) - 1, cfg.eval_frames).round().astype(int)).tolist()
-    judged = held_out.__getitems__(index)[0]
+    drawn = index[:: max(len(index) // _SAMPLE_CLIPS, 1)][:_SAMPLE_CLIPS]
+    truth = rollouts.frames(later.starts[drawn][:, None] + np.arange(window + horizon) * cfg.data.stride)
+
+    def predict(model: VideoModel, clips: list[int]) -> tuple[Scene, Scene]:
+        clip = held_out.__getitems__(clips)[0].to(next(model.parameters()).device)
+        model.eval()
+        scene = rollout(model.dynamics, clip.scene[:, :window], horizon, clip.actions)
+        model.train()
+        return scene, clip.scene
 
     def judge(model: VideoModel) -> dict[str, float]:
-        device = next(model.parameters()).device
-        clip = judged.to(device)
-        model.eval()
-        window = cfg.dynamics.window
-        predicted = rollout(model.dynamics, clip.scene[:, :window], _HORIZON, clip.actions)
-        model.train()
-        p, q = (s.particles[:, window : window + _HORIZON] for s in (predicted, clip.scene))
+        p, q = (scene.particles[:, window:] for scene in predict(model, index))
         gap = (p.position - q.position).norm(dim=-1) / 2  # in image sides
         error = (gap * q.transparency[..., 0]).sum((0, 2)) / q.transparency.sum((0, 2, 3)).clamp_min(1e-6)
-        return {"rollout_10": float(error.sum()), "step_1": float(error[0]), "step_10": float(error[-1])}
+        return {
+            "rollout_error": float(error.sum()),
+            "first_step": float(error[0]),
+            "last_step": float(error[-1]),
+        }
 
     def draw(model: VideoModel, folder: Path, step: int) -> None:
-        window = cfg.dynamics.window
-        device = next(model.parameters()).device
-        clip = held_out.__getitems__(index[:: max(len(index) // _SAMPLE_CLIPS, 1)][:_SAMPLE_CLIPS])[0].to(
-            device
-        )
-        model.eval()
-        scene = rollout(model.dynamics, clip.scene[:, :window], length - window, clip.actions)
-        truth = np.stack([
-            rollouts.frames(later.starts[i] + np.arange(length) * cfg.data.stride)
-            for i in index[:: max(len(index) // _SAMPLE_CLIPS, 1)][:_SAMPLE_CLIPS]
-        ])  # fmt: skip
-        frames = video_plots.prediction_video(model, scene, truth, window)
-        model.train()
+        frames = video_plots.prediction_video(model, predict(model, drawn)[0], truth, window)
         plots.write_video(folder / f"step_{step:07d}.gif", frames, 8)
 
-    return Stage(train, particle_clips.collate, judge, lambda figures: -figures["rollout_10"], draw)
+    return Stage(train, particle_clips.collate, judge, lambda figures: -figures["rollout_error"], draw)

@@ -26,7 +26,7 @@ _CONTEXT, _PREDICTED = (80, 200, 120), (235, 90, 70)
 @torch.no_grad()
 def prediction_video(
     model: VideoModel, scene: Scene, truth: UInt8[np.ndarray, "B T H W 3"] | None, n_context: int
-) -> UInt8[np.ndarray, "T h w 3"]:
+) -> UInt8[np.ndarray, "F h w 3"]:
     """One row a clip. The rim is green while the context lasts, red in the prediction.
 
     scene: over (B, T'), what `VideoModel.predict` gave. truth: where known; past its end it stands still and grey.

@@ -97,10 +97,11 @@ def test_wrong_checkpoints_are_refused_in_one_line(tmp_path: Path, model: DLP) -
         checkpoint.load_model(tmp_path)
 
     save(folder, model)
-    save_file(model.state_dict(), file, {"format": checkpoint.FORMAT, "version": "999"})
+    weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
+    save_file(weights, file, {"format": checkpoint.FORMAT, "version": "999"})
     with pytest.raises(InputError, match="checkpoint format 999, this dlp_dyn reads 1"):
         checkpoint.load_model(folder)
-    save_file(model.state_dict(), file)
+    save_file(weights, file)
     with pytest.raises(
         InputError, match="not a dlp_dyn checkpoint; import official ones with dlp-dyn convert"
     ):

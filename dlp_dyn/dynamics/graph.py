@@ -125,7 +125,7 @@ class GraphDynamics(nn.Module):
             received = self.gather[i]((weight * edge).sum(2))  # linear, so it is cheaper after the sum
             context = u[:, None].expand(-1, n, -1)
             h = h + self.update[i](torch.cat([h, received, context], -1))
-            u = u + self.background_update[i](torch.cat([u, (visible * h).sum(1) / (total + 1)], -1))
+            u = u + self.background_update[i](torch.cat([u, (visible * h).sum(1) / (total + 1e-6)], -1))
         # Forces along and across the line between two particles, on top of what each makes of its messages.
         along, across = self.push(edge).chunk(2, -1)
         normal_to = torch.stack([-unit[..., 1], unit[..., 0]], -1)
@@ -185,7 +185,7 @@ class GraphDynamics(nn.Module):
         if index is None:
             weight = weight * (1 - torch.eye(p.position.shape[1], device=weight.device))[..., None]
         if self.cfg.radius > 0:
-            weight = weight * (distance < self.cfg.radius)
+            weight = weight * (1 - (distance / self.cfg.radius).square()).clamp_min(0)
         return relation, unit, weight
 
 

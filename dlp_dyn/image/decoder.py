@@ -17,7 +17,7 @@ from dlp_dyn.particles import Scene
 class Decoded:
     """A drawn scene; colours in [0, 1].
 
-    image = foreground + background_weight * background. glimpses: RGBA, in [0, 1].
+    image = foreground + background_weight * background. glimpses: RGBA, in [0, 1]. transparency: of those drawn.
     """
 
     image: Float[Tensor, "B 3 H W"]
@@ -25,6 +25,7 @@ class Decoded:
     background: Float[Tensor, "B 3 H W"]
     background_weight: Float[Tensor, "B 1 H W"]
     glimpses: Float[Tensor, "B N 4 S S"]
+    transparency: Float[Tensor, "B N 1"]
 
 
 class SceneDecoder(nn.Module):
@@ -52,7 +53,7 @@ class SceneDecoder(nn.Module):
             align_corners=self.align_corners,
         )
         image = foreground + weight * background
-        return Decoded(image, foreground, background, weight, glimpses)
+        return Decoded(image, foreground, background, weight, glimpses, p.transparency)
 
     def masks(self, scene: Scene, glimpses: Float[Tensor, "B N 4 S S"]) -> Float[Tensor, "B N H W"]:
         """The share of each pixel that every particle draws."""

@@ -287,7 +287,7 @@ class SceneEncoder(nn.Module):
             attributes = self._refined(images, anchors, attributes)
         return Located(anchors, attributes, confidence, kept.position)
 
-    def propose(self, images: Float[Tensor, "B 3 H W"], phase: Phase = NORMAL) -> Float[Tensor, "B M 2"]:
+    def propose(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B M 2"]:
         """The keypoints that the Chamfer term sees."""
         proposals = self.proposals(images if self.trunk is None else self.trunk(images))
         return self._anchors(images, proposals)[1].position

@@ -5,7 +5,6 @@ that later frames depend on, so a clip may be given whole or frame by frame.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -15,25 +14,10 @@ from torch.distributions import Normal
 
 from dlp_dyn.image.config import DLPConfig, IdentityConfig
 from dlp_dyn.image.encoder import Attributes, Encoding, Located, Placed, SceneEncoder
-from dlp_dyn.image.matching import Matcher, MatchState
+from dlp_dyn.image.matching import Matcher
+from dlp_dyn.image.memory import State, TrackState
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Draw, beta, mean
-
-
-@dataclass(frozen=True)
-class TrackState:
-    """What the tracker knows of the frame before: where, how large and how each particle looked.
-
-    moments: spread of the heat map that found the particle, which stays its share of the confidence.
-    """
-
-    position: Float[Tensor, "B N 2"]
-    scale: Float[Tensor, "B N 2"]
-    template: Float[Tensor, "B N 3 S S"]
-    moments: Float[Tensor, "B N 1"] | None
-
-
-State = TrackState | MatchState | None
 
 
 @runtime_checkable
@@ -81,11 +65,12 @@ class Tracker:
     ) -> tuple[Encoding, State]:
         assert state is None or isinstance(state, TrackState)
         n_frames = video.shape[1]
-        placed = []
+        placed: list[Placed] = []
+        known: list[Tensor] = []
         for t in range(n_frames):
             if state is None:
                 located = encoder.locate(video[:, t], phase)
-                first = located.proposals
+                known.append(located.proposals)
             else:
                 located = self._follow(encoder, video[:, t], state, phase)
             placed.append(encoder.place(video[:, t], located, draw, phase))
@@ -93,9 +78,10 @@ class Tracker:
         whole = encoder.describe(video.flatten(0, 1), _join(placed), draw)
         encoding = whole.map(lambda x: x.unflatten(0, (-1, n_frames)))
         proposals = encoding.anchors[:, :, :0]
-        if placed[0].located.proposals.shape[1]:
-            more = [encoder.propose(video[:, t], phase) for t in range(1, min(self.static_frames, n_frames))]
-            known = [first, *more]
+        if known:
+            known += [
+                encoder.propose(video[:, t]) for t in range(1, min(self.static_frames, n_frames))
+            ]
             proposals = torch.stack(known + known[-1:] * (n_frames - len(known)), 1)
         return (
             Encoding(encoding.posterior, encoding.scene, encoding.anchors, proposals, encoding.glimpses),

@@ -1,7 +1,5 @@
 """Particles of frames that were encoded one by one, joined to the particles of the frame before."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -9,21 +7,13 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dlp_dyn.image.encoder import Encoding, SceneEncoder
+from dlp_dyn.image.memory import MatchState, State
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.image.proposals import gather
 from dlp_dyn.particles import Draw, Particles, Scene, mean
 
 ON = 0.5  # transparency above which a particle is an object to be followed
 _LOOKS = 0.02  # what a squared feature distance of 1 counts as a squared distance in the image
-
-
-@dataclass(frozen=True)
-class MatchState:
-    """What is remembered of each slot. missed: frames since its object was last seen."""
-
-    particles: Particles
-    velocity: Float[Tensor, "B N 2"]
-    missed: Int[Tensor, "B N"]
 
 
 class Matcher:
@@ -45,8 +35,9 @@ class Matcher:
         video: Float[Tensor, "B T C H W"],
         draw: Draw = mean,
         phase: Phase = NORMAL,
-        state: MatchState | None = None,
-    ) -> tuple[Encoding, MatchState]:
+        state: State = None,
+    ) -> tuple[Encoding, State]:
+        assert state is None or isinstance(state, MatchState)
         n_frames = video.shape[1]
         flat = encoder(video.flatten(0, 1), draw, phase)
         encoding = flat.map(lambda x: x.unflatten(0, (-1, n_frames)))

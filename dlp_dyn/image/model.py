@@ -109,8 +109,8 @@ class DLP(nn.Module):
             "kl_features": masked(q.particles.features, prior.particles.features),
             "kl_background": losses.kl_normal(q.background, prior.background),
             "transparency_sum": transparency.sum((1, 2)).square(),
-            "off_centre": losses.off_centre(decoded.glimpses[:, :, 3], transparency[..., 0]),
-            "opacity": (decoded.glimpses[:, :, 3].mean((2, 3)) * transparency[..., 0]).sum(1),
+            "off_centre": losses.off_centre(decoded.glimpses[:, :, 3], decoded.transparency[..., 0]),
+            "opacity": (decoded.glimpses[:, :, 3].mean((2, 3)) * decoded.transparency[..., 0]).sum(1),
         }
 
     def reconstruction(

@@ -93,7 +93,7 @@ def export(model: DLP | VideoModel) -> dict[str, Tensor]:
     """
     image = model.image.cfg if isinstance(model, VideoModel) else model.cfg
     style = image.networks.style
-    if style == "lean" or isinstance(model, VideoModel) and not ddlp.official(model):
+    if style == "lean" or (isinstance(model, VideoModel) and not ddlp.official(model)):
         raise InputError(
             "this model has no official counterpart: only networks.style=dlpv2 and dlpv3 go back, and of video models "
             "the tracker with joint transformer dynamics and no actions"

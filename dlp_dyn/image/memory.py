@@ -1,0 +1,33 @@
+"""What the strategies of identity carry from frame to frame."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dlp_dyn.particles import Particles
+
+
+@dataclass(frozen=True)
+class TrackState:
+    """What the tracker knows of the frame before: where, how large and how each particle looked.
+
+    moments: spread of the heat map that found the particle, which stays its share of the confidence.
+    """
+
+    position: Float[Tensor, "B N 2"]
+    scale: Float[Tensor, "B N 2"]
+    template: Float[Tensor, "B N 3 S S"]
+    moments: Float[Tensor, "B N 1"] | None
+
+
+@dataclass(frozen=True)
+class MatchState:
+    """What is remembered of each slot. missed: frames since its object was last seen."""
+
+    particles: Particles
+    velocity: Float[Tensor, "B N 2"]
+    missed: Int[Tensor, "B N"]
+
+
+State = TrackState | MatchState | None
