@@ -16,7 +16,11 @@ from dlp_dyn.image.model import DLP
 
 QUESTION = "one training step: loss, backward, Adam"
 BATCH = 32
-CONFIGS = ("shapes_dlpv2", "shapes_dlpv3", "balls")  # the sizes published for DLPv2 and DLPv3, and the lean ones
+CONFIGS = (
+    "shapes_dlpv2",
+    "shapes_dlpv3",
+    "balls",
+)  # the sizes published for DLPv2 and DLPv3, and the lean ones
 
 
 def build(

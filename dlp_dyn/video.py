@@ -13,7 +13,7 @@ from dlp_dyn import losses
 from dlp_dyn.clip import Clip
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.dynamics.graph import GraphDynamics
-from dlp_dyn.dynamics.rollout import rollout, unroll
+from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig, IdentityConfig
@@ -24,8 +24,7 @@ from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particle_clips import SceneClip
 from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample
-
-_SMOOTH = 0.02  # of distances in the second stage, in motion units: below it they count squared
+from dlp_dyn.rollout_loss import ROLLOUT_KEYS, rollout_terms
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class VideoModel(nn.Module):
     def loss_keys(self) -> tuple[str, ...]:
         """Names of the terms: of joint training, or of the second stage after `freeze_image`."""
         if self.frozen:
-            return ("rollout_position", "rollout_attributes", "rollout_spread")
+            return ROLLOUT_KEYS
         return (*self.image.loss_keys, *self.dynamic_keys)
 
     def freeze_image(self) -> None:
@@ -265,59 +264,15 @@ class VideoModel(nn.Module):
     def rollout_loss(
         self, clip: SceneClip, phase: Phase = NORMAL
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """The second stage: `window` true scenes, then means rolled out and compared with what followed.
-
-        rollout_position: distance in motion units, of visible particles. rollout_attributes: squared error of all else.
-        rollout_spread: minus log-likelihood around the means, which the means do not learn from. Means over particles
-        and steps, of which there are 1 + phase.later_frames at most.
-        """
-        window, cfg = self.cfg.dynamics.window, self.cfg.dynamics
-        n_steps = clip.scene.background.shape[1] - window
+        """The second stage: `rollout_terms` of 1 + phase.later_frames steps, or of as many as the clip has."""
+        d = self.cfg.dynamics
+        n_steps = clip.scene.background.shape[1] - d.window
         if math.isfinite(phase.later_frames):
             n_steps = min(n_steps, 1 + int(phase.later_frames))
-        unit = cfg.graph.motion_scale
-        steps = unroll(self.dynamics, clip.scene[:, :window], n_steps, clip.actions, lambda d: d.mean)
-        sums: dict[str, Tensor] = {}
-        for i, (distribution, scene) in enumerate(steps):
-            target = clip.scene[:, window + i]
-            for name, value in _step_errors(distribution, scene, target, unit).items():
-                sums[name] = sums[name] + value if name in sums else value
-        terms = {name: value / n_steps for name, value in sums.items()}
-        return terms, {"distance": unit * terms["rollout_position"].detach()}
+        terms = rollout_terms(self.dynamics, clip, n_steps, d.graph.motion_scale)
+        return terms, {"distance": d.graph.motion_scale * terms["rollout_position"].detach()}
 
 
 def flat_encoding(encoding: Encoding) -> Encoding:
     """Clips as a batch of frames."""
     return encoding.map(lambda x: x.flatten(0, 1))
-
-
-def _step_errors(
-    distribution: SceneDistribution, scene: Scene, target: Scene, unit: float
-) -> dict[str, Float[Tensor, " B"]]:
-    p, q, d = scene.particles, target.particles, distribution.particles
-    visible = q.transparency[..., 0]
-    weight = visible / visible.sum(-1, keepdim=True).clamp_min(1)
-    gap = (p.position - q.position).square().sum(-1) / unit**2
-    distance = (gap + _SMOOTH**2).sqrt() - _SMOOTH
-
-    def squared(a: Tensor, b: Tensor) -> Tensor:
-        return (weight * (a - b).square().sum(-1)).sum(-1)
-
-    def surprise(dist: Normal, value: Tensor) -> Tensor:
-        around = Normal(dist.loc.detach(), dist.scale, validate_args=False)
-        return -around.log_prob(value).sum(-1)
-
-    normals = ((d.position, q.position), (d.scale, q.scale), (d.depth, q.depth), (d.features, q.features))
-    on = q.transparency.clamp(1e-3, 1 - 1e-3)
-    spread = torch.stack([surprise(dist, value) for dist, value in normals]).sum(0)
-    return {
-        "rollout_position": (weight * distance).sum(-1),
-        "rollout_attributes": squared(p.scale, q.scale)
-        + squared(p.depth, q.depth)
-        + squared(p.features, q.features)
-        + (p.transparency - q.transparency).square().mean((-1, -2))
-        + (scene.background - target.background).square().sum(-1),
-        "rollout_spread": (weight * spread).sum(-1)
-        - d.transparency.log_prob(on).mean((-1, -2))
-        + surprise(distribution.background, target.background),
-    }

@@ -14,7 +14,7 @@ FLOORS = (
     {"errors", "clip", "particles", "geometry", "nn", "progress", "interrupt", "sampler", "divergence"},
     {"losses", "perceptual"},
     {"image", "dynamics", "data"},
-    {"video", "particle_clips"},
+    {"video", "particle_clips", "rollout_loss"},
     {"config", "checkpoint", "optimization", "metrics", "run_log", "training_state"},
     set(),  # everything that is not named here: evaluate, predict, plots, official, ...
     {"train"},

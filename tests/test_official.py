@@ -62,6 +62,18 @@ HPARAMS = {
 }
 
 
+def build(hparams):
+    cfg = official.config(hparams)[0]
+    assert isinstance(cfg, DLPConfig)
+    return DLP(cfg)
+
+
+def load(state_dict, hparams):
+    model = official.load(state_dict, hparams)[0]
+    assert isinstance(model, DLP)
+    return model
+
+
 @pytest.fixture(params=HPARAMS, ids=HPARAMS)
 def hparams(request):
     return HPARAMS[request.param]
@@ -69,10 +81,10 @@ def hparams(request):
 
 def test_there_and_back_gives_the_same_weights(hparams):
     torch.manual_seed(0)
-    model = DLP(official.config(hparams)[0])
+    model = build(hparams)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter)
-    again, _ = official.load(official.export(model), hparams)
+    again = load(official.export(model), hparams)
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(again.state_dict()[name], tensor, rtol=0, atol=0, msg=name)
 
@@ -80,26 +92,29 @@ def test_there_and_back_gives_the_same_weights(hparams):
 def test_a_permuted_weight_shows(hparams):
     """The permutations are not the identity: swapping x and y of the official scale head changes the output."""
     torch.manual_seed(0)
-    model = DLP(official.config(hparams)[0])
+    model = build(hparams)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     exported = official.export(model)
     key = next(k for k in exported if "scale_xy_head" in k and k.endswith("bias") and len(exported[k]) == 4)
     exported[key] = exported[key][[1, 0, 3, 2]]
-    other, _ = official.load(exported, hparams)
+    other = load(exported, hparams)
     images = torch.rand(1, 3, 32, 32)
     ours, theirs = model.encode(images).particles.scale.loc, other.encode(images).particles.scale.loc
     assert not torch.allclose(ours, theirs)
 
 
 def test_convert_writes_a_run_that_loads(hparams, tmp_path):
-    model = DLP(official.config(hparams)[0])
+    model = build(hparams)
     torch.save(official.export(model), tmp_path / "official.pth")
     (tmp_path / "hparams.json").write_text(json.dumps(hparams))
     official.convert(tmp_path / "official.pth", tmp_path / "hparams.json", tmp_path / "run")
     loaded = checkpoint.load_model(tmp_path / "run")
+    assert isinstance(loaded, DLP)
     images = torch.rand(2, 3, 32, 32)
-    torch.testing.assert_close(loaded.encode(images).background.loc, model.eval().encode(images).background.loc)
+    torch.testing.assert_close(
+        loaded.encode(images).background.loc, model.eval().encode(images).background.loc
+    )
 
 
 def test_lean_does_not_go_back():
@@ -114,7 +129,7 @@ def one_line(error):
 
 
 def test_missing_tensor_is_named():
-    state = official.export(DLP(official.config(DLPV2)[0]))
+    state = official.export(build(DLPV2))
     del state["fg_module.prior.enc.keymap.bias"]
     with pytest.raises(InputError) as error:
         official.load(state, DLPV2)
@@ -122,7 +137,7 @@ def test_missing_tensor_is_named():
 
 
 def test_wrong_hparams_are_told_apart():
-    state = official.export(DLP(official.config(DLPV2)[0]))
+    state = official.export(build(DLPV2))
     with pytest.raises(InputError, match="does the hparams file belong to it"):
         official.load(state, DLPV2 | {"learned_feature_dim": 5})
     with pytest.raises(InputError, match="is this the right file"):

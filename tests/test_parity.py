@@ -77,7 +77,9 @@ def follow_official(model, video, expected):
         state = TrackState(p.position, p.scale, crops[:, t - 1], None) if t else None
         frames.append(model.encode(video[:, t : t + 1], state)[0])
     static = model.cfg.identity.static_frames
-    known = [model.image.encoder.propose(video[:, min(t, static - 1)])[:, None] for t in range(video.shape[1])]
+    known = [
+        model.image.encoder.propose(video[:, min(t, static - 1)])[:, None] for t in range(video.shape[1])
+    ]
     frames = [dataclasses.replace(f, proposals=k) for f, k in zip(frames, known, strict=True)]
     return tree_map(lambda *parts: torch.cat(parts, 1), *frames)
 

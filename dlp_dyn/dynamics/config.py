@@ -10,9 +10,9 @@ class GraphConfig:
     """An interaction network over particles.
 
     rounds: of message passing. neighbours: messages come from so many nearest particles, 0 is all of them.
-    radius: and from no farther than this, in [-1, 1] units, fading out towards it; 0 is any distance. A radius makes
-    crowds look like the small groups that were trained on. motion_scale: a typical motion from
-    one frame to the next, in [-1, 1] units, which motions are measured in.
+    radius: and from no farther than this, in [-1, 1] units, fading out towards it; 0 is any distance. With a radius,
+    crowds look like the small groups that were trained on. motion_scale: a typical motion from one frame to the
+    next, in [-1, 1] units, which motions are measured in.
     """
 
     hidden_dim: int = 64

@@ -79,9 +79,7 @@ class Tracker:
         encoding = whole.map(lambda x: x.unflatten(0, (-1, n_frames)))
         proposals = encoding.anchors[:, :, :0]
         if known:
-            known += [
-                encoder.propose(video[:, t]) for t in range(1, min(self.static_frames, n_frames))
-            ]
+            known += [encoder.propose(video[:, t]) for t in range(1, min(self.static_frames, n_frames))]
             proposals = torch.stack(known + known[-1:] * (n_frames - len(known)), 1)
         return (
             Encoding(encoding.posterior, encoding.scene, encoding.anchors, proposals, encoding.glimpses),

@@ -4,6 +4,8 @@ Even kernels with stride 2 keep cells centred on the pixels that they cover, so 
 crops of the image speak of the same place.
 """
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class Trunk(nn.Module):
             nn.Conv2d(channels[0], channels[1], 4, stride=2, padding=1),
             nn.GroupNorm(_groups(channels[1]), channels[1]),
         )
-        for a, b in zip(channels[1:], channels[2:], strict=False):
+        for a, b in pairwise(channels[1:]):
             layers += _activated(nn.Conv2d(a, b, 3, padding=1), nn.GroupNorm(_groups(b), b))
         self.cnn = nn.Sequential(*layers)
         self.channels = channels[-1]
@@ -71,7 +73,7 @@ class Decoder(nn.Module):
         self.start = start
         self.mlp = mlp([in_dim, hidden, channels[0] * start**2])
         layers: list[nn.Module] = []
-        for a, b in zip(channels, channels[1:], strict=False):
+        for a, b in pairwise(channels):
             layers += [nn.GELU(), nn.Conv2d(a, 4 * b, 1), nn.PixelShuffle(2), nn.Conv2d(b, b, 3, padding=1)]
             layers += [nn.GroupNorm(_groups(b), b)]
         layers += [

@@ -1,0 +1,64 @@
+"""The loss of the second stage: rollouts on particles against what followed."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Normal
+
+from dlp_dyn.dynamics.rollout import Dynamics, unroll
+from dlp_dyn.particle_clips import SceneClip
+from dlp_dyn.particles import Scene, SceneDistribution
+
+ROLLOUT_KEYS = ("rollout_position", "rollout_attributes", "rollout_spread")
+_SMOOTH = 0.02  # of distances, in motion units: below it they count squared
+
+
+def rollout_terms(
+    dynamics: Dynamics, clip: SceneClip, n_steps: int, unit: float
+) -> dict[str, Float[Tensor, " B"]]:
+    """`window` true scenes, then the means of `n_steps` predicted ones, compared with what followed.
+
+    Distances are not squared: a collision that came out the wrong way counts as much as it shows, and no more.
+    rollout_position: distance in units of motion, of visible particles. rollout_attributes: squared error of all else.
+    rollout_spread: minus log-likelihood around the means, which the means do not learn from. Means over particles
+    and steps.
+    """
+    steps = unroll(dynamics, clip.scene[:, : dynamics.window], n_steps, clip.actions, lambda d: d.mean)
+    sums: dict[str, Tensor] = {}
+    for i, (distribution, scene) in enumerate(steps):
+        target = clip.scene[:, dynamics.window + i]
+        for name, value in _step_errors(distribution, scene, target, unit).items():
+            sums[name] = sums[name] + value if name in sums else value
+    return {name: value / n_steps for name, value in sums.items()}
+
+
+def _step_errors(
+    distribution: SceneDistribution, scene: Scene, target: Scene, unit: float
+) -> dict[str, Float[Tensor, " B"]]:
+    p, q, d = scene.particles, target.particles, distribution.particles
+    visible = q.transparency[..., 0]
+    weight = visible / visible.sum(-1, keepdim=True).clamp_min(1)
+    gap = (p.position - q.position).square().sum(-1) / unit**2
+    distance = (gap + _SMOOTH**2).sqrt() - _SMOOTH
+
+    def squared(a: Tensor, b: Tensor) -> Tensor:
+        return (weight * (a - b).square().sum(-1)).sum(-1)
+
+    def surprise(dist: Normal, value: Tensor) -> Tensor:
+        around = Normal(dist.loc.detach(), dist.scale, validate_args=False)
+        return -around.log_prob(value).sum(-1)
+
+    normals = ((d.position, q.position), (d.scale, q.scale), (d.depth, q.depth), (d.features, q.features))
+    on = q.transparency.clamp(1e-3, 1 - 1e-3)
+    spread = torch.stack([surprise(dist, value) for dist, value in normals]).sum(0)
+    return {
+        "rollout_position": (weight * distance).sum(-1),
+        "rollout_attributes": squared(p.scale, q.scale)
+        + squared(p.depth, q.depth)
+        + squared(p.features, q.features)
+        + (p.transparency - q.transparency).square().mean((-1, -2))
+        + (scene.background - target.background).square().sum(-1),
+        "rollout_spread": (weight * spread).sum(-1)
+        - d.transparency.log_prob(on).mean((-1, -2))
+        + surprise(distribution.background, target.background),
+    }
