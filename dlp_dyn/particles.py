@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Beta, Distribution, Normal
 
+_LOG_VARIANCE = 30.0  # beyond it the variance overflows or its logarithm is lost
 Draw = Callable[[Distribution], Tensor]
 
 
@@ -173,7 +174,8 @@ class SceneDistribution(_Distributions):
 
 def normal(loc: Tensor, log_variance: Tensor) -> Normal:
     """A normal distribution in float32, whatever the precision of the network that gave its parameters."""
-    return Normal(loc.float(), (0.5 * log_variance.float()).exp(), validate_args=False)
+    spread = (0.5 * log_variance.float().clamp(-_LOG_VARIANCE, _LOG_VARIANCE)).exp()
+    return Normal(loc.float(), spread, validate_args=False)
 
 
 def beta(a: Tensor, b: Tensor) -> Beta:

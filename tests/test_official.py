@@ -1,13 +1,14 @@
 """Conversion: there and back, into a run folder, and what it says of files that do not fit."""
 
+import dataclasses
 import json
 
 import pytest
 import torch
 
-from dlp_dyn import checkpoint, official
+from dlp_dyn import checkpoint, losses, official
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.config import CompatConfig, DLPConfig
 from dlp_dyn.image.model import DLP
 
 DLPV2 = {
@@ -159,3 +160,31 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
         official.convert(weights, hparams, tmp_path / "run")
     one_line(error)
     assert not (tmp_path / "run").exists()
+
+
+def total(model, weights, images):
+    with torch.no_grad():
+        encoding = model.encoder(images)
+        return losses.total(model.terms(images, encoding, model.decode(encoding.scene)), weights)[0]
+
+
+def test_each_quirk_that_is_turned_on_changes_the_loss(hparams):
+    cfg, weights = official.config(hparams)
+    assert isinstance(cfg, DLPConfig)
+    torch.manual_seed(0)
+    model, images = DLP(cfg), torch.rand(2, 3, 32, 32)
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    official_loss = total(model, weights, images)
+    for quirk in dataclasses.fields(CompatConfig):
+        if not getattr(cfg.compat, quirk.name):
+            continue
+        without = dataclasses.replace(
+            cfg, compat=dataclasses.replace(cfg.compat, **{quirk.name: quirk.default})
+        )
+        other = DLP(without)
+        if quirk.name == "merge_repeated_widths":  # a layer more
+            assert len(other.state_dict()) > len(model.state_dict())
+            continue
+        other.load_state_dict(model.state_dict(), strict=quirk.name != "scalar_norm")
+        assert total(other, weights, images) != official_loss, quirk.name
