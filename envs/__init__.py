@@ -1,5 +1,9 @@
-"""Gymnasium environments. Importing the package registers `Push-v0`; `gym.make("envs:Push-v0")` does both."""
+"""Gymnasium environments. Importing the package registers them; `gym.make("envs:Push-v0")` does both."""
 
 import gymnasium as gym
 
 gym.register("Push-v0", entry_point="envs.push:PushEnv")
+gym.register("PushT-v0", entry_point="envs.adapters:push_t")
+gym.register("Atari-v0", entry_point="envs.adapters:atari")
+gym.register("Fetch-v0", entry_point="envs.adapters:fetch")
+gym.register("OGBench-v0", entry_point="envs.adapters:ogbench")

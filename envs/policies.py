@@ -4,9 +4,9 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-from envs.table import PUSHER_RADIUS, PUSHER_REACH, STEP_LENGTH
+from envs.table import CORRIDOR_END, PUSHER_RADIUS, PUSHER_REACH, STEP_LENGTH
 
 
 class TowardBlock:
@@ -53,14 +53,14 @@ class TowardBlock:
 class ScriptedPusher:
     """Push: comes behind an object and pushes it straight to its goal, one object after another.
 
-    It reads the ground truth of the observation. With one object it nearly always succeeds; with several, they
-    get in each other's way now and then. A T is pushed off its centre, which turns it, but hardly ever to the angle
-    that its goal has. When all is done it pushes on to random places, so that a collected episode never
-    stands still.
+    It reads the ground truth of the observation, and rests when all is done. With one object it nearly always
+    succeeds; several get in each other's way. It does not know how to turn a T. To collect rollouts, see
+    RestlessPusher.
     """
 
     ROOM = 0.03  # between the pusher and what it walks around
     IN_LINE = 0.04  # how far off the line from the object to its goal the pusher may be to push
+    MOUTH = CORRIDOR_END + 0.2  # x of the place before the corridor where objects are lined up
     DONE = 0.6  # of the distance that counts as success
 
     def __init__(self, env: gym.Env, rng: np.random.Generator) -> None:
@@ -68,50 +68,53 @@ class ScriptedPusher:
         self.rng = rng
         self.radius: float = self.world.footprint.radius
         self.contact = PUSHER_RADIUS + self.world.footprint.width / 2
-        self.extra_goals: dict[int, Float[np.ndarray, " 2"]] = {}
-        self.current: int | None = None
+        self.current = -1
+        self.off_centre = 0.0  # where it pushes, across
 
     def __call__(self, observation: Any) -> Float[np.ndarray, " 2"]:
         pusher = observation["observation"][0, :2].astype(np.float64)
         objects = observation["achieved_goal"][:, :2].astype(np.float64)
         goals = observation["desired_goal"][:, :2].astype(np.float64)
         on_table = observation["achieved_goal"][:, 4] > 0.5
-        for i, goal in self.extra_goals.items():
-            goals[i] = goal
+        return np.clip(self._step(pusher, objects, goals, on_table) / STEP_LENGTH, -1, 1).astype(np.float32)
+
+    def _step(
+        self,
+        pusher: Float[np.ndarray, " 2"],
+        objects: Float[np.ndarray, "N 2"],
+        goals: Float[np.ndarray, "N 2"],
+        on_table: Bool[np.ndarray, " N"],
+    ) -> Float[np.ndarray, " 2"]:
+        """Where the pusher should move next, as a step of any length."""
         i = self._choose(pusher, objects, goals, on_table)
         if i is None:
-            return self.rng.uniform(-1, 1, 2).astype(np.float32)
+            return np.zeros(2)
+        target, goal = objects[i], goals[i]
         others = np.delete(objects, i, axis=0)[np.delete(on_table, i)]
-        way = self._push(pusher, objects[i], goals[i], others)
-        return np.clip(way / STEP_LENGTH, -1, 1).astype(np.float32)
+        if self.world.layout.walls:
+            if pusher[0] < self.MOUTH and target[0] > CORRIDOR_END:
+                return np.array([self.MOUTH + STEP_LENGTH, 0.0]) - pusher  # out, before anything else
+            if target[0] > CORRIDOR_END and abs(target[1]) > self.IN_LINE:
+                goal = np.array([self.MOUTH, 0.0])
+        return self._push(pusher, target, goal, others)
 
     def _choose(
         self,
         pusher: Float[np.ndarray, " 2"],
         objects: Float[np.ndarray, "N 2"],
         goals: Float[np.ndarray, "N 2"],
-        on_table: np.ndarray,
+        on_table: Bool[np.ndarray, " N"],
     ) -> int | None:
         """The object to push: the one at hand until it is done, then the nearest; a corridor's deepest first."""
         gaps = np.linalg.norm(objects - goals, axis=1)
         todo = np.flatnonzero(on_table & (gaps > self.DONE * self.world.success_distance))
         if not todo.size:
-            return self._go_on(objects, on_table)
+            return None
         if self.world.layout.walls:
             return int(todo[goals[todo, 0].argmin()])
         if self.current not in todo:
             self.current = int(todo[np.linalg.norm(objects[todo] - pusher, axis=1).argmin()])
         return self.current
-
-    def _go_on(self, objects: Float[np.ndarray, "N 2"], on_table: np.ndarray) -> int | None:
-        """All done: a random object gets another goal."""
-        if not on_table.any():
-            return None
-        i = int(self.rng.choice(np.flatnonzero(on_table)))
-        inside = self.world.layout.half_width - self.radius
-        self.extra_goals[i] = self.rng.uniform(-inside, inside, 2)
-        self.current = i
-        return i
 
     def _push(
         self,
@@ -120,17 +123,17 @@ class ScriptedPusher:
         goal: Float[np.ndarray, " 2"],
         others: Float[np.ndarray, "M 2"],
     ) -> Float[np.ndarray, " 2"]:
-        """Where the pusher should move next, as a step of any length."""
+        """A step to the place behind the object, or onwards with the object before it."""
         gap = float(np.linalg.norm(goal - target))
         along = (goal - target) / max(gap, 1e-9)
         across = np.array([-along[1], along[0]])
         behind = float((target - pusher) @ along)
-        off_line = float((pusher - target) @ across)
+        off_line = float((pusher - target) @ across) - self.off_centre
         if behind > 0 and abs(off_line) < self.IN_LINE and behind < self.contact + 0.15:
             # Twice the error across: the line is met again before the object has turned away.
             forward = min(gap + behind - self.contact, STEP_LENGTH)
             return forward * along - 2 * off_line * across
-        start = target - (self.contact + self.ROOM) * along
+        start = target - (self.contact + self.ROOM) * along + self.off_centre * across
         start = np.clip(start, -PUSHER_REACH, PUSHER_REACH)
         return self._walk(pusher, start, np.vstack([target, others]))
 
@@ -159,3 +162,33 @@ class ScriptedPusher:
         around *= 1.0 if around @ ahead >= 0 else -1.0
         # Along the circle around the obstacle, and back to the circle where it is left.
         return STEP_LENGTH * around + (reach - clear) * radial
+
+
+class RestlessPusher(ScriptedPusher):
+    """Push: a ScriptedPusher for collecting rollouts: off the centre at times, and never at rest.
+
+    When all is done, a random object gets another place to go to.
+    """
+
+    OFF_CENTRE = 0.04  # standard deviation; it turns what is pushed
+
+    def __init__(self, env: gym.Env, rng: np.random.Generator) -> None:
+        super().__init__(env, rng)
+        self.extra_goals: dict[int, Float[np.ndarray, " 2"]] = {}
+
+    def _choose(
+        self,
+        pusher: Float[np.ndarray, " 2"],
+        objects: Float[np.ndarray, "N 2"],
+        goals: Float[np.ndarray, "N 2"],
+        on_table: Bool[np.ndarray, " N"],
+    ) -> int | None:
+        for i, goal in self.extra_goals.items():
+            goals[i] = goal
+        i = super()._choose(pusher, objects, goals, on_table)
+        if i is None and on_table.any():
+            i = int(self.rng.choice(np.flatnonzero(on_table)))
+            inside = self.world.layout.half_width - self.world.footprint.radius
+            goals[i] = self.extra_goals[i] = self.rng.uniform(-inside, inside, 2)
+            self.off_centre = self.rng.normal(0, self.OFF_CENTRE)
+        return i

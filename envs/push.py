@@ -159,9 +159,7 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         observation = self._observe()
         return observation, self._info(observation)
 
-    def step(
-        self, action: Float[np.ndarray, " 2"]
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Float[np.ndarray, " 2"]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         self.table.step(np.clip(np.asarray(action, np.float64), -1, 1))
         self.steps += 1
         observation = self._observe()

@@ -157,14 +157,10 @@ class Table:
 
     def _add_square(self, half_width: float, radius: float, category: int, mask: int) -> None:
         corners = _box(-half_width, -half_width, half_width, half_width)
-        sides = [
-            pymunk.Segment(self.space.static_body, corners[i - 1], corners[i], radius) for i in range(4)
-        ]
+        sides = [pymunk.Segment(self.space.static_body, corners[i - 1], corners[i], radius) for i in range(4)]
         self._add(None, sides, category, mask)
 
-    def _add(
-        self, body: pymunk.Body | None, shapes: list, category: int, mask: int
-    ) -> None:
+    def _add(self, body: pymunk.Body | None, shapes: list, category: int, mask: int) -> None:
         for shape in shapes:
             shape.friction = FRICTION
             shape.filter = pymunk.ShapeFilter(categories=category, mask=mask)

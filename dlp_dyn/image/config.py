@@ -13,7 +13,8 @@ class NetworkConfig:
     """Layer sizes.
 
     `style` says which layers the channel lists describe: `lean` (ours), `dlpv3` or `dlpv2` (as published). In the
-    lean style `proposal_channels` are the shared trunk's.
+    lean style `proposal_channels` are the shared trunk's, and glimpses are drawn `draw_factor` times as fine as they
+    are read: a particle larger than the glimpse's side in pixels would be drawn blurred otherwise.
     """
 
     style: str = "lean"
@@ -24,6 +25,7 @@ class NetworkConfig:
     map_channels: int = 32
     hidden_dim: int = 128
     glimpse_start: int = 4
+    draw_factor: int = 2
     background_start: int = 8
 
 

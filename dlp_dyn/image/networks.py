@@ -162,7 +162,7 @@ def _doublings(start: int, end: int) -> int:
 
 
 def glimpse_decoder(cfg: DLPConfig) -> nn.Module:
-    """Features (B, F) -> RGBA glimpses (B, 4, S, S) in [0, 1]."""
+    """Features (B, F) -> RGBA glimpses (B, 4, S, S) in [0, 1]; in the lean style `draw_factor` times as fine."""
     n, side, features = cfg.networks, cfg.glimpse_size, cfg.feature_dim
     if n.style == "dlpv2":
         widths = [32] + [64] * _doublings(8, side)
@@ -177,6 +177,7 @@ def glimpse_decoder(cfg: DLPConfig) -> nn.Module:
         cnn = _dlpv3_decoder(n.map_channels, n.glimpse_channels[: times + 1], _GLIMPSE_CHANNELS, _DLPV3_STD)
         return _FromVector([features, n.hidden_dim, n.map_channels * start**2], nn.GELU, start, cnn)
     channels = n.glimpse_channels[::-1][: max(times, 1)]
+    side *= n.draw_factor
     last_up = side // (start * 2 ** (len(channels) - 1))
     return lean.GlimpseDecoder(features, n.hidden_dim, start, channels, last_up, side)
 

@@ -1,0 +1,62 @@
+"""Pixel adapters: square uint8 pictures, actions in [-1, 1], rebuilt from their spec. Each needs its extra."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from dlp_dyn.errors import InputError
+from envs.adapters import SquarePixels
+
+ADAPTERS = {
+    "PushT-v0": ("gym_pusht", {}),
+    "Atari-v0": ("ale_py", {}),
+    "Fetch-v0": ("gymnasium_robotics", {}),
+    "OGBench-v0": ("ogbench", {"task_id": 1}),
+}
+
+
+@pytest.mark.parametrize(("name", "module", "options"), [(k, *v) for k, v in ADAPTERS.items()])
+def test_adapter(name: str, module: str, options: dict[str, Any]) -> None:
+    pytest.importorskip(module, reason="needs its extra")
+    env = gym.make(f"envs:{name}", image_size=48)
+    observation, info = env.reset(seed=0, options=options or None)
+    assert env.observation_space.contains(observation)
+    assert picture(observation).shape == (48, 48, 3)
+    assert picture(observation).std() > 5
+    if options:
+        assert info["goal"].shape == (48, 48, 3)
+    if isinstance(env.action_space, gym.spaces.Box):
+        assert (env.action_space.low == -1).all()
+        assert (env.action_space.high == 1).all()
+    env.action_space.seed(0)
+    moved = [picture(env.step(env.action_space.sample())[0]) for _ in range(5)][-1]
+    assert (moved != picture(observation)).any()
+    assert env.spec is not None
+    again = gym.make(env.spec)
+    np.testing.assert_array_equal(
+        picture(again.reset(seed=0, options=options or None)[0]), picture(observation)
+    )
+    env.close()
+    again.close()
+
+
+def picture(observation: Any) -> np.ndarray:
+    return observation["pixels"] if isinstance(observation, dict) else observation
+
+
+def test_pixels_join_the_goals_of_a_dict() -> None:
+    env = SquarePixels(gym.make("envs:Push-v0", render_mode="rgb_array", image_size=128), image_size=32)
+    observation, _ = env.reset(seed=0)
+    assert set(observation) == {"observation", "achieved_goal", "desired_goal", "pixels"}
+    assert env.observation_space.contains(observation)
+    assert observation["pixels"].shape == (32, 32, 3)
+
+
+def test_no_picture_or_no_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="render_mode rgb_array"):
+        SquarePixels(gym.make("CartPole-v1"))
+    monkeypatch.setitem(__import__("sys").modules, "ale_py", None)
+    with pytest.raises(InputError, match=r"pip install 'dlp_dyn\[atari\]'"):
+        gym.make("envs:Atari-v0")
