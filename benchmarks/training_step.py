@@ -16,18 +16,17 @@ from dlp_dyn.image.model import DLP
 
 QUESTION = "one training step: loss, backward, Adam"
 BATCH = 32
-CONFIGS = (
-    "shapes_dlpv2",
-    "shapes_dlpv3",
-    "balls",
-)  # the sizes published for DLPv2 and DLPv3, and the lean ones
+# The sizes published for DLPv2 and DLPv3, as they are and with recomputing, and the lean ones.
+CONFIGS = ("shapes_dlpv2", "shapes_dlpv2 recompute", "shapes_dlpv3", "shapes_dlpv3 recompute", "balls")
 
 
 def build(
     name: str, plain: bool, device: torch.device
 ) -> tuple[DLP, Callable[[], Tensor], Callable[[], None]]:
     """A model, its loss on random images, and a whole step."""
-    training = config.load(name, ["data.path=unused"])
+    base, _, recompute = name.partition(" ")
+    changes = ["model.networks.recompute=true"] if recompute and not plain else []
+    training = config.load(base, ["data.path=unused", *changes])
     cfg, weights = training.model, training.weights
     torch.manual_seed(0)
     model = (plain_model(cfg) if plain else DLP(cfg)).to(device)

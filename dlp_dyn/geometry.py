@@ -5,16 +5,17 @@ Positions are (x, y) in [-1, 1], where -1 and 1 are the centres of the first and
 """
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-_DEPTH_EPS = 1e-5  # of the compositing quotient (DDLP, arXiv 2306.05957, appendix; official code)
+from dlp_dyn.blending import DEPTH_EPS, blend
+
+_SIZE_EPS = 1e-9  # of the quotient by a glimpse's size
 
 
 def to_pixel(position: Tensor, side: int) -> Tensor:
@@ -112,32 +113,24 @@ def place_glimpses(
     align_corners: bool = True,
 ) -> Float[Tensor, "B N C H W"]:
     """Each glimpse on a full canvas of its own, zero elsewhere: the oracle, and the source of masks."""
-    origin = torch.zeros_like(position, dtype=torch.long)
-    return _place(glimpses, position, size, origin, canvas, canvas, align_corners)
-
-
-def _place(
-    glimpses: Tensor,
-    position: Tensor,
-    size: Tensor,
-    origin: Tensor,
-    window: int,
-    canvas: int,
-    align_corners: bool,
-) -> Tensor:
-    """Draw glimpses into windows of the canvas whose top-left pixels are `origin`."""
     b, n = position.shape[:2]
-    pixel = origin[..., None] + torch.arange(window, device=origin.device)
-    scale, shift = (2 / (canvas - 1), -1.0) if align_corners else (2 / canvas, 1 / canvas - 1)
-    u = ((pixel * scale + shift) - position[..., None]) / (size[..., None] + 1e-9)
-    u = u.to(glimpses.dtype).flatten(0, 1)
+    pixel = torch.arange(canvas, device=position.device)
+    u = _across_glimpse(pixel, position, size, canvas, align_corners).to(glimpses.dtype).flatten(0, 1)
     grid = torch.stack(
-        [u[:, 0, None, :].expand(-1, window, -1), u[:, 1, :, None].expand(-1, -1, window)], dim=-1
+        [u[:, 0, None, :].expand(-1, canvas, -1), u[:, 1, :, None].expand(-1, -1, canvas)], dim=-1
     )
     placed = F.grid_sample(
         glimpses.flatten(0, 1), grid, mode="bilinear", padding_mode="zeros", align_corners=align_corners
     )
     return placed.unflatten(0, (b, n))
+
+
+def _across_glimpse(
+    pixel: Tensor, position: Tensor, size: Tensor, canvas: int, align_corners: bool
+) -> Tensor:
+    """Where pixels of the canvas lie in a glimpse, in [-1, 1] across it; one row of pixels for every number."""
+    scale, shift = (2 / (canvas - 1), -1.0) if align_corners else (2 / canvas, 1 / canvas - 1)
+    return ((pixel * scale + shift) - position[..., None]) / (size[..., None] + _SIZE_EPS)
 
 
 def covering_window(
@@ -149,101 +142,9 @@ def covering_window(
     """
     grown = (canvas - 1) * (1 + 2 / (glimpse_side - 1)) if align_corners else canvas * (1 + 1 / glimpse_side)
     largest = float(size.detach().max()) * grown + 1e-3
-    return (
-        4 * math.ceil(largest / 4) if largest < canvas - 3 else canvas
-    )  # a size that is no number: all of it
-
-
-def _samples(
-    position: Tensor, size: Tensor, first: Tensor, window: int, canvas: int, side: int, align_corners: bool
-) -> Float[Tensor, "B N w"]:
-    """Where the pixels of each window lie in its glimpse along one axis, in the glimpse's pixels."""
-    pixel = first[..., None] + torch.arange(window, device=first.device)
-    scale, shift = (2 / (canvas - 1), -1.0) if align_corners else (2 / canvas, 1 / canvas - 1)
-    u = ((pixel * scale + shift) - position[..., None]) / (size[..., None] + 1e-9)
-    return (u + 1) * (0.5 * (side - 1)) if align_corners else (u + 1) * (0.5 * side) - 0.5
-
-
-class _Blend(torch.autograd.Function):
-    """Foreground (3, pixels) and background weight (1, pixels) of glimpses drawn into windows.
-
-    Bilinear sampling on a grid without rotation is two products with matrices of tents. Only the inputs, the results
-    and the sum of weights are kept; backward draws the windows once more.
-    """
-
-    @staticmethod
-    def _draw(glimpses: Tensor, across: Tensor, down: Tensor) -> tuple[Tensor, ...]:
-        n, _, side, _ = glimpses.shape
-        steps = torch.arange(side, device=glimpses.device, dtype=glimpses.dtype)
-        away_x, away_y = across[..., None] - steps, down[..., None] - steps
-        columns, rows = (1 - away_x.abs()).clamp_min_(0), (1 - away_y.abs()).clamp_min_(0)
-        lines = glimpses.transpose(1, 2).reshape(n, side * 4, side)
-        wide = torch.bmm(lines, columns.mT).view(n, side, -1)
-        placed = torch.bmm(rows, wide).view(n, down.shape[1], 4, across.shape[1])
-        return placed, lines, wide, columns, away_x, rows, away_y
-
-    @staticmethod
-    def _noisy(alpha: Tensor, noise: Tensor | None) -> Tensor:
-        return alpha if noise is None else (alpha + noise).clamp_(0, 1)
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        glimpses: Tensor,
-        across: Tensor,
-        down: Tensor,
-        transparency: Tensor,
-        nearness: Tensor,
-        index: Tensor,
-        noise: Tensor | None,
-        pixels: int,
-    ) -> tuple[Tensor, Tensor]:
-        with torch.autocast(glimpses.device.type, enabled=False):
-            placed = _Blend._draw(glimpses, across, down)[0]
-        sums = placed.new_empty(5, *index.shape)
-        alpha = _Blend._noisy(placed[:, :, 3], noise) * transparency
-        torch.mul(alpha, nearness, out=sums[4])
-        torch.mul(sums[4], alpha, out=sums[3])
-        torch.mul(placed[:, :, :3].permute(2, 0, 1, 3), sums[3], out=sums[:3])
-        total = sums.new_zeros(5, pixels).index_add_(1, index.flatten(), sums.flatten(1))
-        share = (total[4] + _DEPTH_EPS).reciprocal_()
-        foreground, background = total[:3] * share, 1 - total[3:4] * share
-        ctx.save_for_backward(
-            glimpses, across, down, transparency, nearness, index, noise, share, foreground, background
-        )
-        return foreground, background
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        to_foreground, to_background = grads
-        glimpses, across, down, transparency, nearness, index, noise, share, foreground, background = (
-            ctx.saved_tensors
-        )
-        to_total = torch.cat([to_foreground, -to_background, share[None]]).mul_(share)
-        to_total[4] = to_total[3] * (background[0] - 1) - (to_total[:3] * foreground).sum(0)
-        g = to_total.index_select(1, index.flatten()).view(5, *index.shape)
-        with torch.autocast(glimpses.device.type, enabled=False):
-            placed, lines, wide, columns, away_x, rows, away_y = _Blend._draw(glimpses, across, down)
-            n, _, side, _ = glimpses.shape
-            rgb, drawn = placed[:, :, :3].permute(2, 0, 1, 3), placed[:, :, 3]
-            raw = _Blend._noisy(drawn, noise)
-            alpha = raw * transparency
-            part = torch.addcmul(g[3], rgb[0], g[0]).addcmul_(rgb[1], g[1]).addcmul_(rgb[2], g[2]).mul_(alpha)
-            to_alpha = part.mul(2).add_(g[4]).mul_(nearness)
-            to_nearness = part.add_(g[4]).mul_(alpha).sum((1, 2), keepdim=True)
-            to_transparency = (raw * to_alpha).sum((1, 2), keepdim=True)
-            torch.mul(g[:3], alpha.square_().mul_(nearness), out=rgb)
-            to_alpha.mul_(transparency)
-            if noise is not None:
-                to_alpha.mul_((raw > 0) & (raw < 1))
-            drawn.copy_(to_alpha)
-            to_placed = placed.view(n, down.shape[1], -1)
-            to_wide = torch.bmm(rows.mT, to_placed).view(n, side * 4, -1)
-            to_glimpses = torch.bmm(to_wide, columns).view(n, side, 4, side).transpose(1, 2)
-            to_down = -(torch.bmm(to_placed, wide.mT) * away_y.sign_() * rows.sign_()).sum(-1)
-            to_across = -(torch.bmm(to_wide.mT, lines) * away_x.sign_() * columns.sign_()).sum(-1)
-        return to_glimpses, to_across, to_down, to_transparency, to_nearness, None, None, None
+    if not largest < canvas - 3:  # nor for a size that is no number
+        return canvas
+    return 4 * math.ceil(largest / 4)
 
 
 def composite(
@@ -277,20 +178,17 @@ def composite(
         reach = canvas - 1 if align_corners else canvas
         centre = (position + 1) * (0.5 * reach) - (0.0 if align_corners else 0.5)
         first = (centre - 0.5 * (window - 1)).nan_to_num(0.0).round().clamp(0, canvas - window).long()
-        span = torch.arange(window, device=first.device)
-        rows, columns = first[..., 1, None] + span, first[..., 0, None] + span
+        pixel = first[..., None] + torch.arange(window, device=first.device)
+        columns, rows = pixel.unbind(2)
         image = torch.arange(b, device=first.device)[:, None, None, None] * canvas
         index = ((image + rows[..., :, None]) * canvas + columns[..., None, :]).flatten(0, 1)
         noise = None
         if alpha_noise > 0:
             noise = alpha_noise * torch.randn(b * n, window, window, device=first.device)
-    across, down = (
-        _samples(position[..., i], size[..., i], first[..., i], window, canvas, side, align_corners).flatten(
-            0, 1
-        )
-        for i in (0, 1)
-    )
-    foreground, background = _Blend.apply(
+    u = _across_glimpse(pixel, position, size, canvas, align_corners)
+    samples = (u + 1) * (0.5 * (side - 1)) if align_corners else (u + 1) * (0.5 * side) - 0.5
+    across, down = samples.flatten(0, 1).unbind(1)
+    foreground, background = blend(
         glimpses.flatten(0, 1),
         across,
         down,
@@ -318,7 +216,7 @@ def particle_masks(
     alpha = place_glimpses(glimpses[:, :, 3:], position, size, canvas, align_corners=align_corners)[:, :, 0]
     alpha = alpha * transparency[..., None]
     weight = alpha * (-depth).sigmoid()[..., None]
-    return weight * alpha / (weight.sum(1, keepdim=True) + _DEPTH_EPS)
+    return weight * alpha / (weight.sum(1, keepdim=True) + DEPTH_EPS)
 
 
 def box_cover(

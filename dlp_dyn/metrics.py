@@ -1,7 +1,6 @@
 """How good pictures and particles are: PSNR, SSIM, LPIPS, and particles matched to objects whose place is known."""
 
 from dataclasses import dataclass
-from urllib.error import URLError
 
 import numpy as np
 import torch
@@ -9,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from dlp_dyn.errors import InputError
+from dlp_dyn import pretrained
 
 RADIUS_PX = 2.0  # a particle this near to an object's centre has found it
 ON = 0.5  # transparency above which a particle counts as on
@@ -78,16 +77,7 @@ class Lpips(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from torchmetrics.functional.image.lpips import _LPIPS
-
-        try:
-            self.net = _LPIPS(pretrained=True, net="alex").eval()
-        except (URLError, OSError, RuntimeError) as error:
-            cache = torch.hub.get_dir()
-            raise InputError(
-                f"LPIPS: the AlexNet weights could not be fetched ({str(error).splitlines()[0]}); leave --lpips out, "
-                f"or put alexnet-owt-7be5be79.pth from download.pytorch.org/models into {cache}/checkpoints"
-            ) from error
+        self.net = pretrained.lpips("alex", "leave --lpips out")
 
     @torch.no_grad()
     def forward(

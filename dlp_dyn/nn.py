@@ -1,6 +1,7 @@
 """Bricks without particle knowledge: perceptrons, convolution layers, attention."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 Padding = Literal["zeros", "replicate"]
 
@@ -78,6 +80,25 @@ class ConvLayer(nn.Module):
         if self.upsample == "bilinear":
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         return x
+
+
+class Stack(nn.Sequential):
+    """Layers in sequence. With `recompute`, only convolutions keep their outputs for backward.
+
+    Norms, activations, padding and upsampling are computed again, which costs less time than the memory is worth.
+    """
+
+    recompute = False
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not (self.recompute and torch.is_grad_enabled()):
+            return super().forward(input)
+        kept = partial(create_selective_checkpoint_contexts, [torch.ops.aten.convolution.default])
+        again = checkpoint(
+            super().forward, input, use_reentrant=False, preserve_rng_state=False, context_fn=kept
+        )
+        assert isinstance(again, Tensor)
+        return again
 
 
 class SelfAttention(nn.Module):

@@ -1,21 +1,20 @@
 """Reconstruction errors: squared error, and the perceptual ones that need a pretrained VGG16."""
 
 from functools import cache
-from typing import Any
-from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dlp_dyn.errors import InputError
+from dlp_dyn import pretrained
 from dlp_dyn.losses import squared_error
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TAPS = (3, 8, 13, 22, 30)  # relu1_2, relu2_2, relu3_2, relu4_3, pool5 of torchvision's `features`
 _VGG_WEIGHT = 0.12151  # of feature distances (DDLP, official code)
 _LPIPS_WEIGHT = 0.1  # (LPWM, official code)
+_INSTEAD = "train with reconstruction=mse"
 
 
 def reconstruction_error(
@@ -36,10 +35,15 @@ def reconstruction_error(
 
 
 def glimpse_error(
-    kind: str, target: Float[Tensor, "B N 3 S S"], glimpses: Float[Tensor, "B N 3 S S"]
+    kind: str, target: Float[Tensor, "B N 3 S S"], glimpses: Float[Tensor, "B N 3 R R"]
 ) -> Float[Tensor, " B"]:
-    """Mean over particles of the error of each glimpse; small ones are enlarged to 32 for `vgg`."""
+    """Mean over particles of the error of each glimpse; small ones are enlarged to 32 for `vgg`.
+
+    Glimpses drawn finer than the target are averaged down to it.
+    """
     flat_target, flat = target.flatten(0, 1), glimpses.flatten(0, 1)
+    if flat.shape[-1] != flat_target.shape[-1]:
+        flat = F.interpolate(flat, size=flat_target.shape[-2:], mode="area")
     if kind == "vgg" and flat.shape[-1] < 32:
         flat_target, flat = (
             F.interpolate(x, size=(32, 32), mode="bilinear", align_corners=False) for x in (flat_target, flat)
@@ -75,29 +79,9 @@ def lpips(target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]) -> 
 
 @cache
 def _vgg16(device: torch.device) -> nn.Sequential:
-    from torchvision.models import VGG16_Weights, vgg16
-
-    network = _fetch(lambda: vgg16(weights=VGG16_Weights.IMAGENET1K_V1).features, "reconstruction `vgg`")
-    for layer in network:
-        if isinstance(layer, nn.ReLU):
-            layer.inplace = False
-    return network.to(device).eval().requires_grad_(False)
+    return pretrained.vgg16_features(_INSTEAD).to(device)
 
 
 @cache
 def _lpips(device: torch.device) -> nn.Module:
-    from torchmetrics.functional.image.lpips import _LPIPS
-
-    network = _fetch(lambda: _LPIPS(pretrained=True, net="vgg"), "LPIPS")
-    return network.to(device).eval().requires_grad_(False)
-
-
-def _fetch(build: Any, what: str) -> Any:
-    try:
-        return build()
-    except (URLError, OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(
-            f"{what} needs the pretrained VGG16 of torchvision, which could not be fetched ({reason}): "
-            "connect once, put the file into torch's hub cache, or use `mse`"
-        ) from error
+    return pretrained.lpips("vgg", _INSTEAD).to(device)

@@ -30,7 +30,8 @@ class SquarePixels(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs)
     def __init__(self, env: gym.Env, image_size: int = 64, crop: Crop | None = None) -> None:
         RecordConstructorArgs.__init__(self, image_size=image_size, crop=crop)
         super().__init__(env)
-        self.image_size, self.crop = image_size, crop
+        self.image_size = image_size
+        self.crop: Crop | None = crop
         self.key = image_key(env.observation_space)
         if self.key is None and env.render_mode != "rgb_array":
             raise InputError(f"{env}: no pixels: make it with render_mode rgb_array")
@@ -120,7 +121,7 @@ def ogbench(env_id: str = "visual-cube-single-v0", image_size: int = 64, **setti
     """A manipulation task of OGBench from pixels. Extra `ogbench`, Python < 3.13.
 
     A reset with `options={"task_id": 1}` gives the picture of the goal in `info["goal"]`; `seed` alone does not
-    repeat an episode, `task_id` with it does. Drawn without shadows, unlike OGBench's published data sets.
+    repeat an episode, `task_id` with it does. One process cannot draw Fetch first and OGBench then. Drawn without shadows, unlike OGBench's published data sets.
     """
     _choose_gl()
     _import("ogbench", "ogbench")

@@ -1,5 +1,7 @@
 """Pictures of the pushing table by OpenCV: no screen, no graphics context."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -42,7 +44,7 @@ class Painter:
         size = (self.image_size, self.image_size)
         return np.asarray(cv2.resize(self.canvas, size, interpolation=cv2.INTER_AREA), np.uint8)
 
-    def _draw_object(self, pose: Float[np.ndarray, " 3"], colour: tuple[int, int, int]) -> None:
+    def _draw_object(self, pose: Float[np.ndarray, " 3"], colour: Sequence[int]) -> None:
         if not self.polygons:
             self._draw_disc(pose[:2], self.footprint.radius, colour)
             return
@@ -52,9 +54,7 @@ class Painter:
             points = self._fixed_point(polygon @ turn + pose[:2])
             cv2.fillConvexPoly(self.canvas, points, colour, cv2.LINE_AA, SHIFT)
 
-    def _draw_disc(
-        self, centre: Float[np.ndarray, " 2"], radius: float, colour: tuple[int, int, int]
-    ) -> None:
+    def _draw_disc(self, centre: Float[np.ndarray, " 2"], radius: float, colour: Sequence[int]) -> None:
         x, y = self._fixed_point(centre).tolist()
         fixed_radius = round(radius * self._unit * 2**SHIFT)
         cv2.circle(self.canvas, (x, y), fixed_radius, colour, cv2.FILLED, cv2.LINE_AA, SHIFT)
@@ -71,13 +71,12 @@ class Painter:
     def _empty_table(self) -> UInt8[np.ndarray, "H W 3"]:
         side = self.image_size * ZOOM
         self.canvas = np.full((side, side, 3), RIM, np.uint8)
-        self._draw_box((-self.layout.half_width,) * 2, (self.layout.half_width,) * 2, TABLE)
+        edge = self.layout.half_width
+        self._draw_box((-edge, -edge), (edge, edge), TABLE)
         for (left, y), (right, _) in self.layout.walls:
             self._draw_box((left, y - CORRIDOR_WALL), (right, y + CORRIDOR_WALL), WALL)
         return self.canvas
 
-    def _draw_box(
-        self, low: tuple[float, float], high: tuple[float, float], colour: tuple[int, int, int]
-    ) -> None:
+    def _draw_box(self, low: tuple[float, float], high: tuple[float, float], colour: Sequence[int]) -> None:
         corners = np.array([low, (high[0], low[1]), high, (low[0], high[1])])
         cv2.fillConvexPoly(self.canvas, self._fixed_point(corners), colour, cv2.LINE_AA, SHIFT)

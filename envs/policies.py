@@ -111,8 +111,8 @@ class ScriptedPusher:
         if not todo.size:
             return None
         if self.world.layout.walls:
-            return int(todo[goals[todo, 0].argmin()])
-        if self.current not in todo:
+            self.current = int(todo[goals[todo, 0].argmin()])
+        elif self.current not in todo:
             self.current = int(todo[np.linalg.norm(objects[todo] - pusher, axis=1).argmin()])
         return self.current
 
@@ -167,14 +167,16 @@ class ScriptedPusher:
 class RestlessPusher(ScriptedPusher):
     """Push: a ScriptedPusher for collecting rollouts: off the centre at times, and never at rest.
 
-    When all is done, a random object gets another place to go to.
+    When all is done, or one object has taken too long, a random object gets another place to go to.
     """
 
+    PATIENCE = 40  # steps with one object
     OFF_CENTRE = 0.04  # standard deviation; it turns what is pushed
 
     def __init__(self, env: gym.Env, rng: np.random.Generator) -> None:
         super().__init__(env, rng)
         self.extra_goals: dict[int, Float[np.ndarray, " 2"]] = {}
+        self.spent = 0  # steps with the object at hand
 
     def _choose(
         self,
@@ -185,10 +187,13 @@ class RestlessPusher(ScriptedPusher):
     ) -> int | None:
         for i, goal in self.extra_goals.items():
             goals[i] = goal
+        before = self.current
         i = super()._choose(pusher, objects, goals, on_table)
-        if i is None and on_table.any():
-            i = int(self.rng.choice(np.flatnonzero(on_table)))
+        self.spent = self.spent + 1 if i == before else 0
+        if on_table.any() and (i is None or self.spent > self.PATIENCE):
+            i = self.current = int(self.rng.choice(np.flatnonzero(on_table)))
             inside = self.world.layout.half_width - self.world.footprint.radius
             goals[i] = self.extra_goals[i] = self.rng.uniform(-inside, inside, 2)
             self.off_centre = self.rng.normal(0, self.OFF_CENTRE)
+            self.spent = 0
         return i

@@ -1,6 +1,6 @@
 """Goal-conditioned pushing of one to six objects, seen from above."""
 
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import gymnasium as gym
 import numpy as np
@@ -93,8 +93,8 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
     def __init__(
         self,
         n_objects: int = 1,
-        task: Task = "free",
-        shape: Shape = "square",
+        task: str = "free",
+        shape: str = "square",
         small_table: bool = False,
         random_colours: bool = False,
         reward: str = "dense",
@@ -119,12 +119,14 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
                 f"image_size {image_size}, time_limit {time_limit}: use 16 or more and 1 or more"
             )
 
-        self.n_objects, self.task, self.shape = n_objects, task, shape
+        self.n_objects = n_objects
+        self.task: Task = cast(Task, task)
+        self.shape: Shape = cast(Shape, shape)
         self.random_colours, self.reward, self.pixels = random_colours, reward, pixels
         self.render_mode = render_mode
         self.time_limit = time_limit or STEPS_AN_OBJECT * n_objects
-        self.footprint = FOOTPRINTS[shape]
-        self.layout = layout_of(task, small_table)
+        self.footprint = FOOTPRINTS[self.shape]
+        self.layout = layout_of(self.task, small_table)
         self.success_distance = SORT_RADIUS if task == "sort" else SUCCESS_DISTANCE
         self.painter = Painter(image_size, self.layout, self.footprint)
 
@@ -140,8 +142,8 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         if pixels:
             for key in ("pixels", "goal_pixels"):
                 spaces[key] = gym.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        self.observation_space = gym.spaces.Dict(spaces)
-        self.action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+        self.observation_space: gym.Space = gym.spaces.Dict(spaces)
+        self.action_space: gym.Space = gym.spaces.Box(-1, 1, (2,), np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import pymunk
 from jaxtyping import Bool, Float
+from pymunk.constraints import PivotJoint
 
 Shape = Literal["disc", "square", "tee"]
 
@@ -27,6 +28,7 @@ SUBSTEPS = 5
 DAMPING = 1e-12
 FRICTION = 0.4
 DENSITY = 20.0  # a square weighs about 1, as the pusher does
+SLOP = 0.001  # by which touching things may overlap
 PUSHER_FORCE = 150.0  # enough for five objects at full speed; what is jammed stops it
 
 
@@ -94,6 +96,7 @@ class Table:
         self.layout, self.footprint = layout, footprint
         self.space = pymunk.Space()
         self.space.damping = DAMPING
+        self.space.collision_slop = SLOP
         self._build_borders()
         self.bodies = [self._add_object(*pose) for pose in poses.tolist()]
         self.on_table: Bool[np.ndarray, " N"] = np.ones(len(poses), bool)
@@ -141,7 +144,7 @@ class Table:
         # The hand leads the pusher by velocity alone and with a bounded force, so that it never presses one
         # thing into another, as an unstoppable body would.
         self.hand = pymunk.Body(body_type=pymunk.Body.KINEMATIC)
-        lead = pymunk.PivotJoint(self.hand, body, (0, 0), (0, 0))
+        lead = PivotJoint(self.hand, body, (0, 0), (0, 0))
         lead.max_bias, lead.max_force = 0, PUSHER_FORCE
         self.space.add(self.hand, lead)
         return body

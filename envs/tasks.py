@@ -65,7 +65,7 @@ def draw_setting(
         goals = np.stack([depth, np.zeros(n_objects), np.zeros(n_objects)], axis=1)
     else:
         groups = groups % math.ceil(n_objects / 2)
-        spots = scatter(rng, groups.max() + 1, 2 * SORT_RADIUS + GAP, layout.half_width - SORT_RADIUS)
+        spots = scatter(rng, int(groups.max()) + 1, 2 * SORT_RADIUS + GAP, layout.half_width - SORT_RADIUS)
         goals = np.hstack([spots[groups], upright])
 
     outside = CORRIDOR_END + footprint.radius + 0.1 if layout.walls else -1.0

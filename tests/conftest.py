@@ -1,7 +1,7 @@
 """Shared by all tests: one thread, checked shapes, and a small rollout file."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -14,10 +14,18 @@ from jaxtyping import install_import_hook
 install_import_hook("dlp_dyn", "typecheck.check")
 
 import pytest
+import torch
 
 from dlp_dyn import config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
+
+
+@pytest.fixture(autouse=True)
+def _denormals() -> Iterator[None]:
+    """Training flushes them for the rest of its process, in which hypothesis then refuses to draw numbers."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ from dlp_dyn.image.encoder import SceneEncoder
 from dlp_dyn.image.identity import identity
 from dlp_dyn.image.matching import Matcher
 from dlp_dyn.image.model import DLP
-from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.image.phases import NORMAL
+from dlp_dyn.particles import Particles, Scene, mean
 
 NETWORKS = NetworkConfig(
     proposal_channels=[8, 16], glimpse_channels=[8, 16], background_channels=[8, 16], stem_channels=8,
@@ -108,7 +109,7 @@ class _FromTruth(SceneEncoder):
         super().__init__(LEAN)
         self.position, self.missing = position, missing
 
-    def forward(self, images, *_):
+    def forward(self, images, draw=mean, phase=NORMAL):
         n, balls = self.position.shape[:2]
         order = torch.stack([torch.randperm(balls + 1) for _ in range(n)])
         position = torch.cat([self.position, torch.full((n, 1, 2), 0.9)], 1)
@@ -116,7 +117,7 @@ class _FromTruth(SceneEncoder):
         particles = Particles(position, torch.zeros(n, balls + 1, 2), torch.zeros_like(on), on, on)
         particles = particles.map(lambda x: x.take_along_dim(order[..., None], 1))
         with torch.no_grad():
-            real = super().forward(images[:n])
+            real = super().forward(images[:n], draw, phase)
         return replace(real, scene=Scene(particles, torch.zeros(n, 1)))
 
 

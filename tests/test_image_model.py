@@ -10,10 +10,11 @@ from benchmarks.plain import plain_model
 from dlp_dyn import losses
 from dlp_dyn.clip import Clip
 from dlp_dyn.errors import InputError
+from dlp_dyn.image.attributes import gated_beta
 from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig, PriorConfig
-from dlp_dyn.image.encoder import gated_beta
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NOISY, NORMAL, WARM_UP, PhaseSchedule
+from dlp_dyn.nn import Stack
 from dlp_dyn.particles import logit
 
 LEAN = DLPConfig(
@@ -186,7 +187,7 @@ def test_a_decoded_scene_adds_up(name):
         scene = model.encode(images()).mean
         decoded = model.decode(scene)
         masks = model.masks(scene, decoded)
-    side = model.cfg.glimpse_size
+    side = model.cfg.glimpse_size * (model.cfg.networks.draw_factor if name == "lean" else 1)
     assert decoded.glimpses.shape == (3, 4, 4, side, side)
     assert 0 <= decoded.glimpses.min() <= decoded.glimpses.max() <= 1
     assert_close(decoded.image, decoded.foreground + decoded.background_weight * decoded.background)
@@ -362,3 +363,19 @@ def test_the_lean_model_learns_an_image():
     with torch.no_grad():
         video = one.video[:, 0]
         assert losses.psnr(video, model.decode(model.encode(video).mean).image).min() > 25
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_recomputing_changes_no_gradient(name):
+    model = build(name)
+    gradients = []
+    for recompute in (False, True):
+        for layers in model.modules():
+            if isinstance(layers, Stack):
+                layers.recompute = recompute
+        model.zero_grad()
+        torch.manual_seed(0)
+        terms, _ = model(clip())
+        torch.stack([term.sum() for term in terms.values()]).sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert_close(gradients[1], gradients[0])

@@ -11,13 +11,15 @@ PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
 # From the ground up. A module imports from its own row or those above it; the rooms of one row do not know each other,
 # but a room's modules know one another.
 FLOORS = (
-    {"errors", "clip", "particles", "geometry", "nn", "progress", "interrupt", "sampler", "divergence"},
+    {"errors", "clip", "particles", "blending", "geometry", "nn", "pretrained"}
+    | {"progress", "interrupt", "sampler", "divergence"},
     {"losses", "perceptual"},
     {"image", "dynamics", "data"},
     {"video", "particle_clips", "rollout_loss"},
     {"config", "checkpoint", "optimization", "metrics", "run_log", "training_state"},
     set(),  # everything that is not named here: evaluate, predict, plots, official, ...
     {"train"},
+    {"commands"},
     {"cli"},
 )
 USES_OF_MODELS = FLOORS.index(set())

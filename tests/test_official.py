@@ -75,7 +75,7 @@ def load(state_dict, hparams):
     return model
 
 
-@pytest.fixture(params=HPARAMS, ids=HPARAMS)
+@pytest.fixture(params=HPARAMS, ids=list(HPARAMS))
 def hparams(request):
     return HPARAMS[request.param]
 

@@ -1,13 +1,19 @@
 """Every golden bundle: our model with the official weights gives the official outputs and loss terms.
 
-A bundle holds random weights, inputs, outputs and loss terms of an official model in deterministic mode, in the
-official (y, x) order. The folder is named by `DLP_GOLDEN` (default `../shared/golden`).
+A bundle holds random weights, inputs, outputs and loss terms of an official model in deterministic mode and single
+precision, in the official (y, x) order. The folder is named by `DLP_GOLDEN` (default `../shared/golden`).
+
+Ours are computed in double precision, and so are the same on every machine: what is left between the two is the
+rounding of the official figures alone.
 """
 
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -21,7 +27,48 @@ from dlp_dyn.video import VideoModel, flat_encoding
 
 GOLDEN = Path(os.environ.get("DLP_GOLDEN", Path(__file__).parents[2] / "shared" / "golden"))
 BUNDLES = sorted(GOLDEN.glob("*.safetensors")) if GOLDEN.is_dir() else []
-RELATIVE = 1e-4
+
+# How far apart tensors may be, as a fraction of their largest value: two to three times what was measured. The first
+# row that names a tensor counts.
+COLUMNS = ("ddlp", "dlpv2", "dlpv2_mixer", "dlpv3")
+TOLERANCES = {
+    "kp_p z_base": (1e-5, 2.5e-6, 1.5e-5, 2e-7),
+    "z mu_offset logvar_offset": (2e-4, 6e-6, 1.5e-4, 1.5e-6),
+    "mu_scale logvar_scale z_scale": (1.5e-4, 9e-6, 2.5e-4, 3.5e-6),
+    "mu_depth logvar_depth z_depth": (4e-4, 1.5e-5, 2.5e-4, 5e-6),
+    "obj_on_a obj_on_b obj_on": (1e-4, 9.5e-7, 4.5e-5, 2e-6),
+    "mu_features logvar_features z_features": (8e-4, 1.5e-5, 2.5e-4, 2e-6),
+    "mu_bg mu_bg_features logvar_bg logvar_bg_features z_bg z_bg_features": (3e-5, 1.5e-6, 5e-6, 3e-6),
+    "cropped_objects_original dec_objects_original": (1e-4, 1.5e-5, 1.5e-4, 2.5e-6),
+    "alpha_masks dec_objects": (1e-3, 4.5e-5, 3e-4, 9e-6),
+    "bg rec": (1.5e-4, 1.5e-5, 2.5e-5, 1.5e-5),
+    "loss_kl_depth loss_kl_feat": (4.5e-5, 2e-6, 1.5e-5, 2.5e-6),
+    "loss loss_* obj_on_l1 kl_dyn": (2.5e-6, 3e-7, 4.5e-6, 7.5e-7),
+    "context": (1.5e-4,),
+    "*_dyn": (2.5e-6,),
+    "sample/*": (4.5e-6,),
+}
+FREE_TRACKING = 1.5e-3  # of positions, in [-1, 1]
+
+
+class Bundle(NamedTuple):
+    name: str
+    hparams: dict
+    state_dict: dict
+    inputs: dict
+    expected: dict
+
+    def tolerance(self, tensor: str) -> float:
+        column = COLUMNS.index(self.name)
+        return next(
+            row[column]
+            for names, row in TOLERANCES.items()
+            if any(fnmatchcase(tensor, name) for name in names.split())
+        )
+
+    def double(self) -> "Bundle":
+        parts = ({k: v.double() for k, v in part.items()} for part in (self.inputs, self.expected))
+        return Bundle(self.name, self.hparams, self.state_dict, *parts)
 
 
 def read(path):
@@ -32,14 +79,28 @@ def read(path):
     def part(prefix):
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    return hparams, part("state_dict/"), part("input/"), part("output/")
+    return Bundle(path.stem, hparams, part("state_dict/"), part("input/"), part("output/"))
 
 
-def assert_close(ours, theirs, name, relative=RELATIVE):
+def assert_close(ours, theirs, name, relative):
     """Within a fraction of the largest value of the tensor."""
-    theirs = theirs.float().reshape(ours.shape)
+    theirs = theirs.reshape(ours.shape)
     error = (ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-6)
     assert error < relative, f"{name}: {error:.2e}"
+
+
+@pytest.fixture
+def double_precision(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Everything in double precision, where the model asks for single too."""
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def load(bundle):
+    model, weights = official.load(bundle.state_dict, bundle.hparams)
+    return model.to(torch.get_default_dtype()), weights
 
 
 def swap(x):
@@ -66,8 +127,9 @@ def official_scene(expected, prefix="", clips=()):
 def follow_official(model, video, expected):
     """Every frame of a clip, tracked from the official state of the frame before.
 
-    Rounding grows about threefold a frame in a tracker of random weights: the official code in double precision is
-    1e-3 away from itself in single precision after seven frames.
+    A tracker of random weights amplifies rounding: tracked freely for seven frames, our model in double precision is
+    5e-4 (position) to 5e-3 (features) of the largest value away from the official figures, which are 2e-4 off in the
+    attributes and features of single frames.
     """
     scene = official_scene(expected, clips=video.shape[:2])
     crops = expected["cropped_objects_original"].unflatten(0, video.shape[:2])
@@ -106,9 +168,11 @@ def frames_as_images(model, images, expected):
     return model.image, encoding, model.decode(encoding.scene), terms
 
 
+@pytest.mark.usefixtures("double_precision")
 def test_outputs_and_losses(bundle):
-    hparams, state_dict, inputs, expected = bundle
-    model, weights = official.load(state_dict, hparams)
+    bundle = bundle.double()
+    hparams, inputs, expected = bundle.hparams, bundle.inputs, bundle.expected
+    model, weights = load(bundle)
     with torch.no_grad():
         image, encoding, decoded, terms = frames_as_images(model, inputs["x"], expected)
         masks = image.masks(encoding.scene, decoded)
@@ -145,11 +209,8 @@ def test_outputs_and_losses(bundle):
         "bg": decoded.background,
         "rec": decoded.image,
     }
-    # Features of tracked clips, and what is drawn from them, carry the rounding of several networks in a row: the
-    # official figures are 1.6e-4 away from double precision, and ours move by as much with the number of threads.
-    relative = 5 * RELATIVE if isinstance(model, VideoModel) else RELATIVE
     for name, ours in pairs.items():
-        assert_close(ours, expected[name], name, relative)
+        assert_close(ours, expected[name], name, bundle.tolerance(name))
 
     frames = inputs["x"].shape[1] if isinstance(model, VideoModel) else 1
     terms = {k: frames * v for k, v in terms.items()}
@@ -171,12 +232,22 @@ def test_outputs_and_losses(bundle):
     if isinstance(model, VideoModel):
         loss["kl_dyn"] = sum(v for k, v in terms.items() if k.startswith("dynamic_"))
     for name, ours in loss.items():
-        assert_close(ours, expected[f"loss/{name}"], name)
+        assert_close(ours, expected[f"loss/{name}"], name, bundle.tolerance(name))
 
 
+def test_single_precision_gives_the_same_loss(bundle):
+    model, weights = load(bundle)
+    with torch.no_grad():
+        *_, terms = frames_as_images(model, bundle.inputs["x"], bundle.expected)
+        total, _ = losses.total(terms, weights)
+    assert_close(total, bundle.expected["loss/loss"], "loss", 1e-5)
+
+
+@pytest.mark.usefixtures("double_precision")
 def test_dynamics_and_rollout(bundle):
-    hparams, state_dict, inputs, expected = bundle
-    model, _ = official.load(state_dict, hparams)
+    bundle = bundle.double()
+    hparams, inputs, expected = bundle.hparams, bundle.inputs, bundle.expected
+    model, _ = load(bundle)
     if not isinstance(model, VideoModel):
         pytest.skip("a model of single images")
     with torch.no_grad():
@@ -185,7 +256,7 @@ def test_dynamics_and_rollout(bundle):
         scene = official_scene(expected, clips=clips)
         predicted = model.dynamics(scene[:, :-1])
     drift = (tracked.scene.particles.position - scene.particles.position).abs().max()
-    assert drift < 30 * RELATIVE  # see follow_official
+    assert drift < FREE_TRACKING
     p = predicted.particles
     pairs = {
         "mu_dyn": swap(p.position.loc),
@@ -204,7 +275,8 @@ def test_dynamics_and_rollout(bundle):
     context, horizon = hparams["cond_steps"], hparams["num_steps"]
     truth = official_scene(expected, "sample/")
     context_scene = model.encode(inputs["x_sample"][:, :context])[0].scene
-    assert_close(context_scene.particles.position, truth.particles.position[:, :context], "context")
+    tracked_context, known = context_scene.particles.position, truth.particles.position[:, :context]
+    assert_close(tracked_context, known, "context", bundle.tolerance("context"))
     scene = rollout(model.dynamics, truth[:, :context], horizon)
     q = scene.particles
     pairs |= {
@@ -217,11 +289,11 @@ def test_dynamics_and_rollout(bundle):
         "sample/rec": model.images(scene),
     }
     for name, ours in pairs.items():
-        assert_close(ours, expected[name], name)
+        assert_close(ours, expected[name], name, bundle.tolerance(name))
 
 
 def test_exact_beta_kl_is_within_a_percent_of_the_official_one(bundle):
-    hparams, _, inputs, expected = bundle
+    _, hparams, _, inputs, expected = bundle
     if inputs["x"].ndim == 5:
         pytest.skip("a clip: its transparencies have both constant and predicted priors")
     a, b = expected["obj_on_a"].flatten(1), expected["obj_on_b"].flatten(1)
@@ -231,7 +303,7 @@ def test_exact_beta_kl_is_within_a_percent_of_the_official_one(bundle):
 
 
 def test_weights_go_back_as_they_came(bundle):
-    hparams, state_dict, _, _ = bundle
+    _, hparams, state_dict, _, _ = bundle
     model, _ = official.load(state_dict, hparams)
     exported = official.export(model)
     assert exported.keys() <= state_dict.keys()  # DLPv3 keeps constants that its hyper-parameters give anyway
@@ -240,7 +312,7 @@ def test_weights_go_back_as_they_came(bundle):
 
 
 def test_a_converted_run_is_the_model(bundle, tmp_path):
-    hparams, state_dict, _, _ = bundle
+    _, hparams, state_dict, _, _ = bundle
     torch.save(state_dict, tmp_path / "official.pth")
     (tmp_path / "hparams.json").write_text(json.dumps(hparams))
     official.convert(tmp_path / "official.pth", tmp_path / "hparams.json", tmp_path / "run")

@@ -253,6 +253,7 @@ def test_second_stage_with_actions(tiny, tmp_path):
     settings = {**SECOND, "dynamics.action_dim": 2, "image": image, "out": tmp_path / "second"}
     run = train(overridden(tiny, path, {**settings, "eval_frames": 1}, frozen.loss_keys))
     model = checkpoint.load_video_model(run)
+    assert model.dynamics.action is not None
     weight = model.dynamics.action.weight
     assert weight.abs().max() > 0
     with torch.no_grad():

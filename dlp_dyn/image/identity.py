@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Normal
 
+from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.config import DLPConfig, IdentityConfig
-from dlp_dyn.image.encoder import Attributes, Encoding, Located, Placed, SceneEncoder
+from dlp_dyn.image.encoder import Encoding, Located, Placed, SceneEncoder
 from dlp_dyn.image.matching import Matcher
 from dlp_dyn.image.memory import State, TrackState
 from dlp_dyn.image.phases import NORMAL, Phase

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dlp_dyn.nn import mlp
+from dlp_dyn.nn import Stack, mlp
 
 _STRIDE = 4
 _DISC = 6.0  # how sharp the first disc is, in logits
@@ -39,14 +39,14 @@ class Trunk(nn.Module):
         )
         for a, b in pairwise(channels[1:]):
             layers += _activated(nn.Conv2d(a, b, 3, padding=1), nn.GroupNorm(_groups(b), b))
-        self.cnn = nn.Sequential(*layers)
+        self.cnn = Stack(*layers)
         self.channels = channels[-1]
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         return self.cnn(images)
 
 
-def encoder(in_channels: int, channels: list[int], out: int, first_stride: int = 2) -> nn.Sequential:
+def encoder(in_channels: int, channels: list[int], out: int, first_stride: int = 2) -> Stack:
     """Halve once for every entry (`first_stride` for the first), then a 1x1 convolution to `out` channels."""
     layers: list[nn.Module] = []
     before = in_channels
@@ -57,7 +57,7 @@ def encoder(in_channels: int, channels: list[int], out: int, first_stride: int =
             layers.append(nn.GroupNorm(_groups(width), width))
         layers.append(nn.GELU())
         before = width
-    return nn.Sequential(*layers, nn.Conv2d(before, out, 1))
+    return Stack(*layers, nn.Conv2d(before, out, 1))
 
 
 class Decoder(nn.Module):
@@ -81,7 +81,7 @@ class Decoder(nn.Module):
             nn.Conv2d(channels[-1], out * last_up**2, 3, padding=1),
             nn.PixelShuffle(last_up),
         ]
-        self.cnn = nn.Sequential(*layers)
+        self.cnn = Stack(*layers)
 
     def logits(self, vector: Float[Tensor, "B F"]) -> Float[Tensor, "B C S S"]:
         return self.cnn(self.mlp(vector).unflatten(-1, (-1, self.start, self.start)))

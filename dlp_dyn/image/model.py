@@ -13,6 +13,7 @@ from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.decoder import Decoded, SceneDecoder
 from dlp_dyn.image.encoder import Encoding, SceneEncoder
 from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.nn import Stack
 from dlp_dyn.particles import ParticleDistribution, Scene, SceneDistribution, beta, logit, rsample
 from dlp_dyn.perceptual import glimpse_error, reconstruction_error
 
@@ -46,6 +47,9 @@ class DLP(nn.Module):
         self.cfg = cfg
         self.encoder = SceneEncoder(cfg)
         self.decoder = SceneDecoder(cfg)
+        for layers in self.modules():
+            if isinstance(layers, Stack):
+                layers.recompute = cfg.networks.recompute
         self.to(memory_format=torch.channels_last)  # convolutions and upsampling are faster, on a CPU too
 
     def forward(self, clip: Clip, phase: Phase = NORMAL) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -64,9 +68,8 @@ class DLP(nn.Module):
         return self.decoder.masks(scene, decoded.glimpses)
 
     def proposals(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B M 2"]:
-        """The keypoints that particles start from, all patches' or those that an early selection keeps."""
-        trunk = self.encoder.trunk
-        return self.encoder.proposals(images if trunk is None else trunk(images)).position
+        """The keypoint of every patch, for pictures."""
+        return self.encoder.proposals(self.encoder.trunk(images)).position
 
     def loss(self, clip: Clip, phase: Phase = NORMAL) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Unweighted terms and detached metrics, each of shape (B·T,): frames count as images."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dlp_dyn.image import lean
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.nn import ConvLayer, Padding, mlp
+from dlp_dyn.nn import ConvLayer, Padding, Stack, mlp
 
 _GLIMPSE_CHANNELS = 4  # RGBA
 _DLPV2_STD = 0.01  # of initial kernels
@@ -22,7 +22,7 @@ _DLPV3_STD, _DLPV3_BACKGROUND_STD = 0.02, 0.005  # a smaller background lets the
 
 def _dlpv2_stack(
     cfg: DLPConfig, in_channels: int, channels: list[int], out: int, first_kernel: int = 3
-) -> nn.Sequential:
+) -> Stack:
     def layer(a: int, b: int, kernel: int = 3, stride: int = 1) -> ConvLayer:
         return _dlpv2_layer(a, b, kernel, stride=stride)
 
@@ -33,7 +33,7 @@ def _dlpv2_stack(
         if not (cfg.compat.merge_repeated_widths and after in seen):
             layers.append(layer(after, after))
         seen.add(after)
-    return nn.Sequential(*layers, ConvLayer(channels[-1], out, 1, init_std=_DLPV2_STD))
+    return Stack(*layers, ConvLayer(channels[-1], out, 1, init_std=_DLPV2_STD))
 
 
 def _dlpv2_layer(a: int, b: int, kernel: int = 3, **options) -> ConvLayer:
@@ -45,7 +45,7 @@ def _dlpv2_layer(a: int, b: int, kernel: int = 3, **options) -> ConvLayer:
 
 def _dlpv3_encoder(
     stem: int, levels: list[int], out: int, padding: Padding = "zeros", init_std: float = _DLPV3_STD
-) -> nn.Sequential:
+) -> Stack:
     layer = partial(ConvLayer, padding=padding, init_std=init_std)
     layers = [layer(3, stem)]
     before = stem
@@ -54,10 +54,10 @@ def _dlpv3_encoder(
         if i < len(levels) - 1:
             layers.append(layer(width, width, stride=2, late_padding=True))
         before = width
-    return nn.Sequential(*layers, layer(before, out))
+    return Stack(*layers, layer(before, out))
 
 
-def _dlpv3_decoder(in_channels: int, levels: list[int], out: int, init_std: float) -> nn.Sequential:
+def _dlpv3_decoder(in_channels: int, levels: list[int], out: int, init_std: float) -> Stack:
     layer = partial(ConvLayer, padding="replicate", init_std=init_std)
     block = partial(layer, groups=4, activation=nn.GELU)
     layers = [layer(in_channels, levels[-1])]
@@ -67,7 +67,7 @@ def _dlpv3_decoder(in_channels: int, levels: list[int], out: int, init_std: floa
         if i > 0:
             layers.append(layer(width, width, upsample="nearest"))
         before = width
-    return nn.Sequential(*layers, layer(before, out))
+    return Stack(*layers, layer(before, out))
 
 
 def proposal_network(cfg: DLPConfig) -> nn.Module:
@@ -167,9 +167,7 @@ def glimpse_decoder(cfg: DLPConfig) -> nn.Module:
     if n.style == "dlpv2":
         widths = [32] + [64] * _doublings(8, side)
         ups = [_dlpv2_layer(a, b, upsample="bilinear") for a, b in pairwise(widths)]
-        cnn = nn.Sequential(
-            *ups, _dlpv2_layer(64, 32), ConvLayer(32, _GLIMPSE_CHANNELS, 1, init_std=_DLPV2_STD)
-        )
+        cnn = Stack(*ups, _dlpv2_layer(64, 32), ConvLayer(32, _GLIMPSE_CHANNELS, 1, init_std=_DLPV2_STD))
         return _FromVector([features, 256, 256, 2048], nn.ReLU, 8, cnn)
     start = n.glimpse_start
     times = _doublings(start, side)
@@ -191,9 +189,7 @@ def background_decoder(cfg: DLPConfig) -> nn.Module:
         ups = [_dlpv2_layer(32, 32, upsample="bilinear") for _ in range(_doublings(8, coarse))]
         first = _dlpv2_layer(32, c[-1], groups=0, upsample="bilinear")
         rest = [_dlpv2_layer(a, b, upsample="bilinear") for a, b in zip(c[:1:-1], c[-2:0:-1], strict=True)]
-        cnn = nn.Sequential(
-            *ups, first, *rest, _dlpv2_layer(c[1], c[0]), ConvLayer(c[0], 3, 1, init_std=_DLPV2_STD)
-        )
+        cnn = Stack(*ups, first, *rest, _dlpv2_layer(c[1], c[0]), ConvLayer(c[0], 3, 1, init_std=_DLPV2_STD))
         return _FromVector([features, 256, 256, 2048], nn.ReLU, 8, cnn)
     start = n.background_start
     if n.style == "dlpv3":

@@ -42,7 +42,7 @@ class ProposalNetwork(nn.Module):
     def __init__(self, cfg: DLPConfig) -> None:
         super().__init__()
         self.patch_size, self.image_size = cfg.patch_size, cfg.image_size
-        self.lean = cfg.networks.style == "lean"
+        self.lean = cfg.networks.lean
         self.cnn = nn.Conv2d(cfg.networks.proposal_channels[-1], 1, 1) if self.lean else proposal_network(cfg)
 
     def forward(self, source: Float[Tensor, "B C h w"]) -> Proposals:

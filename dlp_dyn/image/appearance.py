@@ -1,0 +1,57 @@
+"""What particles and the background look like."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from dlp_dyn import geometry
+from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.networks import GlimpseEncoder, ImageEncoder
+from dlp_dyn.nn import mlp
+
+VISIBLE = 0.2  # transparency above which a particle counts in the background's mask (LPWM, official code)
+
+
+class AppearanceEncoder(nn.Module):
+    """Glimpse -> features, as mean and log-variance or, where interaction gives the spread, as a mean alone."""
+
+    def __init__(self, cfg: DLPConfig) -> None:
+        super().__init__()
+        self.cnn = GlimpseEncoder(cfg)
+        flat, n_out = self.cnn.out_dim, cfg.feature_dim * (1 if cfg.encoder.interaction else 2)
+        if cfg.networks.style == "dlpv2":
+            self.head = nn.Sequential(
+                nn.Linear(flat, 256), mlp([256, 256, 256], nn.ReLU), nn.ReLU(), nn.Linear(256, n_out)
+            )
+        else:
+            self.head = mlp([flat, cfg.networks.hidden_dim, n_out])
+
+    def forward(self, glimpses: Float[Tensor, "B N 3 S S"]) -> Float[Tensor, "B N D"]:
+        return self.head(self.cnn(glimpses.flatten(0, 1))).unflatten(0, glimpses.shape[:2])
+
+
+class BackgroundEncoder(nn.Module):
+    """Image without its visible particles -> background vector, as mean and log-variance or as a mean alone."""
+
+    def __init__(self, cfg: DLPConfig) -> None:
+        super().__init__()
+        self.hard = cfg.encoder.hard_background_mask
+        self.box, self.canvas = cfg.glimpse_size, cfg.image_size
+        self.align_corners = not cfg.compat.pixel_border_sampling
+        self.cnn = ImageEncoder(cfg)
+        flat, n_out = self.cnn.out_dim, cfg.background_dim * (1 if cfg.encoder.interaction else 2)
+        if cfg.networks.style == "dlpv2":
+            self.head = mlp([flat, 256, 256, n_out], nn.ReLU)
+        else:
+            self.head = mlp([flat, cfg.networks.hidden_dim, n_out])
+
+    def forward(
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        position: Float[Tensor, "B N 2"],
+        visible: Float[Tensor, "B N 1"],
+    ) -> Float[Tensor, "B D"]:
+        weight = (visible > VISIBLE).float() if self.hard else visible
+        cover = geometry.box_cover(
+            position.detach(), weight.detach(), self.box, self.canvas, align_corners=self.align_corners
+        )
+        return self.head(self.cnn(images * (1 - cover)).flatten(1))

@@ -1,0 +1,133 @@
+"""Glimpse -> what it says of its particle: offset, scale, transparency and, without interaction, depth."""
+
+import math
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.distributions import Beta, Normal
+
+from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.proposals import gather
+from dlp_dyn.nn import mlp, zero_last
+from dlp_dyn.particles import beta, logit, normal
+
+_OFFSET_LOG_STD, _SCALE_LOG_STD = math.log(0.01), math.log(0.1)  # at initialisation (DLPv3)
+
+
+@dataclass(frozen=True)
+class Attributes:
+    """What one glimpse says of the particle at its anchor. `depth` is None where interaction gives it."""
+
+    offset: Normal
+    scale: Normal
+    transparency: Beta
+    depth: Normal | None
+
+    def take(self, index: Int[Tensor, "B K"]) -> "Attributes":
+        def pick(d: Normal) -> Normal:
+            return Normal(gather(d.loc, index), gather(d.scale, index), validate_args=False)
+
+        t = self.transparency
+        transparency = beta(gather(t.concentration1, index), gather(t.concentration0, index))
+        depth = None if self.depth is None else pick(self.depth)
+        return Attributes(pick(self.offset), pick(self.scale), transparency, depth)
+
+
+class _Heads(nn.Module):
+    """Glimpses -> raw outputs by name, each the mean and log-variance of an attribute, or a Beta's parameters.
+
+    reader: glimpses (B, C, S, S) to flat features (B, `flat`).
+    """
+
+    def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int, outputs: dict[str, int]) -> None:
+        super().__init__()
+        style, hidden = cfg.networks.style, cfg.networks.hidden_dim
+        self.cnn = reader
+        if style == "dlpv3":  # a perceptron for every attribute
+            self.trunk: nn.Module = nn.Identity()
+            heads = {
+                key: mlp([flat, hidden, n], last_bias=key != "transparency") for key, n in outputs.items()
+            }
+        elif style == "dlpv2":
+            self.trunk = nn.Sequential(nn.Linear(flat, 256), mlp([256, 256, 256], nn.ReLU), nn.ReLU())
+            heads = {key: mlp([256, n]) for key, n in outputs.items()}
+        else:
+            self.trunk = nn.Sequential(mlp([flat, hidden]), nn.GELU())
+            heads = {key: mlp([hidden, n]) for key, n in outputs.items()}
+        self.heads = nn.ModuleDict(heads)
+        if cfg.networks.starts_at_prior:
+            zero_last(heads["offset"], [0.0, 0.0, 2 * _OFFSET_LOG_STD, 2 * _OFFSET_LOG_STD])
+            zero_last(heads["scale"], [0.0, 0.0, 2 * _SCALE_LOG_STD, 2 * _SCALE_LOG_STD])
+            if "transparency" in heads:
+                zero_last(heads["transparency"])
+
+    def outputs(self, glimpses: Float[Tensor, "B N C S S"]) -> dict[str, Float[Tensor, "B N _"]]:
+        flat = self.trunk(self.cnn(glimpses.flatten(0, 1)))
+        return {key: head(flat).unflatten(0, glimpses.shape[:2]).float() for key, head in self.heads.items()}
+
+
+class AttributeEncoder(_Heads):
+    """Attributes from a first look."""
+
+    def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int) -> None:
+        gated = cfg.encoder.transparency == "gated"
+        outputs = {"offset": 4, "scale": 4, "transparency": 1 if gated else 2}
+        super().__init__(cfg, reader, flat, outputs | _depth(cfg))
+        self.gated = gated
+        self.scale_bias = logit(cfg.glimpse_fraction, 1e-5) if cfg.networks.starts_at_prior else 0.0
+
+    def forward(self, glimpses: Float[Tensor, "B N C S S"]) -> Attributes:
+        out = self.outputs(glimpses)
+        offset, offset_log_variance = out["offset"].chunk(2, -1)
+        scale, scale_log_variance = out["scale"].chunk(2, -1)
+        return Attributes(
+            normal(offset.tanh(), offset_log_variance),
+            normal(scale + self.scale_bias, scale_log_variance),
+            gated_beta(out["transparency"]) if self.gated else _free_beta(out["transparency"]),
+            _depth_of(out),
+        )
+
+
+class AttributeRefiner(_Heads):
+    """A second look, added to the first.
+
+    Transparency stays the first: which of two particles on one object is off can be told from where their patches
+    lie, but no more once both look at its centre.
+    """
+
+    def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int) -> None:
+        super().__init__(cfg, reader, flat, {"offset": 4, "scale": 4} | _depth(cfg))
+        # Particles chosen apart do not meet again when each moves less than half of their distance.
+        self.reach = 0.5 * cfg.apart if cfg.apart else 1.0
+
+    def forward(self, glimpses: Float[Tensor, "B N C S S"], first: Attributes) -> Attributes:
+        out = self.outputs(glimpses)
+        offset, offset_log_variance = out["offset"].chunk(2, -1)
+        scale, scale_log_variance = out["scale"].chunk(2, -1)
+        return Attributes(
+            normal(first.offset.loc + self.reach * offset.tanh(), offset_log_variance),
+            normal(first.scale.loc + scale, scale_log_variance),
+            first.transparency,
+            _depth_of(out),
+        )
+
+
+def _depth(cfg: DLPConfig) -> dict[str, int]:
+    return {} if cfg.encoder.interaction else {"depth": 2}
+
+
+def _depth_of(out: dict[str, Tensor]) -> Normal | None:
+    return normal(*out["depth"].chunk(2, -1)) if "depth" in out else None
+
+
+def gated_beta(gate: Float[Tensor, "*B 1"]) -> Beta:
+    """Beta whose two parameters share one logit: a from 1e-4 to 100, and a·b = 0.01 (LPWM, arXiv 2603.04553)."""
+    low, high = math.log(1e-4), math.log(100.0)
+    p = gate.sigmoid()
+    return beta((low + (high - low) * p).exp(), (high - (high - low) * p).exp())
+
+
+def _free_beta(logits: Float[Tensor, "*B 2"]) -> Beta:
+    a, b = logits.clamp_max(20).exp().clamp_min(1e-5).chunk(2, -1)
+    return beta(a, b)
