@@ -17,6 +17,13 @@ from dlp_dyn.errors import InputError
 
 ZOOM = 2  # simulators draw at this many times the size: smoother than multisampling, and cheaper
 
+FETCH_CAMERA = {
+    "distance": 1.2,
+    "azimuth": 180.0,
+    "elevation": -50.0,
+    "lookat": np.array([1.3, 0.75, 0.45]),
+}
+
 
 class SquarePixels(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs):
     """Observation: the picture, `image_size` pixels a side, shrunk by averaging.
@@ -62,7 +69,9 @@ class _GoalPicture(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
         observation, info = self.env.reset(seed=seed, options=options)
-        return observation, {**info, "goal": self.pictures.shrink(info["goal"])}
+        if "goal" in info:
+            info = {**info, "goal": self.pictures.shrink(info["goal"])}
+        return observation, info
 
 
 def push_t(image_size: int = 64, **settings: Any) -> gym.Env:
@@ -109,19 +118,12 @@ def fetch(env_id: str = "FetchPush-v4", image_size: int = 64, **settings: Any) -
     return SquarePixels(env, image_size)
 
 
-FETCH_CAMERA = {
-    "distance": 1.2,
-    "azimuth": 180.0,
-    "elevation": -50.0,
-    "lookat": np.array([1.3, 0.75, 0.45]),
-}
-
-
 def ogbench(env_id: str = "visual-cube-single-v0", image_size: int = 64, **settings: Any) -> gym.Env:
     """A manipulation task of OGBench from pixels. Extra `ogbench`, Python < 3.13.
 
     A reset with `options={"task_id": 1}` gives the picture of the goal in `info["goal"]`; `seed` alone does not
-    repeat an episode, `task_id` with it does. One process cannot draw Fetch first and OGBench then. Drawn without shadows, unlike OGBench's published data sets.
+    repeat an episode, `task_id` with it does. Drawn without shadows, unlike OGBench's published data sets. A
+    process that has closed a Fetch environment cannot draw this one.
     """
     _choose_gl()
     _import("ogbench", "ogbench")
