@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from dlp_dyn.errors import InputError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from dlp_dyn.data.images import Crop
     from dlp_dyn.evaluate import Report
 
@@ -138,7 +140,6 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _evaluate_video(args: argparse.Namespace, checkpoint: Path) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from dlp_dyn.evaluate_video import evaluate_video
@@ -170,22 +171,28 @@ def _evaluate_video(args: argparse.Namespace, checkpoint: Path) -> None:
         table.add_column(name.removeprefix("error_"), justify="right", no_wrap=True)
     for method, figures in report.overall.items():
         table.add_row(method, *(f"{figures[name]:.4g}" if name in figures else "-" for name in names))
-    Console().print(table)
+    _console().print(table)
+
+
+def _console() -> "Console":
+    """The terminal, or room enough for a table where there is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=120)
 
 
 def _print_table(report: "Report", title: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     short = {"particles_on": "on", "position_error_px": "error px"}
     table = Table(title=title, caption="objects: frames with so many visible ones; on: particles that are on")
-    table.add_column("objects")
+    table.add_column("objects", no_wrap=True)
     for name in report.overall:
         table.add_column(short.get(name, name), justify="right", no_wrap=True)
     rows = {"any": report.overall} | {str(n): row for n, row in report.by_objects.items()}
     for label, row in rows.items():
         table.add_row(label, *(f"{row[name]:.4g}" if name in row else "-" for name in report.overall))
-    Console().print(table)
+    _console().print(table)
 
 
 def predict(args: argparse.Namespace) -> None:
