@@ -1,0 +1,129 @@
+"""The entity interaction transformer (ECRL, arXiv 2404.01220): entities attend to one another and to the goal's."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from dlp_dyn.errors import InputError
+from dlp_dyn.nn import mlp
+
+ON = 0.5  # an entity whose mask column is below is absent
+_INIT_STD = 0.02
+
+
+@dataclass(frozen=True)
+class EntityConfig:
+    """Sizes of actor and critic. mask_column: of an entity's transparency; None takes all entities as present."""
+
+    dim: int = 64
+    n_heads: int = 4
+    n_layers: int = 1  # pairs of self-attention and attention to the goal, before the last self-attention
+    hidden: tuple[int, ...] = (128,)  # of the perceptron in every block
+    head: tuple[int, ...] = (256, 256)  # of the perceptron behind the readout
+    mask_column: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dim < 1 or self.n_heads < 1 or self.dim % self.n_heads:
+            raise InputError(
+                f"network: dim is {self.dim} with {self.n_heads} heads; give a dim that n_heads divides"
+            )
+        if self.n_layers < 1:
+            raise InputError(f"network: n_layers is {self.n_layers}; the least is 1")
+        if self.mask_column is not None and self.mask_column < 0:
+            raise InputError(f"network: mask_column is {self.mask_column}; give a column from 0 on, or null")
+
+
+SMALL = EntityConfig()
+ECRL = EntityConfig(dim=64, n_heads=8, hidden=(256, 256), head=(256, 256, 256))
+
+
+class Block(nn.Module):
+    """Pre-norm attention and perceptron, both residual; queries attend to a context, or to one another."""
+
+    def __init__(self, cfg: EntityConfig, *, cross: bool) -> None:
+        super().__init__()
+        self.n_heads = cfg.n_heads
+        self.norm = nn.LayerNorm(cfg.dim)
+        self.norm_context = nn.LayerNorm(cfg.dim) if cross else None
+        self.query = nn.Linear(cfg.dim, cfg.dim, bias=False)
+        self.key_value = nn.Linear(cfg.dim, 2 * cfg.dim, bias=False)
+        self.out = nn.Linear(cfg.dim, cfg.dim, bias=False)
+        self.norm_mlp = nn.LayerNorm(cfg.dim)
+        self.mlp = mlp([cfg.dim, *cfg.hidden, cfg.dim], nn.ReLU)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B L D"],
+        context: Float[Tensor, "B N D"] | None = None,
+        mask: Bool[Tensor, "B 1 1 N"] | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """`mask` is true where the context, or x itself, may be looked at; where nothing may, nothing is added."""
+        normed = self.norm(x)
+        if context is not None:
+            assert self.norm_context is not None
+            context = self.norm_context(context)
+        q = self._heads(self.query(normed))
+        k, v = self.key_value(normed if context is None else context).chunk(2, -1)
+        y = F.scaled_dot_product_attention(q, self._heads(k), self._heads(v), mask)
+        x = x + self.out(y.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.norm_mlp(x))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+
+
+class EntityTransformer(nn.Module):
+    """Entities, the entities of a goal and an action -> one vector, whatever the order and number of entities.
+
+    A critic's action is one more token, which attends and is attended to, and is read out beside the set.
+    """
+
+    def __init__(
+        self, cfg: EntityConfig, entity_dim: int, *, has_goal: bool, action_dim: int | None = None
+    ) -> None:
+        super().__init__()
+        if cfg.mask_column is not None and cfg.mask_column >= entity_dim:
+            raise InputError(
+                f"network: mask_column is {cfg.mask_column}, entities have {entity_dim} columns, counted from 0"
+            )
+        self.mask_column = cfg.mask_column
+        self.out_dim = cfg.dim if action_dim is None else 2 * cfg.dim
+        self.embed = nn.Linear(entity_dim, cfg.dim)
+        self.embed_goal = nn.Linear(entity_dim, cfg.dim) if has_goal else None
+        self.embed_action = None if action_dim is None else mlp([action_dim, 4 * cfg.dim, cfg.dim], nn.ReLU)
+        crosses = [False, True] if has_goal else [False]
+        self.blocks = nn.ModuleList(Block(cfg, cross=c) for c in [*crosses * cfg.n_layers, False])
+        self.readout_query = nn.Parameter(_INIT_STD * torch.randn(cfg.dim))
+        self.readout = Block(cfg, cross=True)
+        self.norm = nn.LayerNorm(cfg.dim)
+        self.out = nn.Linear(cfg.dim, cfg.dim)
+
+    def forward(
+        self,
+        entities: Float[Tensor, "B N D"],
+        goal: Float[Tensor, "B M D"] | None = None,
+        action: Float[Tensor, "B A"] | None = None,
+    ) -> Float[Tensor, "B O"]:
+        x, mask = self.embed(entities), self._present(entities)
+        query = self.readout_query.expand(len(x), 1, -1)
+        if self.embed_action is not None:
+            assert action is not None
+            x = torch.cat([self.embed_action(action)[:, None], x], 1)
+            if mask is not None:
+                mask = F.pad(mask, (1, 0), value=True)
+        context, goal_mask = None, None
+        if self.embed_goal is not None:
+            assert goal is not None
+            context, goal_mask = self.embed_goal(goal), self._present(goal)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            x = block(x, None, mask) if block.norm_context is None else block(x, context, goal_mask)
+        if self.embed_action is not None:
+            query = torch.cat([query, x[:, :1]], 1)
+        return self.out(self.norm(self.readout(query, x, mask))).flatten(1)
+
+    def _present(self, entities: Float[Tensor, "B N D"]) -> Bool[Tensor, "B 1 1 N"] | None:
+        return None if self.mask_column is None else entities[:, None, None, :, self.mask_column] >= ON

@@ -1,0 +1,106 @@
+"""TD3's and SAC's policies on sets of entities; the critic's action is a token among them."""
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from jaxtyping import Float
+from stable_baselines3.common.policies import BaseModel, ContinuousCritic
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
+from torch import Tensor, nn
+
+from agents.extractor import EntityExtractor, entities, entity_space
+from agents.networks import SMALL, EntityConfig, EntityTransformer
+from dlp_dyn.nn import mlp
+
+
+class EntityCritic(ContinuousCritic):
+    """Twin Q-functions of entities, goal and action, with nothing shared between them."""
+
+    def __init__(
+        self, observation_space: spaces.Space, action_space: spaces.Box, network: EntityConfig, n_critics: int
+    ) -> None:
+        # Not ContinuousCritic's own, whose perceptrons take features beside the action.
+        BaseModel.__init__(self, observation_space, action_space)
+        dim, has_goal = entity_space(observation_space)
+        action_dim = action_space.shape[0]
+        self.n_critics = n_critics
+        self.transformers = nn.ModuleList(
+            EntityTransformer(network, dim, has_goal=has_goal, action_dim=action_dim)
+            for _ in range(n_critics)
+        )
+        self.heads = nn.ModuleList(
+            mlp([2 * network.dim, *network.head, 1], nn.ReLU) for _ in range(n_critics)
+        )
+
+    def forward(self, obs: Tensor | dict[str, Tensor], actions: Float[Tensor, "B A"]) -> tuple[Tensor, ...]:
+        inputs = entities(obs)
+        return tuple(
+            head(transformer(*inputs, actions))
+            for transformer, head in zip(self.transformers, self.heads, strict=True)
+        )
+
+    def q1_forward(
+        self, obs: Tensor | dict[str, Tensor], actions: Float[Tensor, "B A"]
+    ) -> Float[Tensor, "B 1"]:
+        return self.heads[0](self.transformers[0](*entities(obs), actions))
+
+
+class EntityTD3Policy(TD3Policy):
+    """For `GoalTD3` and `TD3`: `policy_kwargs={"network": EntityConfig(...)}`."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        network: EntityConfig = SMALL,
+        n_critics: int = 2,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.network = network
+        super().__init__(
+            observation_space, action_space, lr_schedule, net_arch=list(network.head), n_critics=n_critics,
+            features_extractor_class=EntityExtractor, features_extractor_kwargs={"network": network},
+            optimizer_class=optimizer_class, optimizer_kwargs=optimizer_kwargs,
+        )  # fmt: skip
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> EntityCritic:
+        assert features_extractor is None, "actor and critic share nothing"
+        n_critics = self.critic_kwargs["n_critics"]
+        return EntityCritic(self.observation_space, self.action_space, self.network, n_critics).to(
+            self.device
+        )
+
+
+class EntitySACPolicy(SACPolicy):
+    """For `SAC`: `policy_kwargs={"network": EntityConfig(...)}`."""
+
+    def __init__(
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Box,
+        lr_schedule: Schedule,
+        network: EntityConfig = SMALL,
+        n_critics: int = 2,
+        use_sde: bool = False,
+        optimizer_class: type[torch.optim.Optimizer] = torch.optim.Adam,
+        optimizer_kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        self.network = network
+        super().__init__(
+            observation_space, action_space, lr_schedule, net_arch=list(network.head), n_critics=n_critics,
+            features_extractor_class=EntityExtractor, features_extractor_kwargs={"network": network},
+            use_sde=use_sde, optimizer_class=optimizer_class, optimizer_kwargs=optimizer_kwargs,
+        )  # fmt: skip
+
+    def make_critic(self, features_extractor: BaseFeaturesExtractor | None = None) -> EntityCritic:
+        assert features_extractor is None, "actor and critic share nothing"
+        n_critics = self.critic_kwargs["n_critics"]
+        return EntityCritic(self.observation_space, self.action_space, self.network, n_critics).to(
+            self.device
+        )

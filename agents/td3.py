@@ -1,0 +1,138 @@
+"""GoalTD3: TD3 with what ECRL adds to it for goals that are reached from pixels."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from stable_baselines3 import TD3
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.type_aliases import GymEnv
+from stable_baselines3.td3.policies import TD3Policy
+from torch import Tensor
+
+from dlp_dyn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """With probability `epsilon` a uniform action, else the policy's with Gaussian noise of width `sigma`.
+
+    Both fall linearly to `final` of what they were between environment steps `decay_from` and `decay_to`. Actions
+    are counted in [-1, 1].
+    """
+
+    epsilon: float = 0.3
+    sigma: float = 0.2
+    final: float = 0.5
+    decay_from: int = 0
+    decay_to: int = 0  # 0: they do not fall
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epsilon <= 1 or self.sigma < 0:
+            raise InputError(
+                f"exploration: epsilon is {self.epsilon} and sigma {self.sigma}; give 0 to 1, and 0 or more"
+            )
+
+    def factor(self, step: int) -> float:
+        """By how much `epsilon` and `sigma` are multiplied after that many environment steps."""
+        if not self.decay_to:
+            return 1.0
+        passed = (step - self.decay_from) / max(1, self.decay_to - self.decay_from)
+        return 1 - (1 - self.final) * min(max(passed, 0.0), 1.0)
+
+
+class GoalTD3(TD3):
+    """TD3 (arXiv 1802.09477) with the extras of ECRL (arXiv 2404.01220); with their defaults it is SB3's TD3.
+
+    action_l2: weight of the squared action in the actor's loss.
+    q_range: target values are clipped to it; for rewards in [-1, 0] the truth lies in [-1 / (1 - gamma), 0].
+    target_update: `step` moves the target networks with each actor update, `cycle` once a call of `train`, which
+    with `gradient_steps` in the hundreds makes them far steadier.
+    exploration: in place of `action_noise`.
+    """
+
+    def __init__(
+        self,
+        policy: str | type[TD3Policy],
+        env: GymEnv | str | None,
+        *,
+        action_l2: float = 0.0,
+        q_range: tuple[float, float] | None = None,
+        target_update: Literal["step", "cycle"] = "step",
+        exploration: Exploration | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.action_l2, self.q_range = action_l2, q_range
+        self.target_update, self.exploration = target_update, exploration
+        super().__init__(policy, env, **kwargs)  # pyright: ignore[reportArgumentType]  # None while loading
+
+    def train(self, gradient_steps: int, batch_size: int = 100) -> None:
+        self.policy.set_training_mode(True)
+        self._update_learning_rate([self.actor.optimizer, self.critic.optimizer])
+        logged: dict[str, list[Tensor]] = {"train/critic_loss": [], "train/actor_loss": [], "train/q": []}
+        for _ in range(gradient_steps):
+            self._n_updates += 1
+            assert self.replay_buffer is not None
+            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            target = self._target(batch.next_observations, batch.actions, batch.rewards, batch.dones)
+            values = self.critic(batch.observations, batch.actions)
+            loss = torch.stack([F.mse_loss(value, target) for value in values]).sum()
+            _descend(self.critic.optimizer, loss)
+            logged["train/critic_loss"].append(loss.detach())
+            logged["train/q"].append(values[0].detach().mean())
+            if self._n_updates % self.policy_delay == 0:
+                logged["train/actor_loss"].append(self._improve_actor(batch.observations))
+                if self.target_update == "step":
+                    self._move_targets()
+        if self.target_update == "cycle":
+            self._move_targets()
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+        for name, values in logged.items():
+            if values:
+                self.logger.record(name, torch.stack(values).mean().item())
+
+    @torch.no_grad()
+    def _target(self, observations: Any, actions: Tensor, rewards: Tensor, dones: Tensor) -> Tensor:
+        noise = (self.target_policy_noise * torch.randn_like(actions)).clamp(
+            -self.target_noise_clip, self.target_noise_clip
+        )
+        next_actions = (self.actor_target(observations) + noise).clamp(-1, 1)
+        value = torch.cat(self.critic_target(observations, next_actions), 1).amin(1, keepdim=True)
+        target = rewards + (1 - dones) * self.gamma * value
+        return target if self.q_range is None else target.clamp(*self.q_range)
+
+    def _improve_actor(self, observations: Any) -> Tensor:
+        actions = self.actor(observations)
+        self.critic.requires_grad_(False)  # only the action's gradient is wanted
+        loss = (
+            -self.critic.q1_forward(observations, actions).mean() + self.action_l2 * actions.square().mean()
+        )
+        _descend(self.actor.optimizer, loss)
+        self.critic.requires_grad_(True)
+        return loss.detach()
+
+    @torch.no_grad()
+    def _move_targets(self) -> None:
+        for net, target in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
+            torch._foreach_lerp_(list(target.parameters()), list(net.parameters()), self.tau)
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        action, scaled = super()._sample_action(learning_starts, action_noise, n_envs)
+        if self.exploration is None or self.num_timesteps < learning_starts:
+            return action, scaled
+        factor = self.exploration.factor(self.num_timesteps)
+        noisy = scaled + factor * self.exploration.sigma * np.random.standard_normal(scaled.shape)
+        uniform = np.random.uniform(-1, 1, scaled.shape)
+        random = np.random.random(len(scaled)) < factor * self.exploration.epsilon
+        scaled = np.where(random[:, None], uniform, noisy.clip(-1, 1)).astype(np.float32)
+        return self.policy.unscale_action(scaled), scaled
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
