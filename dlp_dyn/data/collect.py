@@ -84,6 +84,9 @@ def collect(
         otherwise the rendered frame (render_mode "rgb_array"); "observation" and "render" insist.
     progress: told how many episodes are done.
 
+    An environment with a method `ground_truth()` that gives the `states` of an `Episode` for one frame has them stored,
+    unless the picture is cropped.
+
     Raises InputError for an unknown id or policy, an environment without pictures, an action outside its
     space.
     """
@@ -162,6 +165,7 @@ class Player:
         self.env.action_space.seed(policy_seed)
         policy = self.make_policy(self.env, np.random.default_rng(policy_seed))
         frames, actions, rewards = [self._picture(observation)], [], []
+        states = [self._ground_truth()]
         terminated = truncated = False
         while not (terminated or truncated):
             action = self._checked(policy(observation))
@@ -172,6 +176,7 @@ class Player:
                 if terminated or truncated:
                     break
             frames.append(self._picture(observation))
+            states.append(self._ground_truth())
             actions.append(np.asarray(gym.spaces.flatten(self.env.action_space, action), np.float32))
             rewards.append(reward)
             truncated = truncated or (not terminated and len(actions) == self.cfg.max_steps)
@@ -183,7 +188,13 @@ class Player:
             np.array([*rewards, 0], np.float32),
             ends & bool(terminated),
             ends & bool(truncated),
+            {name: np.stack([state[name] for state in states]) for name in states[0]} or None,
         )
+
+    def _ground_truth(self) -> Mapping[str, np.ndarray]:
+        """What the environment tells of its objects; nothing where it does not, or positions would not fit."""
+        tell = getattr(self.env.unwrapped, "ground_truth", None)
+        return tell() if tell is not None and self.cfg.crop is None else {}
 
     def _picture(self, observation: Any) -> UInt8[np.ndarray, "H W 3"]:
         if self.key is None:

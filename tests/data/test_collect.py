@@ -57,6 +57,15 @@ def test_file_depends_on_the_seed_only(tmp_path):
     assert first == again == parallel != other
 
 
+def test_ground_truth_is_of_the_frame_beside_it(tmp_path):
+    episode = play(tmp_path / "x.h5").episode(0)
+    assert episode.states is not None
+    np.testing.assert_allclose(episode.states["position"][:, 0, 0], episode.frames[:, 0, 0, 0] / 10, rtol=1e-6)
+    assert (episode.states["visible"][:, 0] == (episode.frames[:, 0, 0, 0] % 2 == 0)).all()
+    # Positions are those of the whole picture.
+    assert play(tmp_path / "cropped.h5", crop=(0, 0, 8, 8)).episode(0).states is None
+
+
 def test_frame_skip_and_max_steps(tmp_path):
     rollouts = play(tmp_path / "x.h5", frame_skip=3, max_steps=2, policy="counting_env:Alternate")
     for number in range(6):
