@@ -1,0 +1,252 @@
+"""GoalReplayBuffer: one observation a step, goals by index, hindsight as it is sampled."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, Literal
+from zipfile import BadZipFile
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from jaxtyping import Float, Int
+from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
+from stable_baselines3.common.type_aliases import DictReplayBufferSamples
+from stable_baselines3.common.vec_env import VecNormalize
+from torch import Tensor
+
+from dlp_dyn.errors import InputError
+
+Reward = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " B"]]
+Storage = Literal["float16", "float32", "uint8"]
+SAVED = ("observations", "achieved", "actions", "terminated", "first", "last", "is_goal", "valid", "head")
+
+
+class GoalReplayBuffer(ReplayBuffer):
+    """A ring of rows for each environment; an episode is its goal, its first observation, and one row a step.
+
+    So every observation is kept once, and goals are rows: the episode's own one, or for `her` of the samples that of
+    a step still to come (HER "future", arXiv 1707.01495). Rewards are not stored but computed from what was achieved
+    and what was desired. Nothing that is stored is ever written to again.
+
+    reward: `(achieved, desired) -> (B,)`. states: infos hold `achieved_state` and `desired_state`, which are kept
+    beside the observations, and the reward is of those; otherwise it is of observations. goals: what is relabelled,
+    rows of "observations" or of "states". dtype: how observations are stored; default: as they come.
+
+    Raises InputError for a space without `observation` and `desired_goal`, for goals that are not shaped like what
+    they are relabelled with, and for an episode that does not fit.
+    """
+
+    def __init__(
+        self,
+        buffer_size: int,
+        observation_space: spaces.Dict,
+        action_space: spaces.Box,
+        device: torch.device | str = "auto",
+        n_envs: int = 1,
+        optimize_memory_usage: bool = False,  # noqa: ARG002 - SB3's signature; it always does
+        *,
+        reward: Reward,
+        states: tuple[int, ...] | None = None,
+        goals: Literal["observations", "states"] = "observations",
+        her: float = 0.8,
+        dtype: Storage | None = None,
+        seed: int = 0,
+    ) -> None:
+        BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs)
+        observation = _box(observation_space, "observation")
+        desired = _box(observation_space, "desired_goal")
+        if goals == "states" and states is None:
+            raise InputError("replay: goals are relabelled with states; say their shape")
+        source = observation.shape if goals == "observations" else states
+        if desired.shape != source:
+            raise InputError(
+                f"replay: goals are {desired.shape}, but {goals} {source}: hindsight needs both of one shape"
+            )
+        if not 0 <= her <= 1:
+            raise InputError(f"replay: her is {her}; give the share of relabelled goals, 0 to 1")
+        self.reward, self.goals, self.her = reward, goals, her
+        self.rng = np.random.default_rng(seed)
+        self.rows = max(buffer_size // n_envs, 1)
+        self.buffer_size = self.rows  # as SB3 counts
+        shape = (self.rows, n_envs)
+        self.observations = np.zeros((*shape, *observation.shape), dtype or observation.dtype)
+        self.achieved = None if states is None else np.zeros((*shape, *states), np.float32)
+        self.actions = np.zeros((*shape, self.action_dim), np.float32)
+        self.terminated = np.zeros(shape, bool)
+        # Rows are counted on and on; modulo `rows` they are places in the ring.
+        self.first = np.zeros(shape, np.int64)  # the goal row of the episode of a row
+        self.last = np.zeros(shape, np.int64)  # at a goal row: the newest row of its episode
+        self.is_goal = np.zeros(shape, bool)
+        self.valid = np.zeros(shape, bool)  # a step begins at the row, and its episode is still whole
+        self.head = np.zeros(n_envs, np.int64)  # the row to be written next
+        self.is_open = np.zeros(n_envs, bool)  # an episode goes on
+        self._candidates: Int[np.ndarray, " V"] | None = None
+
+    @property
+    def bytes_per_transition(self) -> int:
+        """Of a row; an episode takes two rows more than it has steps."""
+        arrays = [array for name in SAVED if (array := getattr(self, name)) is not None and name != "head"]
+        return sum(array.nbytes for array in arrays) // (self.rows * self.n_envs)
+
+    def size(self) -> int:
+        """Steps that can be sampled, in SB3's units (a step of all environments)."""
+        return int(self.valid.sum()) // self.n_envs
+
+    def add(  # pyright: ignore[reportIncompatibleMethodOverride]  # SB3's dictionary buffers differ too
+        self,
+        obs: dict[str, np.ndarray],
+        next_obs: dict[str, np.ndarray],
+        action: np.ndarray,
+        reward: np.ndarray,  # noqa: ARG002 - it follows from the goal
+        done: np.ndarray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        """One step of every environment, as SB3 hands it over: `next_obs` of a done one is its last observation."""
+        fresh = np.flatnonzero(~self.is_open)
+        if fresh.size:
+            self._open(fresh, obs, infos)
+        envs = np.arange(self.n_envs)
+        here = (self.head - 1) % self.rows
+        first = self.first[here, envs]
+        too_long = self.head - first >= self.rows
+        if too_long.any():
+            raise InputError(
+                f"replay: an episode of more than {self.rows - 2} steps does not fit; "
+                f"give a buffer_size of {self.n_envs} times its length or more"
+            )
+        self.actions[here, envs] = action.reshape(self.n_envs, -1)
+        timeout = np.array([info.get("TimeLimit.truncated", False) for info in infos])
+        self.terminated[here, envs] = done & ~timeout
+        there = self._advance(envs)
+        self.first[there, envs] = first
+        self.observations[there, envs] = next_obs["observation"]
+        if self.achieved is not None:
+            self.achieved[there, envs] = [info["achieved_state"] for info in infos]
+        self.last[first % self.rows, envs] = self.head - 1
+        self.valid[here, envs] = True
+        self.is_open &= ~done.astype(bool)
+        self._candidates = None
+
+    def end_episodes(self) -> None:
+        """What comes next begins new episodes: the environments were reset, or are others."""
+        self.is_open[:] = False
+
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> DictReplayBufferSamples:  # pyright: ignore
+        """Steps with equal chance, the first `her` of the batch with goals from later in their episodes."""
+        assert env is None, "particles have a normaliser of their own"
+        if self._candidates is None:
+            self._candidates = np.flatnonzero(self.valid)
+        if not self._candidates.size:
+            raise InputError("replay: nothing to sample; let learning start after the first steps")
+        chosen = self.rng.choice(self._candidates, batch_size)
+        here, envs = np.unravel_index(chosen, self.valid.shape)
+        n_virtual = int(self.her * batch_size)
+        goal = self.first[here, envs]
+        goal[:n_virtual] = self._future(here[:n_virtual], envs[:n_virtual])
+        return self._samples(here, envs, goal % self.rows)
+
+    def _future(self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
+        """For each step a row after it in its episode, any with equal chance."""
+        first = self.first[here, envs]
+        row = first + (here - first) % self.rows
+        return self.rng.integers(row + 1, self.last[first % self.rows, envs] + 1)
+
+    def _samples(
+        self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"], goal: Int[np.ndarray, " B"]
+    ) -> DictReplayBufferSamples:
+        there = (here + 1) % self.rows
+        judged = self.observations if self.achieved is None else self.achieved
+        reward = self.reward(judged[there, envs], judged[goal, envs])
+        goals = self.observations if self.goals == "observations" else self.achieved
+        assert goals is not None
+        desired = self._tensor(goals[goal, envs])
+        return DictReplayBufferSamples(
+            {"observation": self._tensor(self.observations[here, envs]), "desired_goal": desired},
+            self._tensor(self.actions[here, envs]),
+            {"observation": self._tensor(self.observations[there, envs]), "desired_goal": desired},
+            self._tensor(self.terminated[here, envs].astype(np.float32)[:, None]),
+            self._tensor(reward.astype(np.float32)[:, None]),
+        )
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        """Pictures stay bytes, as SB3's networks expect."""
+        return torch.as_tensor(
+            array if array.dtype == np.uint8 else array.astype(np.float32), device=self.device
+        )
+
+    def _open(
+        self, envs: Int[np.ndarray, " E"], obs: dict[str, np.ndarray], infos: list[dict[str, Any]]
+    ) -> None:
+        """Writes the goal and the first observation of new episodes."""
+        goal_row = self.head[envs]
+        place = self._advance(envs)
+        self.first[place, envs] = self.last[place, envs] = goal_row
+        self.is_goal[place, envs] = True
+        if self.goals == "observations":
+            self.observations[place, envs] = obs["desired_goal"][envs]
+        if self.achieved is not None:
+            self.achieved[place, envs] = [infos[i]["desired_state"] for i in envs]
+        place = self._advance(envs)
+        self.first[place, envs] = goal_row
+        self.observations[place, envs] = obs["observation"][envs]
+        self.is_open[envs] = True
+
+    def _advance(self, envs: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
+        """The next places in the rings. An episode whose goal is overwritten is gone as a whole."""
+        place = self.head[envs] % self.rows
+        for at, env in zip(place[self.is_goal[place, envs]], envs[self.is_goal[place, envs]], strict=True):
+            gone = np.arange(int(self.first[at, env]), int(self.last[at, env]) + 1) % self.rows
+            self.valid[gone, env] = False
+        self.is_goal[place, envs] = False
+        self.valid[place, envs] = False
+        self.head[envs] += 1
+        return place
+
+    def save(self, stream: IO[bytes]) -> None:
+        """All that was stored, and the state of the random generator, as npz without pickle."""
+        filled = min(int(self.head.max()), self.rows)
+        arrays = {name: array for name in SAVED if (array := getattr(self, name)) is not None}
+        arrays = {name: array if name == "head" else array[:filled] for name, array in arrays.items()}
+        random = np.array(json.dumps(self.rng.bit_generator.state))
+        np.savez(stream, rows=np.array(self.rows), random=random, **arrays)
+
+    def load(self, path: Path) -> None:
+        """Brings back what `save` wrote; running episodes end there. Raises InputError where it does not fit."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                stored = {name: file[name] for name in file.files}
+                state = json.loads(str(stored["random"]))
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+            raise InputError(
+                f"{path}: damaged or cut short ({error}); remove it to go on with an empty buffer"
+            ) from None
+        if int(stored["rows"]) != self.rows:
+            raise InputError(
+                f"{path}: a ring of {stored['rows']} rows, this one has {self.rows}; keep the buffer's settings"
+            )
+        for name in SAVED:
+            target = getattr(self, name)
+            if target is not None:
+                _restore(target, stored[name], f"{path}: {name}")
+        self.rng.bit_generator.state = state
+        self.end_episodes()
+        self._candidates = None
+
+
+def _restore(target: np.ndarray, stored: np.ndarray, name: str) -> None:
+    if stored.shape[1:] != target.shape[1:] or len(stored) > len(target) or stored.dtype != target.dtype:
+        raise InputError(
+            f"{name} is {stored.shape} {stored.dtype}, this buffer holds {target.shape} {target.dtype}; "
+            "keep the buffer's settings"
+        )
+    target[: len(stored)] = stored
+
+
+def _box(space: spaces.Dict, key: str) -> spaces.Box:
+    box = space.spaces.get(key)
+    if not isinstance(box, spaces.Box):
+        raise InputError(
+            f"replay: '{key}' is missing in the observation; there are {', '.join(space.spaces)}"
+        )
+    return box
