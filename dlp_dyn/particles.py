@@ -189,23 +189,30 @@ def logit(p: float, eps: float = 0.0) -> float:
 
 @dataclass(frozen=True)
 class ParticleLayout:
-    """The columns of the packed `(N, D)` array that agents see; saved with everything that holds packed data."""
+    """The columns of the packed `(N, D)` array that agents see; saved with everything that holds packed data.
+
+    extra: names of columns after those of the particle itself, which observations add (time, view, ...).
+    """
 
     feature_dim: int
+    extra: tuple[str, ...] = ()
 
     @property
     def columns(self) -> tuple[str, ...]:
         named = ("x", "y", "scale_x", "scale_y", "depth", "transparency")
-        return named + tuple(f"feature_{i}" for i in range(self.feature_dim))
+        return named + tuple(f"feature_{i}" for i in range(self.feature_dim)) + self.extra
 
     @property
     def dim(self) -> int:
-        return 6 + self.feature_dim
+        return 6 + self.feature_dim + len(self.extra)
 
     def pack(self, particles: Particles) -> Float[Tensor, "*B N D"]:
+        """The particles' own columns."""
         packed = torch.cat(list(particles), dim=-1)
-        assert packed.shape[-1] == self.dim, f"{packed.shape[-1]} columns, expected {self.dim}"
+        width = 6 + self.feature_dim
+        assert packed.shape[-1] == width, f"{packed.shape[-1]} columns, expected {width}"
         return packed
 
     def unpack(self, packed: Float[Tensor, "*B N D"]) -> Particles:
-        return Particles(*packed.split([2, 2, 1, 1, self.feature_dim], dim=-1))
+        """Particles of packed ones, without the extra columns."""
+        return Particles(*packed[..., : 6 + self.feature_dim].split([2, 2, 1, 1, self.feature_dim], dim=-1))

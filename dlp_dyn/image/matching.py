@@ -45,16 +45,7 @@ class Matcher:
         orders, scenes = [], []
         for t in range(n_frames):
             found = encoding.scene[:, t].particles
-            if state is None:
-                order = torch.arange(n, device=video.device).expand(len(video), n)
-                state = MatchState(
-                    found,
-                    torch.zeros_like(found.position),
-                    torch.where(_on(found), 0, self.patience + 1),
-                )
-            else:
-                order = self._order(state, found)
-                state = self._remember(state, found.map(lambda x, order=order: gather(x, order)))
+            order, state = self.follow(found, state)
             orders.append(order)
             scenes.append(state.particles)
         order = torch.stack(orders, 1).flatten(0, 1)
@@ -74,6 +65,15 @@ class Matcher:
         joined = joined.map(lambda x: x.unflatten(0, (-1, n_frames)))
         scene = Scene(Particles(*kept), joined.scene.background)
         return Encoding(joined.posterior, scene, joined.anchors, joined.proposals, joined.glimpses), state
+
+    def follow(self, found: Particles, state: MatchState | None) -> tuple[Int[Tensor, "B N"], MatchState]:
+        """Which particle of the next frame goes into each slot, and what is remembered from then on."""
+        if state is None:
+            order = torch.arange(found.position.shape[1], device=found.position.device)
+            missed = torch.where(_on(found), 0, self.patience + 1)
+            return order.expand(len(missed), -1), MatchState(found, torch.zeros_like(found.position), missed)
+        order = self._order(state, found)
+        return order, self._remember(state, found.map(lambda x: gather(x, order)))
 
     @torch.no_grad()
     def _order(self, state: MatchState, found: Particles) -> Int[Tensor, "B N"]:
