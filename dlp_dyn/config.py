@@ -128,16 +128,26 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig
 
     Raises InputError, naming the key and the remedy, for unknown keys, wrong types, and missing values.
     """
-    path = find(name_or_path)
-    layers = [(path.name, layer) for layer in _with_parents(path)]
+    return load_as(TrainConfig, CONFIGS, name_or_path, overrides)
+
+
+def load_as(schema: type[T], folder: Path, name_or_path: str | Path, overrides: Sequence[str] = ()) -> T:
+    """As `load`, for configs of another kind, which lie in another folder. `out` is runs/NAME where none is given."""
+    path = find(name_or_path, folder)
+    layers = [(path.name, layer) for layer in _with_parents(path, folder)]
     if not any("out" in layer for _, layer in layers):
         layers.insert(0, (path.name, {"out": f"runs/{path.stem}"}))
-    return _build(TrainConfig, [*layers, ("overrides", _parse(overrides))])
+    return _build(schema, [*layers, ("overrides", _parse(overrides))])
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """A fully resolved config that `save` wrote, with overrides on top."""
-    return _build(TrainConfig, [(str(path), _read_yaml(path)), ("overrides", _parse(overrides))])
+    return read_as(TrainConfig, path, overrides)
+
+
+def read_as(schema: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """As `read`, for configs of another kind."""
+    return _build(schema, [(str(path), _read_yaml(path)), ("overrides", _parse(overrides))])
 
 
 def read_section(path: Path, section: str, schema: type[T]) -> T:
@@ -162,28 +172,28 @@ def to_yaml(cfg: object) -> str:
     return OmegaConf.to_yaml(OmegaConf.structured(cfg))
 
 
-def names() -> list[str]:
+def names(folder: Path = CONFIGS) -> list[str]:
     """Names of the configs that come with the package."""
-    return sorted(p.stem for p in CONFIGS.glob("*.yaml"))
+    return sorted(p.stem for p in folder.glob("*.yaml"))
 
 
-def find(name_or_path: str | Path) -> Path:
+def find(name_or_path: str | Path, folder: Path = CONFIGS) -> Path:
     """The file of a config named as in configs/, or of a path."""
-    text = str(name_or_path)
-    if text in names():
-        return CONFIGS / f"{text}.yaml"
+    text, known = str(name_or_path), names(folder)
+    if text in known:
+        return folder / f"{text}.yaml"
     path = Path(name_or_path)
     if path.is_file():
         return path
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        raise InputError(f"{path}: no such config file; configs that come with dlp_dyn: {', '.join(names())}")
-    hint = _closest(text, names())
+        raise InputError(f"{path}: no such config file; configs that come with dlp_dyn: {', '.join(known)}")
+    hint = _closest(text, known)
     raise InputError(
-        f"no config named '{text}'{hint}; there are {', '.join(names())}, or give a path to a .yaml"
+        f"no config named '{text}'{hint}; there are {', '.join(known)}, or give a path to a .yaml"
     )
 
 
-def _with_parents(path: Path, seen: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
+def _with_parents(path: Path, folder: Path, seen: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
     """The layers of a config file, most general first: `defaults: name` stands for the config it builds on."""
     if path in seen:
         raise InputError(f"{path}: 'defaults' goes round in a circle")
@@ -192,8 +202,8 @@ def _with_parents(path: Path, seen: tuple[Path, ...] = ()) -> list[dict[str, Any
     if parent is None:
         return [layer]
     beside = path.with_name(f"{parent}.yaml")
-    parent_path = beside if beside.is_file() else find(str(parent))
-    return [*_with_parents(parent_path, (*seen, path)), layer]
+    parent_path = beside if beside.is_file() else find(str(parent), folder)
+    return [*_with_parents(parent_path, folder, (*seen, path)), layer]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -231,7 +241,7 @@ def _build(schema: type[T], layers: Sequence[tuple[str, dict[str, Any]]], prefix
     try:
         return cast(T, OmegaConf.to_object(config))
     except MissingMandatoryValue as error:
-        key = "data.path" if error.full_key == "data" else error.full_key
+        key = {"data": "data.path", "env": "env.id"}.get(error.full_key or "", error.full_key)
         raise InputError(
             f"config: {prefix}{key} is missing; add {prefix}{key}=VALUE to the command"
         ) from None

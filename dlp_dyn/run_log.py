@@ -21,7 +21,10 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from dlp_dyn import __version__, config
 from dlp_dyn.errors import InputError
 
-LIBRARIES = ("torch", "torchvision", "numpy", "accelerate", "omegaconf", "h5py", "safetensors")
+LIBRARIES = (
+    "torch", "torchvision", "numpy", "accelerate", "omegaconf", "h5py", "safetensors",
+    "gymnasium", "stable-baselines3", "pymunk",
+)  # fmt: skip
 
 
 def create(folder: Path) -> None:
@@ -42,9 +45,7 @@ class RunLog:
     first_step: steps after it were cut off by a kill and will be done again; their rows are taken out.
     """
 
-    def __init__(
-        self, folder: Path, cfg: config.TrainConfig, device: torch.device, first_step: int = 0
-    ) -> None:
+    def __init__(self, folder: Path, cfg: object, device: torch.device, first_step: int = 0) -> None:
         self.folder = folder
         self._metrics = folder / "metrics.jsonl"
         try:
