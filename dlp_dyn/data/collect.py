@@ -155,7 +155,7 @@ class Player:
 
     def __init__(self, cfg: CollectConfig) -> None:
         self.cfg = cfg
-        self.make_policy = _load_policy(cfg.policy)
+        self.make_policy = load_policy(cfg.policy)
         self.env, self.key = _open(cfg)
 
     def play(self, number: int) -> Episode:
@@ -223,7 +223,7 @@ class Player:
 def _open(cfg: CollectConfig) -> tuple[gym.Env, tuple[str, ...] | None]:
     """The environment and the key of the picture in its observation (None: it is rendered)."""
     if cfg.source != "render":
-        env = _make(cfg.env_id, cfg.env_kwargs)
+        env = make_env(cfg.env_id, cfg.env_kwargs)
         if (key := image_key(env.observation_space)) is not None:
             return env, key
         space, modes = env.observation_space, env.metadata.get("render_modes", [])
@@ -238,10 +238,11 @@ def _open(cfg: CollectConfig) -> tuple[gym.Env, tuple[str, ...] | None]:
                 f"modes {modes} "
                 "lack rgb_array; use another environment"
             )
-    return _make(cfg.env_id, {**cfg.env_kwargs, "render_mode": "rgb_array"}), None
+    return make_env(cfg.env_id, {**cfg.env_kwargs, "render_mode": "rgb_array"}), None
 
 
-def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
+def make_env(env_id: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
+    """An environment by id, or "module:Id", or "module/Id". Raises InputError when it cannot be made."""
     _search_here()
     try:
         try:
@@ -256,8 +257,8 @@ def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
         ) from error
 
 
-def _load_policy(name: str) -> Callable[[gym.Env, np.random.Generator], Policy]:
-    """`make(env, rng)` gives what turns observations into actions."""
+def load_policy(name: str) -> Callable[[gym.Env, np.random.Generator], Policy]:
+    """A policy by name, see `collect`: `make(env, rng)` gives what turns observations into actions."""
     if name == "random":
         return lambda env, _rng: lambda _observation: env.action_space.sample()
     module, _, attribute = name.partition(":")
