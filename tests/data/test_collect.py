@@ -60,7 +60,9 @@ def test_file_depends_on_the_seed_only(tmp_path):
 def test_ground_truth_is_of_the_frame_beside_it(tmp_path):
     episode = play(tmp_path / "x.h5").episode(0)
     assert episode.states is not None
-    np.testing.assert_allclose(episode.states["position"][:, 0, 0], episode.frames[:, 0, 0, 0] / 10, rtol=1e-6)
+    np.testing.assert_allclose(
+        episode.states["position"][:, 0, 0], episode.frames[:, 0, 0, 0] / 10, rtol=1e-6
+    )
     assert (episode.states["visible"][:, 0] == (episode.frames[:, 0, 0, 0] % 2 == 0)).all()
     # Positions are those of the whole picture.
     assert play(tmp_path / "cropped.h5", crop=(0, 0, 8, 8)).episode(0).states is None
