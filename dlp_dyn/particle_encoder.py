@@ -1,5 +1,6 @@
 """ParticleEncoder: pictures in, packed particles out; a trained image model as agents use it."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import IdentityConfig
 from dlp_dyn.image.encoder import SceneEncoder
-from dlp_dyn.image.matching import Matcher
 from dlp_dyn.normalizer import Normalizer
 from dlp_dyn.particles import ParticleLayout, Particles
 
@@ -22,30 +22,41 @@ class ParticleEncoder:
     """Posterior means of a trained image model, frozen, on one device.
 
     run: a run folder, a checkpoint folder or a Hugging Face id. hash: of the checkpoint's content. Slots have no
-    meaning from frame to frame. The same frames in a batch of another size may differ in the last digits.
+    meaning from frame to frame. Nothing is drawn from global random generators. The same frame in a batch of another
+    size may differ in the last digits.
 
-    Raises InputError when there is no such checkpoint, or the normalizer was fitted to another one.
+    Raises InputError when there is no such checkpoint, one that chooses particles at random, or a normalizer that was
+    fitted to another one.
     """
 
     def __init__(
         self, run: str | Path, device: torch.device | str = "cpu", normalizer: Normalizer | None = None
     ) -> None:
-        self.run = str(run)
-        self.hash = checkpoint.content_hash(run)
+        folder = _local(run)
+        self.run = str(Path(run).absolute()) if Path(run).exists() else str(run)
+        self.hash = checkpoint.content_hash(folder)
         self.device = torch.device(device)
-        self.encoder = checkpoint.load_model(run, device).encoder.requires_grad_(False)
+        self.encoder = checkpoint.load_model(folder, device).encoder.requires_grad_(False)
         cfg = self.encoder.cfg
         self.image_size, self.n_particles = cfg.image_size, cfg.n_particles
         self.layout = ParticleLayout(cfg.feature_dim)
+        self.identity = IdentityConfig()
+        if config.has_section(folder / checkpoint.CONFIG, "identity"):
+            self.identity = config.read_section(folder / checkpoint.CONFIG, "identity", IdentityConfig)
         self.normalizer = normalizer
+        if cfg.encoder.selection == "random":
+            raise InputError(
+                f"{run}: an encoder that chooses its particles at random (model.encoder.selection=random) sees "
+                "something else in each batch; train one with another selection"
+            )
         if normalizer is not None and normalizer.encoder not in ("", self.hash):
             raise InputError(
                 f"{run}: the normalizer was fitted to another encoder ({normalizer.encoder[:12]}, this one is "
-                f"{self.hash[:12]}); fit it again"
+                f"{self.hash[:12]}): fit it again"
             )
         if normalizer is not None and normalizer.layout != self.layout:
             raise InputError(
-                f"{run}: the normalizer has {normalizer.layout.dim} columns, the particles have {self.layout.dim}; "
+                f"{run}: the normalizer has {normalizer.layout.dim} columns, the particles have {self.layout.dim}: "
                 "fit it again"
             )
 
@@ -57,14 +68,6 @@ class ParticleEncoder:
         transparency = self.layout.columns.index("transparency")
         low[transparency], high[transparency] = 0, 1
         return low, high
-
-    def matcher(self) -> Matcher:
-        """How particles of one frame are found again in the next: as the run's config has it, or by default."""
-        file = checkpoint.resolve(self.run) / checkpoint.CONFIG
-        cfg = IdentityConfig()
-        if config.has_section(file, "identity"):
-            cfg = config.read_section(file, "identity", IdentityConfig)
-        return Matcher(cfg.patience, cfg.reach)
 
     def __call__(self, frames: Shaped[np.ndarray, "B H W C"]) -> Float[np.ndarray, "B N D"]:
         """Packed particles of uint8 RGB frames, normalised if there is a normalizer."""
@@ -83,6 +86,8 @@ class ParticleEncoder:
                 f"frames are {frames.dtype} of shape {frames.shape[1:]}, the encoder {self.run} reads uint8 of "
                 f"({side}, {side}, 3): resize them or use another encoder"
             )
+        if not len(frames):
+            return np.zeros((0, self.n_particles, self.layout.dim), np.float32)
         images = torch.from_numpy(frames).to(self.device).movedim(-1, -3).float().div_(255)
         packed = self.layout.pack(mean_particles(self.encoder, images)).cpu().numpy()
         if not np.isfinite(packed).all():
@@ -107,6 +112,57 @@ def mean_particles(encoder: SceneEncoder, images: Float[Tensor, "B 3 H W"]) -> P
     return Particles(placed.position, placed.scale, depth.loc, placed.transparency, features.float())
 
 
+def load_encoder(
+    run: str | Path,
+    hash: str | None = None,
+    normalizer: str | Path | None = None,
+    normalizer_hash: str | None = None,
+    device: torch.device | str = "cpu",
+) -> ParticleEncoder:
+    """An encoder with its normalizer, as they were when the hashes were taken.
+
+    Raises InputError when either has changed or is gone.
+    """
+    scale = None if normalizer is None else Normalizer.load(normalizer)
+    encoder = ParticleEncoder(run, device, scale)
+    found = (("encoder", run, hash, encoder.hash),)
+    if scale is not None:
+        found += (("normalizer", normalizer, normalizer_hash, scale.hash),)
+    for what, where, wanted, is_now in found:
+        if wanted not in (None, is_now):
+            raise InputError(
+                f"{where}: another {what} than the one that was recorded (hash {is_now[:12]}, not {wanted[:12]}): "
+                "put that one back"
+            )
+    return encoder
+
+
+def recorded(encoder: ParticleEncoder, normalizer: str | Path | None) -> dict[str, str | None]:
+    """The arguments with which `load_encoder` gives this encoder again, from any folder."""
+    return {
+        "run": encoder.run,
+        "hash": encoder.hash,
+        "normalizer": None if normalizer is None else str(Path(normalizer).absolute()),
+        "normalizer_hash": None if encoder.normalizer is None else encoder.normalizer.hash,
+    }
+
+
+def _local(run: str | Path) -> Path:
+    """The checkpoint folder of a run, fetched where it is a Hugging Face id."""
+    if Path(run).exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(run)):
+        return checkpoint.resolve(run)
+    from huggingface_hub import snapshot_download  # seconds to import, and most runs lie on the disk
+
+    try:
+        return Path(snapshot_download(str(run), allow_patterns=[checkpoint.WEIGHTS, checkpoint.CONFIG]))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"{run}: no such run folder or checkpoint, nor could a Hugging Face model of that name be fetched "
+            f"({reason})"
+        ) from error
+
+
 def fit_normalizer(
     encoder: ParticleEncoder, data: str | Path, n_frames: int = 2000, part: Part = "train", chunk: int = 64
 ) -> Normalizer:
@@ -115,7 +171,7 @@ def fit_normalizer(
     episodes = rollouts.part(part)
     if not len(episodes):
         raise InputError(f"{data}: no episode in the {part} part; choose another part or add episodes")
-    rows = np.concatenate([np.arange(rollouts.episode_starts[i], rollouts.episode_ends[i]) for i in episodes])
+    rows = np.flatnonzero(np.isin(np.repeat(np.arange(rollouts.n_episodes), rollouts.episode_lengths), episodes))
     rows = rows[np.linspace(0, len(rows) - 1, min(n_frames, len(rows))).round().astype(int)]
     pieces = np.split(rows, range(chunk, len(rows), chunk))
     packed = np.concatenate([encoder.raw(rollouts.frames(piece)) for piece in pieces])

@@ -51,7 +51,7 @@ class ParticleForm:
         """Of n particles."""
         low, high = (np.tile(x, (n, 1)).astype(self.dtype) for x in (self.low, self.high))
         if self.named:
-            boxes = {
+            boxes: dict[str, gym.Space[Any]] = {
                 name: gym.spaces.Box(low[:, c], high[:, c], dtype=low.dtype.type)
                 for name, c in self.attributes.items()
             }
