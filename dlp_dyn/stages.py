@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from dlp_dyn import checkpoint, config, evaluate, particle_clips, plots, video_plots
 from dlp_dyn.config import TrainConfig
@@ -97,6 +100,8 @@ def prepare(cfg: TrainConfig, model: DLP | VideoModel, rollouts: Rollouts) -> St
             f"{cfg.dynamics.action_dim}: set it to {width}, or to 0 for a model without"
         )
     clips = ClipDataset(rollouts, "train", cfg.data.clip_length, cfg.data.stride)
+    if isinstance(model, VideoModel) and (layer := model.dynamics.action) is not None:
+        layer.fit(_taken(rollouts).repeat(1, cfg.data.stride))
     if isinstance(model, VideoModel) and cfg.stage == "dynamics":
         return _second_stage(cfg, model, rollouts, clips)
     held_out = evaluate.spread_frames(rollouts, "validation", cfg.eval_frames)
@@ -112,6 +117,15 @@ def prepare(cfg: TrainConfig, model: DLP | VideoModel, rollouts: Rollouts) -> St
         lambda figures: figures["psnr"],
         draw,
     )
+
+
+def _taken(rollouts: Rollouts) -> Float[Tensor, "K A"]:
+    """All actions of the training part, without the padding at the end of every episode."""
+    taken = np.isin(np.arange(rollouts.n_frames), rollouts.episode_ends - 1, invert=True)
+    taken &= np.repeat(
+        np.isin(np.arange(rollouts.n_episodes), rollouts.part("train")), rollouts.episode_lengths
+    )
+    return torch.from_numpy(rollouts.column("actions")[taken])
 
 
 def _second_stage(cfg: TrainConfig, model: VideoModel, rollouts: Rollouts, clips: ClipDataset) -> Stage:

@@ -165,6 +165,18 @@ def test_an_action_changes_what_follows_it_and_nothing_before(kind):
     assert (a[:, WINDOW + 1] - b[:, WINDOW + 1]).abs().max() > 1e-4
 
 
+def test_the_unit_of_actions_does_not_matter():
+    """After `fit`, pixels and metres give the same numbers."""
+    model, history = build("graph", action_dim=2), scenes()
+    assert model.action is not None
+    metres = torch.rand(2, WINDOW + 3, 2)
+    predicted = []
+    for actions in (metres, 500 * metres + 30):
+        model.action.fit(actions.flatten(0, 1))
+        predicted.append(rollout(model, history, 3, actions).particles.position)
+    assert_close(*predicted)
+
+
 @pytest.mark.parametrize("kind", ["graph", "joint", "factorised"])
 def test_learns_one_clip(kind):
     """Particles on circles: the loss of a rollout falls to a small part of what it was."""

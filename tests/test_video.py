@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from dlp_dyn import checkpoint, config, losses
 from dlp_dyn.clip import Clip
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode, RolloutWriter
 from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, TransformerConfig
 from dlp_dyn.errors import InputError
@@ -254,7 +255,9 @@ def test_second_stage_with_actions(tiny, tmp_path):
     run = train(overridden(tiny, path, {**settings, "eval_frames": 1}, frozen.loss_keys))
     model = checkpoint.load_video_model(run)
     assert model.dynamics.action is not None
-    weight = model.dynamics.action.weight
+    weight = model.dynamics.action.linear.weight
+    taken = np.concatenate([Rollouts(path).episode(i).actions[:-1] for i in (0, 1)])
+    assert_close(model.dynamics.action.mean, torch.from_numpy(taken).mean(0))
     assert weight.abs().max() > 0
     with torch.no_grad():
         weight.add_(0.1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 from torch.nn.functional import gelu
 
+from dlp_dyn.dynamics.actions import ActionInput
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.nn import mlp, zero_last
 from dlp_dyn.particles import ParticleDistribution, Particles, Scene, SceneDistribution, beta
@@ -50,7 +51,7 @@ class GraphDynamics(nn.Module):
         edge_dim = 8 + 4 * self.n_edge_motions
         self.node_in = mlp([node_dim, hidden, hidden])
         self.background_in = mlp([background_dim + 2, hidden, hidden])
-        self.action = nn.Linear(cfg.action_dim, hidden) if cfg.action_dim else None
+        self.action = ActionInput(cfg.action_dim, hidden) if cfg.action_dim else None
         self.receiver, self.sender, self.relation = (
             nn.ModuleList(nn.Linear(n, hidden, bias=bias) for _ in range(g.rounds))
             for n, bias in ((hidden, True), (hidden, False), (edge_dim, False))

@@ -6,6 +6,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from dlp_dyn.dynamics.actions import ActionInput
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.dynamics.tokens import SceneHeads, SceneTokens
 from dlp_dyn.errors import InputError
@@ -164,7 +165,7 @@ class TransformerDynamics(nn.Module):
         t = cfg.transformer
         self.window, self.n_slots = cfg.window, t.n_slots or n_particles
         self.tokens = SceneTokens(feature_dim, background_dim, t.dim)
-        self.action = nn.Linear(cfg.action_dim, t.dim) if cfg.action_dim else None
+        self.action = ActionInput(cfg.action_dim, t.dim) if cfg.action_dim else None
         trunk = JointTrunk if t.attention == "joint" else FactorisedTrunk
         self.trunk = trunk(cfg, self.n_slots + 1)
         self.heads = SceneHeads(feature_dim, background_dim, t.dim, t.depth_logvar_is_delta)
