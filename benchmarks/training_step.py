@@ -16,16 +16,26 @@ from dlp_dyn.image.model import DLP
 
 QUESTION = "one training step: loss, backward, Adam"
 BATCH = 32
-# The sizes published for DLPv2 and DLPv3, as they are and with recomputing, and the lean ones.
-CONFIGS = ("shapes_dlpv2", "shapes_dlpv2 recompute", "shapes_dlpv3", "shapes_dlpv3 recompute", "balls")
+# The sizes published for DLPv2 and DLPv3, as they are, with recomputing and in half precision, and the lean ones;
+# the plain model always as published: float32, nothing recomputed.
+CONFIGS = (
+    "shapes_dlpv2",
+    "shapes_dlpv2 recompute",
+    "shapes_dlpv3",
+    "shapes_dlpv3 recompute",
+    "shapes_dlpv3 bf16",
+    "shapes_dlpv3 bf16 recompute",
+    "balls",
+)
 
 
 def build(
     name: str, plain: bool, device: torch.device
 ) -> tuple[DLP, Callable[[], Tensor], Callable[[], None]]:
     """A model, its loss on random images, and a whole step."""
-    base, _, recompute = name.partition(" ")
-    changes = ["model.networks.recompute=true"] if recompute and not plain else []
+    base, *variants = name.split()
+    changes = ["model.networks.recompute=true"] if "recompute" in variants and not plain else []
+    half = "bf16" in variants and not plain
     training = config.load(base, ["data.path=unused", *changes])
     cfg, weights = training.model, training.weights
     torch.manual_seed(0)
@@ -35,7 +45,8 @@ def build(
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
 
     def loss() -> Tensor:
-        terms, _ = model(clip)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            terms, _ = model(clip)
         return losses.total(terms, weights)[0]
 
     def step() -> None:
