@@ -85,7 +85,7 @@ class Normalizer:
             "columns": list(self.layout.columns),
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
-            "clip": self.clip,
+            "clip": float(self.clip),
             "encoder": self.encoder,
         }
         return json.dumps(fields, indent=2)

@@ -1,0 +1,154 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from worlds import SIDE, write_run
+
+from dlp_dyn import checkpoint
+from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.errors import InputError
+from dlp_dyn.normalizer import Normalizer
+from dlp_dyn.particle_encoder import ParticleEncoder, fit_normalizer, load_encoder, recorded
+
+# DLPv2's parts: particles that do not see the background.
+ALONE = [
+    "model.encoder.interaction=false",
+    "model.encoder.selection=variance",
+    "model.encoder.transparency=free",
+]
+
+
+def pictures(n: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, SIDE, SIDE, 3), np.uint8)
+
+
+def rewrite(run: Path, part: str, value: float | None = None) -> None:
+    """Other weights for a part of a run: a constant, or moved a little."""
+    folder = checkpoint.resolve(run)
+    weights = checkpoint.load_weights(folder)
+    for name in weights:
+        if name.startswith(part):
+            old = weights[name]
+            weights[name] = old + 0.1 if value is None else torch.full_like(old, value)
+    checkpoint.save(folder, weights, (folder / "config.yaml").read_text())
+
+
+@pytest.mark.parametrize("settings", [[], ALONE], ids=["interaction", "alone"])
+def test_particles_are_the_means_of_the_whole_posterior(tmp_path: Path, settings: list[str]) -> None:
+    run = write_run(tmp_path, *settings)
+    frames = pictures(3)
+    model = checkpoint.load_model(run)
+    with torch.no_grad():
+        whole = model.encode(torch.from_numpy(frames).movedim(-1, 1) / 255).mean.particles
+    encoder = ParticleEncoder(run)
+    packed = encoder(frames)
+    assert packed.dtype == np.float32
+    np.testing.assert_array_equal(packed, encoder.layout.pack(whole).numpy())
+
+
+def test_particles_that_do_not_see_the_background_are_encoded_without_it(tmp_path: Path) -> None:
+    run = write_run(tmp_path, *ALONE)
+    before = ParticleEncoder(run)(pictures(2))
+    rewrite(run, "encoder.background.", np.nan)
+    np.testing.assert_array_equal(ParticleEncoder(run)(pictures(2)), before)
+
+
+def test_with_interaction_the_background_is_a_part_of_what_particles_are(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    rewrite(run, "encoder.interaction.")  # at initialisation, nothing comes out of it
+    before = ParticleEncoder(run)(pictures(2))
+    rewrite(run, "encoder.background.")
+    after = ParticleEncoder(run)(pictures(2))
+    depth = ParticleEncoder(run).layout.columns.index("depth")
+    assert np.abs(after - before)[..., depth].min() > 0
+    np.testing.assert_array_equal(after[..., :2], before[..., :2])
+
+
+def test_nothing_is_drawn_from_global_generators(run: Path) -> None:
+    encoder = ParticleEncoder(run)
+    torch.manual_seed(1)
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    first = encoder(pictures(2))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(encoder(pictures(2)), first)
+
+
+def test_a_batch_gives_what_single_frames_give(run: Path) -> None:
+    encoder, frames = ParticleEncoder(run), pictures(8)
+    alone = np.concatenate([encoder(frame[None]) for frame in frames])
+    np.testing.assert_allclose(encoder(frames), alone, atol=1e-5)
+    assert encoder(frames[:0]).shape == (0, encoder.n_particles, encoder.layout.dim)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        (pictures(1)[:, :16], r"uint8 of shape \(16, 32, 3\), .* reads uint8 of \(32, 32, 3\)"),
+        (pictures(1)[..., :1], r"shape \(32, 32, 1\)"),
+        (np.full((1, SIDE, SIDE, 3), np.nan), "frames are float64"),
+    ],
+)
+def test_other_frames_are_refused(run: Path, frames: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ParticleEncoder(run)(frames)
+
+
+def test_a_model_without_numbers_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path)
+    rewrite(run, "encoder.attributes.", np.nan)
+    with pytest.raises(InputError, match="NaN or infinite particles; its training diverged"):
+        ParticleEncoder(run)(pictures(1))
+
+
+def test_a_random_choice_of_particles_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path, *ALONE, "model.encoder.selection=random")
+    with pytest.raises(InputError, match="chooses its particles at random"):
+        ParticleEncoder(run)
+
+
+def test_names_of_hugging_face_are_fetched(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        InputError, match=r"^nobody/nothing: no such run folder or checkpoint, nor could"
+    ) as error:
+        ParticleEncoder("nobody/nothing")
+    assert "\n" not in str(error.value)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(checkpoint.resolve(run)))
+    encoder = ParticleEncoder("somebody/balls")
+    assert (encoder.run, encoder.hash) == ("somebody/balls", ParticleEncoder(run).hash)
+
+
+def test_what_is_recorded_gives_the_same_encoder_from_any_folder(
+    run: Path, balls_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(run.parent)
+    encoder = ParticleEncoder(run.name)
+    fit_normalizer(encoder, balls_file, 10).save(run.parent / "scale.json")
+    encoder = load_encoder(run.name, normalizer="scale.json")
+    arguments = recorded(encoder, "scale.json")
+    monkeypatch.chdir(tmp_path)
+    again = load_encoder(**arguments)
+    np.testing.assert_array_equal(again(pictures(2)), encoder(pictures(2)))
+
+
+def test_another_encoder_than_the_recorded_one_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run")
+    arguments = recorded(ParticleEncoder(run), None)
+    write_run(run, seed=1)
+    with pytest.raises(InputError, match=r"another encoder than the one that was recorded \(hash"):
+        load_encoder(**arguments)
+    run.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="run: no such run folder or checkpoint"):
+        load_encoder(**arguments)
+
+
+def test_fitting_reads_the_part_that_it_is_told_of(run: Path, balls_file: Path) -> None:
+    encoder = ParticleEncoder(run)
+    whole = fit_normalizer(encoder, balls_file)
+    frames = Rollouts(balls_file).frames(np.arange(36))  # six episodes of six frames are for training
+    np.testing.assert_allclose(whole.mean, Normalizer.fit(encoder(frames), encoder.layout).mean, atol=1e-5)
+    assert whole.encoder == encoder.hash
+    np.testing.assert_allclose(whole.mean, fit_normalizer(encoder, balls_file, chunk=7).mean, atol=1e-5)
+    assert not np.allclose(whole.mean, fit_normalizer(encoder, balls_file, part="test").mean, atol=1e-4)
