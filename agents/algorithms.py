@@ -1,0 +1,111 @@
+"""Algorithms of Stable-Baselines3 from a config: which policy, which buffer, which settings."""
+
+from dataclasses import replace
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3 import PPO, SAC
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+
+from agents.config import AgentConfig
+from agents.environments import AgentEnv
+from agents.extractor import EntityExtractor
+from agents.policies import EntitySACPolicy, EntityTD3Policy
+from agents.replay import GoalReplayBuffer
+from agents.td3 import GoalTD3
+from dlp_dyn.errors import InputError
+from dlp_dyn.particles import ParticleLayout
+
+CLASSES: dict[str, type[BaseAlgorithm]] = {"td3": GoalTD3, "sac": SAC, "ppo": PPO}
+
+
+def build(cfg: AgentConfig, env: AgentEnv, layout: ParticleLayout | None) -> BaseAlgorithm:
+    """A new agent. layout: of particles. Raises InputError for actions that the algorithm does not have."""
+    a = cfg.algorithm
+    if a.kind != "ppo" and not isinstance(env.action_space, gym.spaces.Box):
+        raise InputError(
+            f"config: algorithm.kind is {a.kind}, {cfg.env.id} has the actions {env.action_space}; "
+            "give algorithm.kind=ppo"
+        )
+    policy, policy_kwargs = _policy(cfg, env.observation_space, layout)
+    common: dict[str, Any] = {
+        "learning_rate": a.lr, "gamma": a.gamma, "batch_size": a.batch_size,
+        # Fused, a step of Adam takes a tenth of the time on a CPU.
+        "policy_kwargs": policy_kwargs | {"optimizer_kwargs": {"fused": True}}, "seed": cfg.seed, "device": cfg.device,
+    }  # fmt: skip
+    if a.kind == "ppo":
+        p = a.ppo
+        return PPO(
+            policy, env, n_steps=p.n_steps, n_epochs=p.n_epochs, gae_lambda=p.gae_lambda, clip_range=p.clip_range,
+            ent_coef=p.entropy, max_grad_norm=p.max_grad_norm, **common,
+        )  # fmt: skip
+    common |= {
+        "buffer_size": a.buffer_size, "learning_starts": 0, "tau": a.tau, "train_freq": a.train_every,
+        "gradient_steps": a.gradient_steps, **replay(cfg, env),
+    }  # fmt: skip
+    if a.kind == "sac":
+        entropy = a.sac.entropy
+        return SAC(policy, env, ent_coef=entropy if entropy.startswith("auto") else float(entropy), **common)
+    t = a.td3
+    return GoalTD3(
+        policy, env, policy_delay=t.policy_delay, target_policy_noise=t.target_noise, target_noise_clip=t.noise_clip,
+        action_l2=t.action_l2, q_range=(-1 / (1 - a.gamma), 0.0) if t.q_range else None,
+        target_update=t.target_update, exploration=t.exploration, **common,
+    )  # fmt: skip
+
+
+def replay(cfg: AgentConfig, env: AgentEnv) -> dict[str, Any]:
+    """Arguments that choose the replay buffer: with goals ours, otherwise SB3's."""
+    if env.states is None:
+        return {}
+    of_particles = cfg.observation.kind == "particles"
+    settings = {
+        "reward": env.compute_reward,
+        "states": None if env.reward is not None else env.states,
+        "goals": "states" if cfg.observation.kind == "state" else "observations",
+        "her": cfg.replay.her,
+        "dtype": cfg.replay.dtype if of_particles else None,
+        "seed": cfg.seed,
+    }
+    return {"replay_buffer_class": GoalReplayBuffer, "replay_buffer_kwargs": settings}
+
+
+def replay_memory(model: BaseAlgorithm) -> str:
+    """What the replay buffer takes, in words."""
+    if not isinstance(model, OffPolicyAlgorithm) or model.replay_buffer is None:
+        return "replay buffer: none, the algorithm learns from what it has just seen"
+    buffer = model.replay_buffer
+    if isinstance(buffer, GoalReplayBuffer):
+        each, note = buffer.bytes_per_transition, ", and two more an episode"
+    else:
+        names = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+        stored = [getattr(buffer, name) for name in names if hasattr(buffer, name)]
+        arrays = [x for array in stored for x in (array.values() if isinstance(array, dict) else [array])]
+        each, note = sum(x.nbytes for x in arrays) // (buffer.buffer_size * buffer.n_envs), ""
+    room = buffer.buffer_size * buffer.n_envs
+    return (
+        f"replay buffer: {each / 10:.1f} MB for 100,000 transitions ({each} bytes each{note}); "
+        f"room for {room:,}: {each * room / 1e6:.0f} MB"
+    )
+
+
+def _policy(
+    cfg: AgentConfig, space: gym.Space[Any], layout: ParticleLayout | None
+) -> tuple[str | type[Any], dict[str, Any]]:
+    network, kind = cfg.network, cfg.algorithm.kind
+    plain = "MultiInputPolicy" if isinstance(space, gym.spaces.Dict) else "MlpPolicy"
+    if network.kind != "entity":
+        if network.kind == "cnn" and plain == "MlpPolicy":
+            plain = "CnnPolicy"
+        return plain, {"net_arch": list(network.flat)}
+    entity = network.entity
+    if layout is not None:
+        entity = replace(entity, mask_column=layout.columns.index("transparency"))
+    if kind == "ppo":
+        extractor = {
+            "features_extractor_class": EntityExtractor,
+            "features_extractor_kwargs": {"network": entity},
+        }
+        return plain, {"net_arch": list(entity.head), **extractor}
+    return {"td3": EntityTD3Policy, "sac": EntitySACPolicy}[kind], {"network": entity}
