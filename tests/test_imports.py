@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
 # but a room's modules know one another.
 FLOORS = (
     {"errors", "clip", "particles", "blending", "geometry", "nn", "pretrained"}
-    | {"progress", "interrupt", "sampler", "divergence"},
+    | {"progress", "interrupt", "sampler", "divergence", "folders"},
     {"losses", "perceptual"},
     {"image", "dynamics", "data"},
     {"video", "particle_clips", "rollout_loss"},
