@@ -131,6 +131,12 @@ class AgentEnv(VecEnv):
         self._returns[rows], self._lengths[rows] = 0, 0
         return self._split(now)[0], rewards, dones, infos
 
+    def unscaled(self, actions: Float[np.ndarray, "E A"]) -> np.ndarray:
+        """The environments' actions for those counted in [-1, 1]."""
+        space = self.action_space
+        assert isinstance(space, gym.spaces.Box)
+        return (space.low + (actions + 1) / 2 * (space.high - space.low)).astype(space.dtype)
+
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray) -> Float[np.ndarray, " B"]:
         """The reward of many pairs: of particles where it is theirs, otherwise of states.
 
@@ -211,7 +217,8 @@ def make(
     settings: Mapping[str, Any] | None = None,
     reward: Reward | None = None,
 ) -> AgentEnv:
-    """Environments as a config says. encoder: for particles. settings: arguments that replace those of the config.
+    """Environments as a config says. encoder: for particles; without it they see the pictures.
+    settings: arguments that replace those of the config.
 
     Raises InputError for an id or arguments that are wrong, and for pictures that the encoder cannot read.
     """
@@ -231,12 +238,11 @@ def _look(
     o = cfg.observation
     is_dict = isinstance(space, gym.spaces.Dict)
     states = STATES if is_dict and "desired_goal" in space.spaces else {}
-    if o.kind == "particles":
-        assert encoder is not None
+    if encoder is not None:
         images = o.images if is_dict else None
         return Observer(space, encoder, images, states, n_envs, track=o.track, stack=o.stack)
     keys = {"observation": "observation", "desired_goal": "desired_goal"} if states else {}
-    return Selection(space, (o.images if o.kind == "pixels" else keys) | states)
+    return Selection(space, (keys if o.kind == "state" else o.images) | states)
 
 
 def _channels_first(space: gym.Space[Any]) -> gym.Space[Any]:

@@ -49,13 +49,13 @@ class Foreground:
         group = _group(things.features.astype(np.float64), self.centres)
         return Things(things.position, things.features, things.present & self.is_object[group])
 
-    def save(self, path: Path) -> None:
+    def to_json(self) -> str:
         fields = {"centres": self.centres, "moving": self.moving, "is_object": self.is_object}
-        path.write_text(json.dumps({name: value.tolist() for name, value in fields.items()}) + "\n")
+        return json.dumps({name: value.tolist() for name, value in fields.items()}) + "\n"
 
 
 def load(path: Path) -> Foreground:
-    """What `Foreground.save` wrote. Raises InputError for other files."""
+    """A file of what `Foreground.to_json` gives. Raises InputError for other files."""
     try:
         raw = json.loads(path.read_text())
         return Foreground(np.array(raw["centres"]), np.array(raw["moving"]), np.array(raw["is_object"], bool))

@@ -50,7 +50,7 @@ def warm_up(model: OffPolicyAlgorithm, cfg: WarmUpConfig, progress: Tracker) -> 
     players = Players(cfg, env, model.seed or 0)
     for _ in range(cfg.steps // env.num_envs):
         actions = players()
-        now, rewards, dones, infos = env.step(model.policy.unscale_action(actions))
+        now, rewards, dones, infos = env.step(env.unscaled(actions))
         rows = np.flatnonzero(dones)
         reached: Any = now
         if rows.size:

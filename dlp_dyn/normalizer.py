@@ -75,12 +75,12 @@ class Normalizer:
     @property
     def hash(self) -> str:
         """SHA-256 of all that decides what it does."""
-        return hashlib.sha256(self._json().encode()).hexdigest()
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(self._json() + "\n")
+        Path(path).write_text(self.to_json() + "\n")
 
-    def _json(self) -> str:
+    def to_json(self) -> str:
         fields = {
             "columns": list(self.layout.columns),
             "mean": self.mean.tolist(),

@@ -45,7 +45,7 @@ def test_objects_are_found_without_labels(tmp_path: Path) -> None:
         things, truth = rollout(rng)
         right.append(found(things).present == truth)
     assert np.mean(right) >= 0.97
-    found.save(tmp_path / "foreground.json")
+    (tmp_path / "foreground.json").write_text(found.to_json())
     again = foreground.load(tmp_path / "foreground.json")
     things, _ = rollout(rng)
     np.testing.assert_array_equal(found(things).present, again(things).present)

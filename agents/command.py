@@ -1,0 +1,29 @@
+"""What the commands of agents have in common: bad input is one line and exit code 2."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from dlp_dyn.errors import InputError
+from dlp_dyn.interrupt import Interrupted
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    run: Callable[[argparse.Namespace], None],
+    argv: Sequence[str] | None,
+) -> int:
+    """Exit codes as those of `dlp-dyn`: 0 done, 2 bad input, 128 + signal after an interrupt."""
+    args = parser.parse_args(argv)
+    try:
+        run(args)
+    except InputError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as interrupted:
+        print(f"{parser.prog}: {interrupted}", file=sys.stderr)
+        return 128 + interrupted.signum
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return 130
+    return 0

@@ -1,0 +1,157 @@
+"""How good an agent is: success with its interval, per object and of all of them, and a film of what it sees.
+
+python -m agents.evaluate RUN --episodes 400 --gif X.gif --set n_objects=3
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from omegaconf import OmegaConf
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from agents import bundle, environments, film
+from agents.command import run_command
+from agents.environments import AgentEnv
+from dlp_dyn.errors import InputError
+from dlp_dyn.plots import write_video
+from dlp_dyn.progress import Tracker, track
+
+N_ENVS = 20
+RESAMPLES = 2000
+FEW = 200  # episodes; with fewer, agents of nearly the same worth cannot be told apart
+
+
+@dataclass(frozen=True)
+class Record:
+    """Episodes that were played to their ends. success: at the last step; None where the environment does not tell."""
+
+    returns: Float[np.ndarray, " E"]
+    success: Bool[np.ndarray, " E"] | None = None
+    object_success: Bool[np.ndarray, "E N"] | None = None
+
+    def figures(self) -> dict[str, float]:
+        """Means, with the ends of their 95% intervals."""
+        found = {"episodes": float(len(self.returns)), **_with_interval("return", self.returns)}
+        if self.success is not None:
+            found |= _with_interval("success", self.success)
+        if self.object_success is not None:
+            found |= _with_interval("success_per_object", self.object_success.mean(1))
+        return found
+
+    @property
+    def score(self) -> float:
+        return float((self.returns if self.success is None else self.success).mean())
+
+
+def bootstrap(values: Float[np.ndarray, " E"], seed: int = 0) -> tuple[float, float]:
+    """The 95% interval of the mean, from means of episodes drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    means = [rng.choice(values, len(values)).mean() for _ in range(RESAMPLES)]
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def play(
+    model: BaseAlgorithm, env: AgentEnv, episodes: int, seed: int, progress: Tracker | None = None
+) -> Record:
+    """Play episodes without exploration. Every environment plays as many, so that short ones do not count more."""
+    quota = np.full(env.num_envs, episodes // env.num_envs)
+    quota[: episodes % env.num_envs] += 1
+    env.seed(seed)
+    observation: Any = env.reset()
+    ends: list[dict[str, Any]] = []
+    while quota.any():
+        actions, _ = model.predict(observation, deterministic=True)
+        observation, _, dones, infos = env.step(actions)
+        for i in np.flatnonzero(dones & (quota > 0)):
+            quota[i] -= 1
+            ends.append(infos[i])
+            if progress:
+                progress.advance()
+    returns = np.array([end["episode"]["r"] for end in ends])
+    success = np.array([end["is_success"] for end in ends], bool) if "is_success" in ends[0] else None
+    each = np.stack([end["object_success"] for end in ends]) if "object_success" in ends[0] else None
+    return Record(returns, success, each)
+
+
+def _with_interval(name: str, values: np.ndarray) -> dict[str, float]:
+    low, high = bootstrap(values.astype(np.float64))
+    return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
+
+
+def _settings(texts: Sequence[str]) -> dict[str, Any]:
+    for text in texts:
+        if not text.partition("=")[0].strip() or "=" not in text:
+            raise InputError(f"--set {text}: write it as key=value")
+    settings: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(texts)))
+    return settings
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Play, print figures, and draw a film where one is asked for."""
+    for name in ("episodes", "gif_episodes"):
+        if getattr(args, name) < 1:
+            raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: give 1 or more")
+    if args.gif is not None and Path(args.gif).suffix not in film.SUFFIXES:
+        raise InputError(f"{args.gif}: cannot write that; use one of {', '.join(film.SUFFIXES)}")
+    found = bundle.find(args.run_folder, args.checkpoint)
+    encoder = found.load_encoder(args.encoder, args.device)
+    settings = _settings(args.settings)
+    env = environments.make(found.cfg, min(N_ENVS, args.episodes), encoder, settings)
+    model = bundle.load(found, env.observation_space, args.device)
+    with track("evaluate", args.episodes, "episodes") as bar:
+        figures = play(model, env, args.episodes, args.seed, bar).figures()
+    env.close()
+    if args.json:
+        print(json.dumps({"run": str(found.folder), "step": found.step, "settings": settings, **figures}))
+    else:
+        print(_table(figures))
+        if args.episodes < FEW:
+            print(
+                f"{args.episodes} episodes are few: the interval is wide; use {FEW} or more to compare agents"
+            )
+    if args.gif is not None:
+        stage = environments.make(found.cfg, 1, encoder, {**film.settings(found.cfg), **settings})
+        write_video(args.gif, film.shoot(model, stage, encoder, args.gif_episodes, args.seed), fps=film.FPS)
+        stage.close()
+        print(f"film: {args.gif}")
+
+
+def _table(figures: dict[str, float]) -> str:
+    rows = [f"{'':20} {'mean':>8}   95% interval, {figures['episodes']:.0f} episodes"]
+    for name in figures:
+        if f"{name}_low" in figures:
+            low, high = figures[f"{name}_low"], figures[f"{name}_high"]
+            rows.append(f"{name:20} {figures[name]:8.3f}   {low:.3f} to {high:.3f}")
+    return "\n".join(rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m agents.evaluate", description="Measure a trained agent.")
+    parser.add_argument(
+        "run_folder", metavar="RUN", help="run folder (its best checkpoint) or checkpoint folder"
+    )
+    parser.add_argument("--episodes", type=int, default=400, help="(default: 400)")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings",
+        help="other arguments of the environment than in training: n_objects=3",
+    )  # fmt: skip
+    parser.add_argument("--gif", metavar="FILE", help="X.gif, X.webp or X.mp4: what the agent sees")
+    parser.add_argument("--gif-episodes", type=int, default=4, help="(default: 4)")
+    parser.add_argument("--encoder", metavar="RUN", help="where the encoder lies now, if it was moved")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="(default: best)")
+    parser.add_argument("--seed", type=int, default=10_000, help="of the episodes (default: 10000)")
+    parser.add_argument("--device", default="cpu", help="(default: cpu)")
+    parser.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
+    return run_command(parser, evaluate, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
