@@ -90,6 +90,15 @@ def _parser() -> argparse.ArgumentParser:
         "--context", type=int, default=10, help="video models: frames that are seen (default: 10)"
     )
     sub.add_argument("--horizon", type=int, help="video models: frames to predict (default: all that follow)")
+    sub.add_argument(
+        "--fvd",
+        metavar="FILE",
+        help="video models: Frechet video distance with this TorchScript network (I3D)",
+    )
+    sub.add_argument("--plot", metavar="X.png", help="video models: draw error and PSNR per predicted step")
+    sub.add_argument(
+        "--seed", type=int, default=0, help="video models: of which episodes swap their actions (default: 0)"
+    )
     sub.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
 
     sub = verb(

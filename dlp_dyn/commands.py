@@ -117,13 +117,18 @@ def evaluate(args: argparse.Namespace) -> None:
     if has_dynamics(checkpoint):
         _evaluate_video(args, checkpoint)
         return
+    for flag, value in (("--plot", args.plot), ("--fvd", args.fvd)):
+        if value:
+            raise InputError(
+                f"{flag}: {checkpoint} is a model of single images, it predicts nothing; leave it out"
+            )
     with track("evaluate", None, "episodes") as bar:
         report = evaluate(
             checkpoint,
             args.data,
             args.part,
             args.lpips,
-            args.device,
+            _device(args.device),
             args.episodes,
             bar.reach,
         )
@@ -140,11 +145,12 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _evaluate_video(args: argparse.Namespace, checkpoint: Path) -> None:
-    from rich.table import Table
-
+    from dlp_dyn import curves, video_tables
     from dlp_dyn.evaluate_video import evaluate_video
     from dlp_dyn.progress import track
 
+    if args.plot:
+        curves.check_plot(args.plot)
     with track("evaluate", None, "episodes") as bar:
         report = evaluate_video(
             checkpoint,
@@ -153,25 +159,21 @@ def _evaluate_video(args: argparse.Namespace, checkpoint: Path) -> None:
             args.context,
             args.horizon,
             args.lpips,
-            args.device,
+            _device(args.device),
             args.episodes,
             bar.reach,
+            args.fvd,
+            args.seed,
         )
+    if args.plot:
+        curves.draw_curves(args.plot, curves.joined(report.per_step, report.motion_per_step))
     if args.json:
         answer = {"checkpoint": str(checkpoint), "data": args.data, "part": args.part}
         print(json.dumps(answer | dataclasses.asdict(report), indent=2))
         return
-    names = list(dict.fromkeys(name for figures in report.overall.values() for name in figures))
-    table = Table(
-        title=f"{checkpoint} on the {args.part} part of {args.data}",
-        caption=f"{report.episodes} episodes, {report.context} frames seen; error, med_10: image sides; lost: share",
-    )
-    table.add_column("prediction", no_wrap=True)
-    for name in names:
-        table.add_column(name.removeprefix("error_"), justify="right", no_wrap=True)
-    for method, figures in report.overall.items():
-        table.add_row(method, *(f"{figures[name]:.4g}" if name in figures else "-" for name in names))
-    _console().print(table)
+    title = f"{checkpoint} on the {args.part} part of {args.data}"
+    for table in (video_tables.accuracy(report, title), video_tables.motion(report)):
+        _console().print(table)
 
 
 def _console() -> "Console":
@@ -209,7 +211,7 @@ def predict(args: argparse.Namespace) -> None:
         args.episodes,
         args.part,
         args.seed,
-        args.device,
+        _device(args.device),
     )
     print(args.out)
 
@@ -262,6 +264,17 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise InputError(f"--episodes {text}: '{text}' is not a number of episodes")
     return int(text)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts that it has it
+        reason = str(error).splitlines()[0]
+        raise InputError(f"--device {name}: torch cannot use it here ({reason}); give cpu") from error
+    return name
 
 
 def _settings(words: Sequence[str]) -> dict[str, Any]:

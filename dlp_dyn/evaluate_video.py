@@ -1,43 +1,32 @@
-"""Judging predictions on rollouts: pictures, and positions where the truth is known, beside simple baselines."""
+"""Judging predictions on rollouts: pictures, positions, motion and actions, beside simple baselines."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from scipy.optimize import linear_sum_assignment
+from jaxtyping import Float, Int
+from torch import Tensor
 
-from dlp_dyn import losses, metrics
-from dlp_dyn.checkpoint import load_video_model
+from dlp_dyn import config, losses, metrics
+from dlp_dyn import trajectories as tracks
+from dlp_dyn.checkpoint import CONFIG, load_video_model, resolve
+from dlp_dyn.clip import Clip
+from dlp_dyn.config import DataConfig
 from dlp_dyn.data.rollouts import Part, Rollouts
+from dlp_dyn.data.thinned import read_thinned, thinned_lengths
 from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluate import Score, check_size
-from dlp_dyn.particles import Scene
+from dlp_dyn.frechet import ClipFeatures
+from dlp_dyn.motion_statistics import diameters
+from dlp_dyn.particles import Scene, cat
+from dlp_dyn.trajectories import Trajectories
 from dlp_dyn.video import VideoModel
+from dlp_dyn.video_report import Judged, VideoReport, report
 
 _AT_ONCE = 16  # episodes
-_FIRST_STEPS = 10  # that MED-10 sums over
-_LOST = 0.25  # of the image side: a particle farther from its object than this has lost it
-
-Curve = Float[np.ndarray, " H"]
-
-
-@dataclass(frozen=True)
-class VideoReport:
-    """Figures over the horizon, and per predicted step, by method: `model` and the baselines.
-
-    psnr, ssim, lpips: of pictures. error: mean Euclidean distance in image sides (G-SWM), of objects that a particle
-    was matched to in the first predicted frame and follows from there. lost: share of the objects without a visible
-    particle within a quarter of the image side, all steps together.
-    """
-
-    overall: dict[str, dict[str, float]]
-    per_step: dict[str, dict[str, list[float]]]
-    context: int
-    episodes: int
+_FRAMES_AT_ONCE = 8  # of each, that are tracked
 
 
 def evaluate_video(
@@ -50,154 +39,190 @@ def evaluate_video(
     device: str = "cpu",
     max_episodes: int | None = None,
     progress: Callable[[int], None] | None = None,
+    fvd: str | Path | None = None,
+    seed: int = 0,
 ) -> VideoReport:
     """Predict every episode of a part from its first `context` frames, for `horizon` steps or to its end.
 
+    fvd: a network that gives features of clips (see `frechet.ClipFeatures`). seed: of the exchange of actions.
     Raises InputError for a run without dynamics, and for data that is too short or does not fit the model.
     """
-    model, rollouts = load_video_model(run, device), Rollouts(data)
-    check_size(model.image, rollouts)
+    model, rollouts, stride = load_video_model(run, device), Rollouts(data), frame_stride(run)
+    check_fits(model, rollouts, stride)
+    if max_episodes is not None and max_episodes < 1:
+        raise InputError(f"--episodes {max_episodes}: give 1 or more")
     episodes = rollouts.part(part)[:max_episodes]
     if not len(episodes):
         raise InputError(f"{data}: no episode in the {part} part; choose another with --part")
-    shortest = int(rollouts.episode_lengths[episodes].min())
-    steps = shortest - context if horizon is None else horizon
-    if context < 1 or steps < 1 or context + steps > shortest:
-        raise InputError(
-            f"{data}: {context} context frames and {max(steps, 1)} predicted ones, the shortest episode of the {part} "
-            f"part has {shortest} frames: lower --context or --horizon"
-        )
+    steps = _horizon(
+        int(thinned_lengths(rollouts, episodes, stride).min()), context, horizon, f"{data}, {part}"
+    )
     scores: dict[str, Score] = {"psnr": losses.psnr, "ssim": metrics.ssim}
     if lpips:
         scores["lpips"] = metrics.Lpips().to(device)
-    judged: list[dict[str, dict[str, np.ndarray]]] = []
+    network = None if fvd is None else ClipFeatures(fvd, device)
+    exchanged = model.cfg.dynamics.action_dim > 0 and len(episodes) > 1
+    others = episodes[derangement(len(episodes), seed)] if exchanged else None
+    judged = []
     for begin in range(0, len(episodes), _AT_ONCE):
-        numbers = episodes[begin : begin + _AT_ONCE]
-        read = [rollouts.read(int(rollouts.episode_starts[i]), context + steps) for i in numbers]
-        judged.append(judge(model, read, context, scores))
+        some = slice(begin, begin + _AT_ONCE)
+        read = [read_thinned(rollouts, int(i), context + steps, stride) for i in episodes[some]]
+        other = None
+        if others is not None:
+            other = [read_thinned(rollouts, int(i), context + steps, stride) for i in others[some]]
+        judged.append(judge(model, read, context, scores, other, network))
         if progress:
-            progress(begin + len(numbers))
-    return _report(judged, context, len(episodes))
+            progress(begin + len(read))
+    return report(judged, context, rollouts.image_size[0])
+
+
+def frame_stride(run: str | Path) -> int:
+    """How many frames apart those are that the model of a run was trained on."""
+    file = resolve(run) / CONFIG
+    return config.read_section(file, "data", DataConfig).stride if config.has_section(file, "data") else 1
+
+
+def check_fits(model: VideoModel, rollouts: Rollouts, stride: int) -> None:
+    """Raise InputError for frames of another size, and for actions that are missing, too wide or too narrow."""
+    check_size(model.image, rollouts)
+    width, found = model.cfg.dynamics.action_dim, rollouts.action_dim * stride
+    if width and not found:
+        raise InputError(
+            f"{rollouts.path}: no actions in it, the model was trained with actions of width {width}: "
+            "give a file that has them"
+        )
+    if width not in (0, found):
+        raise InputError(
+            f"{rollouts.path}: actions of width {found} between frames (stride {stride}), the model was trained with "
+            f"width {width}: give a file of the same environment"
+        )
+
+
+def _horizon(shortest: int, context: int, horizon: int | None, where: str) -> int:
+    """How many frames to predict: as asked, or all that follow the context."""
+    for name, value in (("context", context), ("horizon", horizon)):
+        if value is not None and value < 1:
+            raise InputError(f"--{name} {value}: give 1 frame or more")
+    steps = max(shortest - context, 1) if horizon is None else horizon
+    if context + steps > shortest:
+        raise InputError(
+            f"{where}: the shortest episode has {shortest} frames, {context} are seen and {steps} predicted: "
+            "lower --context or --horizon"
+        )
+    return steps
+
+
+def derangement(n: int, seed: int) -> Int[np.ndarray, " n"]:
+    """A random order of 2 things or more in which each takes another's place."""
+    order = np.random.default_rng(seed).permutation(n)
+    places = np.empty(n, int)
+    places[order] = np.roll(order, 1)
+    return places
 
 
 @torch.no_grad()
 def judge(
-    model: VideoModel, episodes: list[Episode], context: int, scores: dict[str, Score]
-) -> dict[str, dict[str, Float[np.ndarray, "B H"]]]:
-    """Figures of equally long episodes, by method and name."""
+    model: VideoModel,
+    episodes: Sequence[Episode],
+    context: int,
+    scores: Mapping[str, Score],
+    others: Sequence[Episode] | None = None,
+    network: ClipFeatures | None = None,
+) -> Judged:
+    """Predict equally long episodes and compare.
+
+    others: as many episodes, whose actions take the place of the true ones after the last context frame: the method
+    `shuffled actions`.
+    """
     device = next(model.parameters()).device
-    video = torch.from_numpy(np.stack([e.frames for e in episodes])).to(device).movedim(-1, -3).float() / 255
+    video = Clip(torch.from_numpy(np.stack([e.frames for e in episodes])).to(device)).video
     horizon, side = video.shape[1] - context, video.shape[-1]
-    actions = None
-    if model.cfg.dynamics.action_dim:
-        known = [e.actions for e in episodes if e.actions is not None]
-        actions = torch.from_numpy(np.stack(known)).float().to(device) if known else None
-    scene = model.predict(video[:, :context], horizon, actions)
-    future = scene.map(lambda x: x[:, context:])
-    figures: dict[str, dict[str, np.ndarray]] = {"model": {}, "last frame": {}}
-    target = video[:, context:].flatten(0, 1)
-    pictures = model.images(future).flatten(0, 1)
-    last = video[:, context - 1 : context].expand(-1, horizon, -1, -1, -1).flatten(0, 1)
-    for name, score in scores.items():
-        for method, image in (("model", pictures), ("last frame", last)):
-            figures[method][name] = score(target, image).view(-1, horizon).float().cpu().numpy()
+    actions = _actions(model, episodes)
+    scenes = {"model": model.predict(video[:, :context], horizon, actions)}
+    if others is not None and actions is not None:
+        wrong = _actions(model, others)
+        assert wrong is not None
+        wrong = torch.cat([actions[:, : context - 1], wrong[:, context - 1 :]], 1)
+        scenes["shuffled actions"] = model.predict(video[:, :context], horizon, wrong)
+    found = {name: tracks.of_particles(scene.particles, side) for name, scene in scenes.items()}
+    tracking = tracks.of_particles(_track(model, video).particles, side)
+    seen = found["model"].frames(0, context)
+    found["last frame"] = tracks.still(seen, horizon)
+    found["constant velocity"] = tracks.straight(seen, horizon)
+
+    motions, diameter = {"tracking": tracking, "model": found["model"]}, None
     states = [e.states for e in episodes if e.states and "position" in e.states]
     if len(states) == len(episodes):
-        truth = np.stack([s["position"] for s in states])
-        visible = np.stack([s.get("visible", np.ones(s["position"].shape[:2])) for s in states]).astype(bool)
-        for method, found in _positions(scene, context, horizon).items():
-            figures.setdefault(method, {}).update(
-                _errors(found[0], found[1], truth[:, context:], visible[:, context:], side)
-            )
-        true_velocity = truth[:, context - 1] - truth[:, context - 2] if context > 1 else 0 * truth[:, 0]
-        straight = _straight(truth[:, context - 1], true_velocity, horizon)
-        gap = np.linalg.norm(straight - truth[:, context:], axis=-1) * _sides(side)
-        figures["true constant velocity"] = {"error": _mean_over(gap, visible[:, context:])}
-    return figures
+        truth = tracks.of_states(states, side)
+        diameter = diameters(states, truth.visible)
+        motions = {"truth": truth, **motions}
+        found["tracking"] = tracking
+    else:
+        truth = tracking
+    later = truth.frames(context)
+    figures: dict[str, dict[str, np.ndarray]] = {}
+    for method, path in found.items():
+        path = path.frames(context)
+        figures[method] = tracks.follow(path, later, tracks.match_first(path, later))
+    if "truth" in motions:
+        figures["true constant velocity"] = _true_constant_velocity(truth, states, context, side)
+    features = _compare_pictures(model, video, context, scenes, scores, network, figures)
+    motions = {method: path.frames(context - 1) for method, path in motions.items()}
+    return Judged(figures, motions, diameter, features)
 
 
-def _positions(
-    scene: Scene, context: int, horizon: int
-) -> dict[str, tuple[Float[np.ndarray, "B H N 2"], Bool[np.ndarray, "B H N"]]]:
-    """Where each method puts the particles, and which are on."""
-    position = scene.particles.position.float().cpu().numpy()
-    on = scene.particles.transparency[..., 0].float().cpu().numpy() > metrics.ON
-    now = position[:, context - 1]
-    velocity = now - position[:, context - 2] if context > 1 else 0 * now
-    still_on = np.repeat(on[:, context - 1 : context], horizon, 1)
-    return {
-        "model": (position[:, context:], on[:, context:]),
-        "last frame": (np.repeat(now[:, None], horizon, 1), still_on),
-        "constant velocity": (_straight(now, velocity, horizon), still_on),
-    }
+def _actions(model: VideoModel, episodes: Sequence[Episode]) -> Float[Tensor, "B T A"] | None:
+    known = [e.actions for e in episodes if e.actions is not None]
+    if model.cfg.dynamics.action_dim == 0 or not known:
+        return None
+    return torch.from_numpy(np.stack(known)).float().to(next(model.parameters()).device)
 
 
-def _straight(position: np.ndarray, velocity: np.ndarray, horizon: int) -> np.ndarray:
-    return position[:, None] + np.arange(1, horizon + 1)[:, None, None] * velocity[:, None]
+def _track(model: VideoModel, video: Float[Tensor, "B T C H W"]) -> Scene:
+    """Particles of all frames, each in its slot."""
+    state, pieces = None, []
+    for piece in video.split(_FRAMES_AT_ONCE, 1):
+        encoding, state = model.encode(piece, state)
+        pieces.append(encoding.scene)
+    return cat(pieces, 1)
 
 
-def _sides(side: int) -> float:
-    """Image sides per unit of position."""
-    return 0.5 * (side - 1) / side
-
-
-def _errors(
-    position: Float[np.ndarray, "B H N 2"],
-    on: Bool[np.ndarray, "B H N"],
-    truth: Float[np.ndarray, "B H O 2"],
-    visible: Bool[np.ndarray, "B H O"],
-    side: int,
+def _true_constant_velocity(
+    truth: Trajectories, states: Sequence[Mapping[str, np.ndarray]], context: int, side: int
 ) -> dict[str, Float[np.ndarray, "B H"]]:
-    """Distance of objects from the particles that they were matched to first, and the share that is lost."""
-    slot = np.stack(
-        [_match(p[0], o[0], t[0], v[0]) for p, o, t, v in zip(position, on, truth, visible, strict=True)]
-    )
-    matched = np.repeat((slot >= 0)[:, None], truth.shape[1], 1)
-    index = np.broadcast_to(np.maximum(slot, 0)[:, None], truth.shape[:3])
-    followed = np.take_along_axis(position, index[..., None], 2)
-    gap = np.linalg.norm(followed - truth, axis=-1) * _sides(side)
-    alive = matched & np.take_along_axis(on, index, 2) & (gap < _LOST)
-    n_visible = np.maximum(visible.sum(-1), 1)
-    return {
-        "error": _mean_over(gap, matched & visible),
-        "lost": (visible & ~alive).sum(-1) / n_visible,
-    }
+    """Straight on from the true state, which for the velocity is the file's own or else the last motion."""
+    horizon = truth.position.shape[1] - context
+    velocity = None
+    if all("velocity" in s for s in states):
+        velocity = np.stack([s["velocity"][context - 1] for s in states]) * tracks.image_sides(side)
+    straight = tracks.straight(truth.frames(0, context), horizon, velocity).frames(context)
+    known = truth.visible[:, context - 1]
+    return tracks.follow(straight, truth.frames(context), np.where(known, np.arange(known.shape[1]), -1))
 
 
-def _mean_over(values: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """Mean over objects; NaN where there is none."""
-    n = where.sum(-1)
-    return np.where(n > 0, (values * where).sum(-1) / np.maximum(n, 1), np.nan)
-
-
-def _match(
-    position: Float[np.ndarray, "N 2"],
-    on: Bool[np.ndarray, " N"],
-    truth: Float[np.ndarray, "O 2"],
-    visible: Bool[np.ndarray, " O"],
-) -> Int[np.ndarray, " O"]:
-    """The slot of each visible object, of those that are on, or -1 (Hungarian algorithm)."""
-    slot = np.full(len(truth), -1)
-    slots, objects = np.flatnonzero(on), np.flatnonzero(visible)
-    if len(slots) and len(objects):
-        gap = np.linalg.norm(truth[objects, None] - position[None, slots], axis=-1)
-        rows, columns = linear_sum_assignment(gap)
-        slot[objects[rows]] = slots[columns]
-    return slot
-
-
-def _report(judged: list[dict[str, dict[str, np.ndarray]]], context: int, episodes: int) -> VideoReport:
-    per_step: dict[str, dict[str, list[float]]] = {}
-    overall: dict[str, dict[str, float]] = {}
-    for method in judged[0]:
-        per_step[method], overall[method] = {}, {}
-        for name in judged[0][method]:
-            values = np.concatenate([part[method][name] for part in judged])
-            known = ~np.isnan(values)
-            curve = np.nansum(values, 0) / np.maximum(known.sum(0), 1)
-            per_step[method][name] = curve.tolist()
-            overall[method][name] = float(curve.mean())
-            if name == "error":
-                overall[method]["med_10"] = float(curve[:_FIRST_STEPS].sum())
-                overall[method]["error_step_10"] = float(curve[min(_FIRST_STEPS, len(curve)) - 1])
-    return VideoReport(overall, per_step, context, episodes)
+def _compare_pictures(
+    model: VideoModel,
+    video: Float[Tensor, "B T C H W"],
+    context: int,
+    scenes: Mapping[str, Scene],
+    scores: Mapping[str, Score],
+    network: ClipFeatures | None,
+    figures: dict[str, dict[str, np.ndarray]],
+) -> dict[str, Float[np.ndarray, "B D"]]:
+    """Adds the scores of the pictures to `figures`; gives the clips' features where there is a network."""
+    target, last = video[:, context:], video[:, context - 1 : context].expand_as(video[:, context:])
+    features = {} if network is None else {"truth": network(target)}
+    for method in (*scenes, "last frame"):
+        images = last
+        if method in scenes:
+            images = model.images(scenes[method].map(lambda x: x[:, context:]))
+        pairs = target.flatten(0, 1), images.flatten(0, 1)
+        measured = {name: score(*pairs) for name, score in scores.items()}
+        measured["psnr_moving"] = metrics.psnr_moving(*pairs, last.flatten(0, 1))
+        measured = {
+            name: v.view(target.shape[:2]).float().cpu().double().numpy() for name, v in measured.items()
+        }
+        figures[method] = measured | figures[method]
+        if network is not None:
+            features[method] = network(images)
+    return features

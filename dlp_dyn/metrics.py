@@ -12,6 +12,7 @@ from dlp_dyn import pretrained
 
 RADIUS_PX = 2.0  # a particle this near to an object's centre has found it
 ON = 0.5  # transparency above which a particle counts as on
+MOVED = 0.05  # of the range of pixels: more than the noise of compressed video
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,19 @@ def slot_changes(
     found = (slot >= 0) & (np.nan_to_num(distance, nan=np.inf) <= radius)
     both = found[1:] & found[:-1]
     return int((both & (slot[1:] != slot[:-1])).sum()), int(both.sum())
+
+
+def psnr_moving(
+    target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"], before: Float[Tensor, "B C H W"]
+) -> Float[Tensor, " B"]:
+    """PSNR in dB over the pixels that have changed, capped at 100 dB; NaN where none has.
+
+    before: the frame that the change is from. A pixel has changed where target and before differ by more than
+    `MOVED` in a channel; the mean squared error is over these pixels and all their channels.
+    """
+    moved = ((target - before).abs().amax(1, keepdim=True) > MOVED).expand_as(target)
+    error = ((target - image).square() * moved).sum((1, 2, 3)) / moved.sum((1, 2, 3))
+    return -10 * error.clamp_min(1e-10).log10()
 
 
 def ssim(target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:

@@ -11,11 +11,14 @@ from torch import Tensor
 from dlp_dyn import plots, video_plots
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.data.rollouts import Part, Rollouts
+from dlp_dyn.data.thinned import read_thinned, thinned_lengths
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluate_video import check_fits, frame_stride
 from dlp_dyn.particles import Scene
 from dlp_dyn.video import VideoModel
 
 SUFFIXES = (".gif", ".webp", ".mp4")
+_VIDEOS = (".gif", ".webp", ".mp4", ".avi", ".mov", ".mkv")
 
 
 def predict(
@@ -45,8 +48,10 @@ def predict(
             raise InputError(f"--{name} {value}: give 1 frame or more")
     if samples < 0:
         raise InputError(f"--samples {samples}: give 0 for the most likely future, or how many random ones")
-    model = load_video_model(run, device)
-    frames, actions = _read(model, Path(data), part, 1 if samples else episodes, context, horizon)
+    if episodes < 1:
+        raise InputError(f"--episodes {episodes}: give 1 or more")
+    model, stride = load_video_model(run, device), frame_stride(run)
+    frames, actions = _read(model, Path(data), part, 1 if samples else episodes, context, horizon, stride)
     video = torch.from_numpy(frames[:, :context]).to(device).movedim(-1, -3).float() / 255
     generator = torch.Generator(device).manual_seed(seed)
     if actions is not None:
@@ -60,17 +65,36 @@ def predict(
 
 
 def _read(
-    model: VideoModel, path: Path, part: Part, episodes: int, context: int, horizon: int
+    model: VideoModel, path: Path, part: Part, episodes: int, context: int, horizon: int, stride: int
 ) -> tuple[UInt8[np.ndarray, "B T H W 3"], Float[Tensor, "B T A"] | None]:
-    """Frames of episodes, as many of each as the shortest has, and the actions where the model wants them."""
-    if path.suffix.lower() in (".gif", ".webp", ".mp4", ".avi", ".mov", ".mkv"):
-        frames, actions = read_video(path)[None], None
-        if model.cfg.dynamics.action_dim:
-            raise InputError(
-                f"{path}: the model was trained with actions, a video has none: give a rollout file"
-            )
-    else:
-        frames, actions = _read_rollouts(model, Rollouts(path), part, episodes, context, horizon)
+    """Frames that are `stride` apart, as many as the shortest episode has, and actions where the model wants them."""
+    if path.suffix.lower() in _VIDEOS:
+        return _read_video(model, path, context, stride), None
+    rollouts = Rollouts(path)
+    check_fits(model, rollouts, stride)
+    index = rollouts.part(part)
+    if not len(index):
+        raise InputError(f"{path}: no episode in the {part} part; choose another with --part")
+    wants_actions = model.cfg.dynamics.action_dim > 0
+    least = context + horizon if wants_actions else context
+    lengths = thinned_lengths(rollouts, index, stride)
+    if lengths.max() < least:
+        raise InputError(
+            f"{path}: the longest episode of the {part} part has {lengths.max()} frames, {least} are needed: "
+            "lower --context or --horizon"
+        )
+    index, lengths = index[lengths >= least][:episodes], lengths[lengths >= least][:episodes]
+    read = [read_thinned(rollouts, int(i), int(lengths.min()), stride) for i in index]
+    frames = np.stack([episode.frames for episode in read])
+    if not wants_actions:
+        return frames, None
+    return frames, torch.stack([torch.as_tensor(episode.actions).float() for episode in read])
+
+
+def _read_video(model: VideoModel, path: Path, context: int, stride: int) -> UInt8[np.ndarray, "1 T H W 3"]:
+    if model.cfg.dynamics.action_dim:
+        raise InputError(f"{path}: the model was trained with actions, a video has none: give a rollout file")
+    frames = read_video(path)[None, ::stride]
     side = model.cfg.image.image_size
     height, width = frames.shape[2:4]
     if (height, width) != (side, side):
@@ -80,35 +104,7 @@ def _read(
         )
     if frames.shape[1] < context:
         raise InputError(f"{path}: {frames.shape[1]} frames, --context {context} asks for more: lower it")
-    return frames, actions
-
-
-def _read_rollouts(
-    model: VideoModel, rollouts: Rollouts, part: Part, episodes: int, context: int, horizon: int
-) -> tuple[UInt8[np.ndarray, "B T H W 3"], Float[Tensor, "B T A"] | None]:
-    index = rollouts.part(part)
-    if not len(index):
-        raise InputError(f"{rollouts.path}: no episode in the {part} part; choose another with --part")
-    wants_actions = model.cfg.dynamics.action_dim > 0
-    least = context + horizon if wants_actions else context
-    lengths = rollouts.episode_lengths[index]
-    index = index[lengths >= least][:episodes]
-    if not len(index):
-        raise InputError(
-            f"{rollouts.path}: the longest episode of the {part} part has {lengths.max()} frames, {least} are needed: "
-            "lower --context or --horizon"
-        )
-    if wants_actions and not rollouts.has_actions:
-        raise InputError(
-            f"{rollouts.path}: no actions in it, the model was trained with actions of width "
-            f"{model.cfg.dynamics.action_dim}: give a file that has them"
-        )
-    n = int(rollouts.episode_lengths[index].min())
-    read = [rollouts.read(int(rollouts.episode_starts[i]), n) for i in index]
-    frames = np.stack([episode.frames for episode in read])
-    if not wants_actions:
-        return frames, None
-    return frames, torch.stack([torch.as_tensor(episode.actions).float() for episode in read])
+    return frames
 
 
 def read_video(path: Path) -> UInt8[np.ndarray, "T H W 3"]:

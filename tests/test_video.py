@@ -173,7 +173,7 @@ def test_joint_training_runs(tiny, video_file, tmp_path):
     assert checkpoint.has_dynamics(run)
     assert checkpoint.load_model(run).cfg == cfg.model
     report = evaluate_video(run, video_file, context=5)
-    assert set(report.overall) == {"model", "last frame", "constant velocity", "true constant velocity"}
+    assert {"model", "last frame", "constant velocity", "true constant velocity"} <= report.overall.keys()
     assert len(report.per_step["model"]["psnr"]) == 15
     assert report.overall["model"]["med_10"] >= 0
     json.dumps(dataclasses.asdict(report))

@@ -48,6 +48,10 @@ class Rollouts:
                 self.episode_ends: Int[np.ndarray, " E"] = dataset(file, "episode_ends")[:]
                 self.episode_parts: UInt8[np.ndarray, " E"] = dataset(file, "episode_parts")[:]
                 frames = dataset(file, "frames")
+                if frames.dtype != np.uint8:
+                    raise InputError(
+                        f"{self.path}: frames of {frames.dtype}, expected uint8 in [0, 255]; {REMAKE}"
+                    )
                 self._shape, self._offsets = frames.shape, _frame_offsets(frames)
                 self._names = _dataset_names(file)
                 self.action_dim: int = dataset(file, "actions").shape[1] if "actions" in self._names else 0

@@ -1,0 +1,352 @@
+"""Judging video models: models whose figures are known, actions, files without ground truth, the command line."""
+
+import dataclasses
+import json
+import shutil
+from types import SimpleNamespace
+from typing import Any
+
+import h5py
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch.testing import assert_close
+from video_runs import IMAGE, dynamics, write_actions, write_image_run, write_run
+
+from benchmarks import curves as benchmark_curves
+from dlp_dyn import cli, losses, metrics
+from dlp_dyn.data.balls import write_balls
+from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.data.writer import Episode, dataset
+from dlp_dyn.evaluate_video import derangement, evaluate_video, judge
+from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.video import VideoConfig, VideoModel
+from dlp_dyn.video_report import report
+
+CONTEXT, HORIZON, SIDE = 4, 12, 32
+SCORES = {"psnr": losses.psnr}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "balls.h5"
+    write_balls(path, (2, 2, 3), CONTEXT + HORIZON, image_size=SIDE, n_balls=2, radius=4.0, speed=1.5)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def episodes(data):
+    rollouts = Rollouts(data)
+    return [rollouts.episode(int(i)) for i in rollouts.part("test")]
+
+
+def known(episodes, name):
+    return np.stack([episode.states[name] for episode in episodes])
+
+
+def positions(episodes):
+    return torch.from_numpy(known(episodes, "position")).float()
+
+
+def scene(position, on=1.0):
+    """Particles at positions over (B, T, N, 2), all alike."""
+    one = torch.ones(*position.shape[:-1], 1)
+    particles = Particles(
+        position, 0 * position, one, on * one, one.expand(*position.shape[:-1], IMAGE.feature_dim)
+    )
+    return Scene(particles, torch.zeros(*position.shape[:2], IMAGE.background_dim))
+
+
+class Knowing(VideoModel):
+    """Sees where things are, in another order, and predicts what it is told to."""
+
+    def __init__(self, known, predicted, action_dim=0, on=1.0):
+        torch.manual_seed(0)
+        super().__init__(VideoConfig(IMAGE, dynamics=dynamics(action_dim)))
+        self.known, self.predicted, self.on = known.flip(2), predicted, on
+
+    def encode(self, video, state: Any = None, draw=None, phase=None) -> Any:
+        assert draw is None
+        assert phase is None
+        begin = state or 0
+        seen = scene(self.known[:, begin : begin + video.shape[1]], self.on)
+        return SimpleNamespace(scene=seen), begin + video.shape[1]
+
+    def predict(self, video, horizon, actions=None, samples=0, generator=None):
+        assert samples == 0
+        assert generator is None
+        n = video.shape[1]
+        seen = self.known[:, :n]
+        return scene(torch.cat([seen, self.predicted(seen, horizon, actions).float()], 1), self.on)
+
+
+def fly(seen, horizon, actions):
+    assert actions is None
+    step = torch.arange(1, horizon + 1)[:, None, None]
+    return seen[:, -1:] + step * (seen[:, -1:] - seen[:, -2:-1])
+
+
+def test_errors_have_the_known_answer(episodes):
+    truth = positions(episodes)
+    figures = judge(Knowing(truth, fly), episodes, CONTEXT, SCORES).figures
+    truth = truth.numpy()
+    ahead = np.arange(1, HORIZON + 1)[:, None, None]
+
+    def error(velocity):
+        straight = truth[:, CONTEXT - 1, None] + ahead * velocity[:, None]
+        return np.linalg.norm(straight - truth[:, CONTEXT:], axis=-1).mean(-1) * (31 / 64)
+
+    motion = truth[:, CONTEXT - 1] - truth[:, CONTEXT - 2]
+    velocity = known(episodes, "velocity")[:, CONTEXT - 1]
+    for method, expected in [
+        ("model", error(motion)),
+        ("constant velocity", error(motion)),
+        ("true constant velocity", error(velocity)),
+        ("last frame", error(0 * velocity)),
+        ("tracking", np.zeros((3, HORIZON))),
+    ]:
+        assert_allclose(figures[method]["error"], expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_model_that_knows_the_future_is_right_and_moves_as_things_do(episodes):
+    truth = positions(episodes)
+    model = Knowing(truth, lambda seen, *_: truth.flip(2)[:, seen.shape[1] :])
+    judged = judge(model, episodes, CONTEXT, SCORES)
+    told = report([judged], CONTEXT, SIDE)
+    assert told.overall["model"]["med_10"] == pytest.approx(0, abs=1e-6)
+    assert told.overall["model"]["lost"] == 0
+    assert told.reference == "truth"
+    assert (told.context, told.horizon, told.episodes) == (CONTEXT, HORIZON, 3)
+    assert told.motion["truth"]["speed_distance"] == 0
+    assert told.motion["truth"]["overlaps"] == 0
+    for method in ("model", "tracking"):
+        assert told.motion[method] == pytest.approx(told.motion["truth"], abs=1e-5)
+    halves = [judge(Knowing(truth[a], fly), episodes[a], CONTEXT, SCORES) for a in (slice(1), slice(1, 3))]
+    parts, whole = (
+        report(halves, CONTEXT, SIDE),
+        report([judge(Knowing(truth, fly), episodes, CONTEXT, SCORES)], CONTEXT, SIDE),
+    )
+    assert parts.overall["model"] == pytest.approx(whole.overall["model"])
+    assert parts.motion["model"] == pytest.approx(whole.motion["model"])
+
+
+def test_a_model_that_sees_nothing_has_lost_everything_and_no_error(episodes):
+    told = report(
+        [judge(Knowing(positions(episodes), fly, on=0.0), episodes, CONTEXT, SCORES)], CONTEXT, SIDE
+    )
+    assert told.overall["model"]["lost"] == 1
+    assert not {"error", "med_10", "error_step_10"} & told.overall["model"].keys()
+    assert told.per_step["model"]["error"] == [None] * HORIZON
+    assert told.motion["model"]["objects"] == 0
+    json.dumps(told.per_step, allow_nan=False)
+
+
+def test_med_10_needs_ten_steps(episodes):
+    short = [Episode(e.frames[:13], states={k: v[:13] for k, v in e.states.items()}) for e in episodes]
+    told = report([judge(Knowing(positions(short), fly), short, CONTEXT, SCORES)], CONTEXT, SIDE)
+    assert "error" in told.overall["model"]
+    assert "med_10" not in told.overall["model"]
+
+
+def test_moving_pixels_are_those_that_differ_from_the_last_frame():
+    rng = torch.Generator().manual_seed(0)
+    before = torch.rand(3, 3, 8, 8, generator=rng)
+    target, image = before.clone(), before.clone()
+    target[0, :, :4] = (before[0, :, :4] + 0.3) % 1  # half of the first picture moves
+    target[1, 0, 0, 0] = before[1, 0, 0, 0] + 0.04  # noise does not
+    image[0, :, :4] = target[0, :, :4] + 0.1
+    image[0, :, 4:] = 0  # and what stands still may be as wrong as it likes
+    found = metrics.psnr_moving(target, image, before)
+    assert_close(found[0], torch.tensor(20.0), rtol=1e-4, atol=0)
+    assert found[1:].isnan().all()
+    assert_close(metrics.psnr_moving(target, target, before)[0], torch.tensor(100.0))
+
+
+def test_everybody_gets_the_actions_of_somebody_else():
+    for n in range(2, 30):
+        order = derangement(n, n)
+        assert sorted(order) == list(range(n))
+        assert (order != np.arange(n)).all()
+    assert (derangement(20, 1) == derangement(20, 1)).all()
+    assert (derangement(20, 1) != derangement(20, 2)).any()
+
+
+def pushed(width=2):
+    """Things go where the actions send them, and pictures show them as the model draws them."""
+    rng = np.random.default_rng(0)
+    actions = rng.normal(0, 0.2, (6, CONTEXT + HORIZON, width)).astype(np.float32)
+    moved = np.concatenate([np.zeros((6, 1, width)), actions[:, :-1].cumsum(1)], 1)[:, :, None]
+    position = torch.from_numpy(np.concatenate([moved - 0.3, moved + 0.3], 2)).float()
+
+    def follow(seen, horizon, given):
+        now = given[:, seen.shape[1] - 1 : seen.shape[1] - 1 + horizon].cumsum(1)
+        return seen[:, -1:] + now[:, :, None]
+
+    model = Knowing(position, follow, action_dim=width)
+    frames = (model.images(scene(position)).clamp(0, 1) * 255).round().byte().movedim(2, -1).numpy()
+    return model, [Episode(f, a) for f, a in zip(frames, actions, strict=True)]
+
+
+def test_true_actions_beat_shuffled_ones_and_the_last_frame_where_actions_matter():
+    model, clips = pushed()
+    others = [clips[i] for i in derangement(len(clips), 0)]
+    judged = judge(model, clips, CONTEXT, SCORES, others)
+    told = report([judged], CONTEXT, SIDE)
+    assert told.reference == "tracking"
+    assert "true constant velocity" not in told.overall
+    assert told.overall["model"]["error"] == pytest.approx(0, abs=1e-6)
+    assert told.overall["model"]["psnr_moving"] > 40
+    for method in ("shuffled actions", "last frame"):
+        assert told.overall[method]["error"] > 0.05
+        assert told.overall[method]["psnr_moving"] < told.overall["model"]["psnr_moving"] - 10
+
+
+def test_actions_that_led_to_the_context_stay_as_they_were():
+    model, clips = pushed()
+    got = []
+    model.predicted = lambda seen, horizon, given: (
+        got.append(given) or seen[:, -1:].expand(-1, horizon, -1, -1)
+    )
+    judge(model, clips, CONTEXT, SCORES, clips[1:] + clips[:1])
+    true, shuffled = got
+    assert_close(true[:, : CONTEXT - 1], shuffled[:, : CONTEXT - 1])
+    assert_close(true.roll(-1, 0)[:, CONTEXT - 1 :], shuffled[:, CONTEXT - 1 :])
+
+
+def test_shuffled_actions_are_true_ones_to_a_model_that_ignores_them(tmp_path):
+    run, file = write_run(tmp_path / "run", action_dim=2), write_actions(tmp_path / "acts.h5")
+    ignoring = VideoModel.predict
+
+    def predict(self, video, horizon, _):
+        return ignoring(self, video, horizon, torch.zeros(len(video), 20, 2))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VideoModel, "predict", predict)
+        told = evaluate_video(run, file, context=CONTEXT)
+    assert told.reference == "tracking"
+    assert set(told.motion) == {"tracking", "model"}
+    assert told.per_step["shuffled actions"] == told.per_step["model"]
+    alone = evaluate_video(run, file, context=CONTEXT, max_episodes=1)
+    assert "shuffled actions" not in alone.overall
+
+
+@pytest.mark.parametrize("kind", ["match", "tracker"])
+@pytest.mark.parametrize("n_balls", [5, 8])
+def test_more_objects_than_it_was_trained_on_and_than_it_has_slots(tmp_path, kind, n_balls):
+    run = write_run(tmp_path / "run", image=dataclasses.replace(IMAGE, n_particles=6), kind=kind)
+    file = tmp_path / "many.h5"
+    write_balls(file, (0, 0, 2), CONTEXT + 10, image_size=SIDE, n_balls=n_balls, radius=3.0, speed=1.5)
+    told = evaluate_video(run, file, context=CONTEXT)
+    assert told.motion["truth"]["objects"] == pytest.approx(n_balls, abs=0.5)
+    assert told.motion["model"]["objects"] <= 6
+    if n_balls > 6:
+        assert min(v for v in told.per_step["tracking"]["lost"] if v is not None) >= 2 / 8 - 1e-6
+
+
+def test_every_second_frame_for_a_model_that_was_trained_on_those(data, tmp_path):
+    """Ground truth, velocity too, is that of the frames which are seen."""
+    thin = evaluate_video(write_run(tmp_path / "run", stride=2), data, context=CONTEXT)
+    assert (thin.context, thin.horizon) == (CONTEXT, HORIZON // 2 - CONTEXT // 2)
+    rollouts = Rollouts(data)
+    episodes = [rollouts.episode(int(i)) for i in rollouts.part("test")]
+    last, velocity = (known(episodes, k)[:, 2 * (CONTEXT - 1)] for k in ("position", "velocity"))
+    first = known(episodes, "position")[:, 2 * CONTEXT]
+    gap = np.linalg.norm(last + 2 * velocity - first, axis=-1).mean() * 31 / 64
+    assert thin.per_step["true constant velocity"]["error"][0] == pytest.approx(gap, rel=1e-4)
+
+
+def command(run, data, *more):
+    return ["evaluate", str(run), "--data", str(data), "--context", str(CONTEXT), *more]
+
+
+def read_strictly(text):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+class Spread(torch.nn.Module):
+    """A network as `--fvd` wants one."""
+
+    def forward(
+        self, x: torch.Tensor, rescale: bool = True, resize: bool = True, return_features: bool = False
+    ) -> torch.Tensor:
+        assert return_features
+        assert not rescale
+        assert not resize
+        return x.flatten(3).std(3).flatten(1)
+
+
+def test_evaluate_through_the_command_line(run, data, tmp_path, capsys):
+    network, plot = tmp_path / "net.pt", tmp_path / "x.png"
+    torch.jit.script(Spread()).save(str(network))
+    assert cli.main(command(run, data, "--json", "--fvd", str(network), "--plot", str(plot))) == 0
+    told = read_strictly(capsys.readouterr().out)
+    baselines = {"last frame", "constant velocity", "true constant velocity", "tracking"}
+    assert set(told["overall"]) == {"model"} | baselines
+    assert set(told["motion"]) == {"truth", "tracking", "model"}
+    assert all(len(curve) == HORIZON for row in told["per_step"].values() for curve in row.values())
+    assert all(len(curve) == HORIZON for row in told["motion_per_step"].values() for curve in row.values())
+    assert told["overall"]["model"]["fvd"] > 0
+    assert told["overall"]["last frame"]["fvd"] > 0
+    assert iio.imread(plot).std() > 10
+
+    (tmp_path / "a.json").write_text(json.dumps(told))
+    words = [f"{label}={tmp_path / 'a.json'}" for label in ("graph", "transformer")]
+    assert benchmark_curves.main([*words, "--out", str(tmp_path / "y.png")]) == 0
+    assert iio.imread(tmp_path / "y.png").std() > 10
+    assert benchmark_curves.main([f"a={plot}", "--out", str(tmp_path / "z.png")]) == 2
+    assert "not what dlp-dyn evaluate --json prints" in capsys.readouterr().err
+
+
+def test_tables_hold_every_method(run, data, capsys):
+    assert cli.main(command(run, data, "--horizon", "2")) == 0
+    out = capsys.readouterr().out
+    for word in ("model", "last frame", "constant velocity", "tracking", "truth", "steps 2 to 2", "W1"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("more", "match"),
+    [
+        (["--horizon", "0"], "--horizon 0: give 1 frame or more"),
+        (["--context", "0"], "--context 0: give 1 frame or more"),
+        (["--horizon", "13"], "the shortest episode has 16 frames, 4 are seen and 13 predicted"),
+        (["--context", "16"], "the shortest episode has 16 frames, 16 are seen and 1 predicted"),
+        (["--episodes", "0"], "--episodes 0"),
+        (["--device", "abacus"], "--device abacus: torch cannot use it here"),
+        (["--fvd", "nowhere.pt"], "nowhere.pt: no such file; --fvd wants"),
+        (["--plot", "x.gif"], "x.gif: curves are drawn as .png"),
+        (["--data", "nowhere.h5"], "nowhere.h5: no such file"),
+    ],
+)
+def test_bad_input_is_one_line(run, data, capsys, more, match):
+    assert cli.main(command(run, data, *more)) == 2
+    error = capsys.readouterr().err
+    assert match in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_frames_of_another_size_and_positions_that_are_not_numbers(run, data, tmp_path, capsys):
+    assert cli.main(command(run, write_actions(tmp_path / "small.h5", side=24))) == 2
+    assert "frames of 24x24 pixels, the model sees 32x32" in capsys.readouterr().err
+    broken = shutil.copy(data, tmp_path / "broken.h5")
+    with h5py.File(broken, "r+") as file:
+        dataset(file, "states/position")[-1, 0] = np.nan
+    assert cli.main(command(run, broken)) == 2
+    assert "states/position of episode 6 holds NaN: say in states/visible" in capsys.readouterr().err
+
+
+def test_a_model_of_single_images_has_no_curves(data, tmp_path, capsys):
+    run = write_image_run(tmp_path)
+    for more in (["--plot", "x.png"], ["--fvd", "x.pt"]):
+        assert cli.main(command(run, data, *more)) == 2
+        assert f"{more[0]}: " in capsys.readouterr().err

@@ -1,0 +1,68 @@
+"""Small video models for tests: a run folder with random weights, and files that do not fit it."""
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+
+from dlp_dyn import checkpoint
+from dlp_dyn.config import DataConfig, TrainConfig, to_yaml
+from dlp_dyn.data.writer import Episode, RolloutWriter
+from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig
+from dlp_dyn.image.config import DLPConfig, IdentityConfig, NetworkConfig
+from dlp_dyn.video import VideoConfig, VideoModel
+
+NETWORKS = NetworkConfig(
+    proposal_channels=[8, 16], glimpse_channels=[8, 16], background_channels=[8, 16], stem_channels=8,
+    map_channels=8, hidden_dim=32,
+)  # fmt: skip
+IMAGE = DLPConfig(image_size=32, n_particles=4, networks=NETWORKS)
+
+
+def dynamics(action_dim: int = 0) -> DynamicsConfig:
+    return DynamicsConfig("graph", window=4, action_dim=action_dim, graph=GraphConfig(hidden_dim=16))
+
+
+def write_run(
+    folder: Path, action_dim: int = 0, stride: int = 1, image: DLPConfig = IMAGE, kind: str = "match"
+) -> Path:
+    """A run folder with random weights."""
+    torch.manual_seed(0)
+    cfg = TrainConfig(
+        DataConfig("x", stride=stride),
+        model=image,
+        identity=IdentityConfig(kind),
+        dynamics=dynamics(action_dim),
+    )
+    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    checkpoint.save(folder / "checkpoints" / "best", model.state_dict(), to_yaml(cfg))
+    return folder
+
+
+def write_image_run(folder: Path) -> Path:
+    """A run folder of a model without dynamics."""
+    model = VideoModel(VideoConfig(IMAGE, dynamics=dynamics()))
+    cfg = TrainConfig(DataConfig("x"), model=IMAGE)
+    checkpoint.save(folder / "checkpoints" / "best", model.image.state_dict(), to_yaml(cfg))
+    return folder
+
+
+def write_actions(path: Path, width: int = 2, length: int = 14, broken: bool = False, side: int = 32) -> Path:
+    """Episodes of noise with random actions and without ground truth; broken: one action is NaN."""
+    rng = np.random.default_rng(0)
+    with RolloutWriter(path) as writer:
+        for part in ("train", "validation", "test", "test", "test"):
+            actions = rng.normal(size=(length, width)).astype(np.float32)
+            if broken:
+                actions[3] = np.nan
+            writer.append(Episode(rng.integers(0, 255, (length, side, side, 3), np.uint8), actions), part)
+    return path
+
+
+def write_gif(path: Path, alpha: bool = False, side: int = 32, length: int = 6) -> Path:
+    frames = np.random.default_rng(0).integers(0, 255, (length, side, side, 4 if alpha else 3), np.uint8)
+    if alpha:
+        frames[..., 3] = 0
+    iio.imwrite(path, frames, duration=50, loop=0)
+    return path
