@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -23,18 +23,6 @@ Reward = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " B"]]
 STATES = {"achieved_state": "achieved_goal", "desired_state": "desired_goal"}
 
 
-class Look(Protocol):
-    """How raw observations become those of the agent. `Observer` is one."""
-
-    space: gym.Space[Any]
-
-    def reset(self, rows: Rows | None = None) -> None: ...
-
-    def observe(self, batch: Batch, rows: Rows | None = None) -> Batch: ...
-
-    def observe_ends(self, last: Batch, rows: Rows, batch: Batch) -> tuple[Batch, Batch]: ...
-
-
 class Selection:
     """Observations as they are: the entries of a Dict under new names, pictures with their channels first."""
 
@@ -51,7 +39,7 @@ class Selection:
         self.space = gym.spaces.Dict({new: _channels_first(space[old]) for new, old in self.keys.items()})
 
     def reset(self, rows: Rows | None = None) -> None:
-        """Nothing is remembered."""
+        """As Observer's; nothing is remembered."""
 
     def observe(self, batch: Batch, rows: Rows | None = None) -> Batch:  # noqa: ARG002 - as Observer's
         if not isinstance(batch, dict):
@@ -60,6 +48,9 @@ class Selection:
 
     def observe_ends(self, last: Batch, rows: Rows, batch: Batch) -> tuple[Batch, Batch]:  # noqa: ARG002
         return self.observe(last), self.observe(batch)
+
+
+Look = Observer | Selection  # how raw observations become those of the agent
 
 
 class AgentEnv(VecEnv):
@@ -125,7 +116,7 @@ class AgentEnv(VecEnv):
             rewards[:] = self.reward(reached["observation"], reached["desired_goal"])
         self._returns += rewards
         self._lengths += 1
-        for row in rows:
+        for row in rows.tolist():
             episode = {"r": float(self._returns[row]), "l": int(self._lengths[row])}
             infos[row] |= {"episode": episode | {"t": time.time()}}
         self._returns[rows], self._lengths[rows] = 0, 0
@@ -163,7 +154,7 @@ class AgentEnv(VecEnv):
         seen, states = self._split(reached)
         for i, info in enumerate(infos):
             info |= one_of(states, i)
-        for row in rows:
+        for row in rows.tolist():
             infos[row]["terminal_observation"] = one_of(seen, row)
 
     def _split(self, batch: Batch) -> tuple[Batch, dict[str, np.ndarray]]:
@@ -232,9 +223,7 @@ def raw_settings(cfg: AgentConfig) -> dict[str, Any]:
     return {**cfg.env.settings, **pixels}
 
 
-def _look(
-    cfg: AgentConfig, space: gym.Space[Any], n_envs: int, encoder: ParticleEncoder | None
-) -> Observer | Selection:
+def _look(cfg: AgentConfig, space: gym.Space[Any], n_envs: int, encoder: ParticleEncoder | None) -> Look:
     o = cfg.observation
     is_dict = isinstance(space, gym.spaces.Dict)
     states = STATES if is_dict and "desired_goal" in space.spaces else {}
