@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from dlp_dyn.image.config import IdentityConfig
 from dlp_dyn.image.encoder import SceneEncoder
 from dlp_dyn.normalizer import Normalizer
 from dlp_dyn.particles import ParticleLayout, Particles
+from dlp_dyn.traced import Traced
 
 
 class ParticleEncoder:
@@ -37,6 +39,7 @@ class ParticleEncoder:
         self.hash = checkpoint.content_hash(folder)
         self.device = torch.device(device)
         self.encoder = checkpoint.load_model(folder, device).encoder.requires_grad_(False)
+        self._fields = Traced(self._means) if self.device.type == "cpu" else self._means
         cfg = self.encoder.cfg
         self.image_size, self.n_particles = cfg.image_size, cfg.n_particles
         self.layout = ParticleLayout(cfg.feature_dim)
@@ -89,12 +92,15 @@ class ParticleEncoder:
         if not len(frames):
             return np.zeros((0, self.n_particles, self.layout.dim), np.float32)
         images = torch.from_numpy(frames).to(self.device).movedim(-1, -3).float().div_(255)
-        packed = self.layout.pack(mean_particles(self.encoder, images)).cpu().numpy()
+        packed = torch.cat(self._fields(images), -1).cpu().numpy()
         if not np.isfinite(packed).all():
             raise InputError(
                 f"{self.run}: gives NaN or infinite particles; its training diverged, use another checkpoint"
             )
         return packed
+
+    def _means(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(mean_particles(self.encoder, images))
 
 
 def mean_particles(encoder: SceneEncoder, images: Float[Tensor, "B 3 H W"]) -> Particles:
@@ -137,8 +143,17 @@ def load_encoder(
     return encoder
 
 
-def recorded(encoder: ParticleEncoder, normalizer: str | Path | None) -> dict[str, str | None]:
-    """The arguments with which `load_encoder` gives this encoder again, from any folder."""
+class Recorded(TypedDict):
+    """Arguments of `load_encoder`, ready for JSON."""
+
+    run: str
+    hash: str
+    normalizer: str | None
+    normalizer_hash: str | None
+
+
+def recorded(encoder: ParticleEncoder, normalizer: str | Path | None) -> Recorded:
+    """With which `load_encoder` gives this encoder again, from any folder."""
     return {
         "run": encoder.run,
         "hash": encoder.hash,
@@ -171,7 +186,9 @@ def fit_normalizer(
     episodes = rollouts.part(part)
     if not len(episodes):
         raise InputError(f"{data}: no episode in the {part} part; choose another part or add episodes")
-    rows = np.flatnonzero(np.isin(np.repeat(np.arange(rollouts.n_episodes), rollouts.episode_lengths), episodes))
+    rows = np.flatnonzero(
+        np.isin(np.repeat(np.arange(rollouts.n_episodes), rollouts.episode_lengths), episodes)
+    )
     rows = rows[np.linspace(0, len(rows) - 1, min(n_frames, len(rows))).round().astype(int)]
     pieces = np.split(rows, range(chunk, len(rows), chunk))
     packed = np.concatenate([encoder.raw(rollouts.frames(piece)) for piece in pieces])

@@ -10,6 +10,7 @@ from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.normalizer import Normalizer
 from dlp_dyn.particle_encoder import ParticleEncoder, fit_normalizer, load_encoder, recorded
+from dlp_dyn.traced import Traced
 
 # DLPv2's parts: particles that do not see the background.
 ALONE = [
@@ -67,13 +68,33 @@ def test_with_interaction_the_background_is_a_part_of_what_particles_are(tmp_pat
 
 def test_nothing_is_drawn_from_global_generators(run: Path) -> None:
     encoder = ParticleEncoder(run)
-    torch.manual_seed(1)
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()
+
+    def seed(number: int) -> None:
+        torch.manual_seed(number)
+        np.random.seed(number)
+
+    seed(1)
+    expected = torch.rand(3), np.random.rand(3)
+    seed(1)
     first = encoder(pictures(2))
-    assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1])
-    torch.manual_seed(2)
+    assert torch.equal(torch.rand(3), expected[0])
+    assert np.array_equal(np.random.rand(3), expected[1])
+    seed(2)
     np.testing.assert_array_equal(encoder(pictures(2)), first)
+
+
+@pytest.mark.parametrize("settings", [[], ALONE], ids=["interaction", "alone"])
+def test_the_hundredth_call_gives_what_the_first_one_gave(tmp_path: Path, settings: list[str]) -> None:
+    encoder = ParticleEncoder(write_run(tmp_path, *settings))
+    pairs = [pictures(2, seed) for seed in range(100)]
+    first = [ParticleEncoder(tmp_path)(pair) for pair in pairs[:1]] + [encoder(pair) for pair in pairs[1:10]]
+    for pair in pairs:
+        encoder(pair)
+    assert isinstance(encoder._fields, Traced)
+    assert list(encoder._fields.traces) == [(2, 3, SIDE, SIDE)]
+    for pair, packed in zip(pairs, first, strict=False):
+        np.testing.assert_array_equal(encoder(pair), packed)
+    np.testing.assert_array_equal(encoder(pairs[0][:1]), ParticleEncoder(tmp_path)(pairs[0][:1]))
 
 
 def test_a_batch_gives_what_single_frames_give(run: Path) -> None:

@@ -65,7 +65,8 @@ def test_crossing_objects_keep_their_slots(observer: Observer) -> None:
 
 
 def test_a_hidden_object_is_remembered_and_moves_on(observer: Observer) -> None:
-    for t in range(4):
+    now = observer.observe(draw((2, 10), (20, 20)))
+    for t in range(1, 4):
         now = observer.observe(draw((2 + 2 * t, 10), (20, 20)))
     kept = slot(now, 0)
     for hidden in range(1, 4):

@@ -56,7 +56,7 @@ class Walk(gym.Env[Any, Any]):
         self.steps += 1
         return self._observe(), 1.0, self.steps >= self.length, False, {}
 
-    def render(self) -> Any:
+    def render(self) -> np.ndarray:
         image = np.zeros((SIDE, SIDE, 3), np.uint8)
         for i, at in enumerate(self.at):
             image[4 + 16 * i : 10 + 16 * i, at : at + 6, i] = 255
@@ -69,4 +69,4 @@ class Walk(gym.Env[Any, Any]):
         return {"front": image, "back": image[::-1].copy(), "step": np.array([self.steps], np.float32)}
 
 
-gym.register("Walk-v0", entry_point=Walk, disable_env_checker=True, order_enforce=False)
+gym.register("Walk-v0", entry_point="worlds:Walk", disable_env_checker=True, order_enforce=False)
