@@ -1,0 +1,231 @@
+"""Training of agents through the real commands: every kind, the same twice, resumed, interrupted, measured."""
+
+import json
+import os
+import signal
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+from agents import bundle, environments, evaluate, train
+from agents.config import AgentConfig
+from agents.replay import GoalReplayBuffer
+from agents.train import Watch
+from dlp_dyn.errors import InputError
+from dlp_dyn.interrupt import Interrupted
+
+Push = Callable[..., AgentConfig]
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
+    return bundle.load(bundle.find(run, which)).policy.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("kind", "overrides"),
+    [
+        ("particles", []),
+        ("particles", ["network.kind=flat", "observation.track=true"]),
+        ("state", ["algorithm.kind=sac", "warm_up.policy=random"]),
+        ("state", ["network.kind=flat", "algorithm.kind=ppo", "algorithm.ppo.n_steps=16"]),
+        ("pixels", ["algorithm.buffer_size=90"]),
+    ],
+)
+def test_every_kind_is_trained_measured_and_filmed(
+    push: Push, kind: str, overrides: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train.train(push(*overrides, kind=kind))
+    printed = capsys.readouterr().err
+    assert "replay buffer:" in printed
+    assert ("for 100,000 transitions" in printed) == ("algorithm.kind=ppo" not in overrides)
+    groups = {key.split("/")[0] for row in rows(run) for key in row}
+    assert groups == {"step", "train", "evaluation"}
+    film = tmp_path / "film.gif"
+    command = [str(run), "--episodes", "5", "--gif", str(film), "--gif-episodes", "1", "--json"]
+    assert evaluate.main(command) == 0
+    figures = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert figures["episodes"] == 5
+    assert figures["success_low"] <= figures["success"] <= figures["success_high"]
+    assert len(iio.imread(film)) > 2
+
+
+def test_the_same_seed_trains_the_same_agent(push: Push, tmp_path: Path) -> None:
+    a, b = (train.train(push(f"out={tmp_path / name}")) for name in "ab")
+    for (name, x), y in zip(weights(a).items(), weights(b).values(), strict=True):
+        assert torch.equal(x, y), name
+
+
+def test_a_resumed_run_has_its_buffer_counters_and_random_numbers(push: Push, capsys: Any) -> None:
+    run = train.train(push())
+    agent = bundle.find(run, "last")
+    assert agent.step == 120
+    before = weights(run)
+    assert train.main(["--resume", str(run), "steps=180"]) == 0
+    assert "going on after step 120 of 180" in capsys.readouterr().err
+    assert [row["step"] for row in rows(run) if "train/n_updates" in row][-1] == 180
+    model = bundle.load(bundle.find(run, "last"))
+    assert model.num_timesteps == 180
+    assert any(not torch.equal(x, before[k]) for k, x in model.policy.state_dict().items())
+    with np.load(run / "checkpoints" / "last" / "replay.npz") as stored:
+        assert int(stored["head"].min()) > 180 // 3  # the steps of both sessions
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_before_it_leaves(push: Push, sent: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = Watch._on_step
+
+    def interrupted(self: Watch) -> bool:
+        if self.agent.model.num_timesteps == 90:
+            os.kill(os.getpid(), sent)
+        return step(self)
+
+    monkeypatch.setattr(Watch, "_on_step", interrupted)
+    assert threading.current_thread() is threading.main_thread()
+    cfg = push(kind="state")
+    with pytest.raises(
+        Interrupted, match=r"saved after step 90; go on with: python -m agents\.train"
+    ) as caught:
+        train.train(cfg)
+    assert caught.value.signum == sent
+    assert bundle.find(cfg.out, "last").step == 90
+
+
+def test_chamfer_training_needs_no_states(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its buffer keeps none, and rewards are those of what the agent sees."""
+    kept: list[GoalReplayBuffer] = []
+    sample = GoalReplayBuffer.sample
+
+    def watched(self: GoalReplayBuffer, *args: Any, **kwargs: Any) -> Any:
+        kept.append(self)
+        return sample(self, *args, **kwargs)
+
+    monkeypatch.setattr(GoalReplayBuffer, "sample", watched)
+    loose = ["reward.foreground.still=0", "reward.foreground.agent=1", "reward.foreground_steps=200"]
+    cfg = push(*loose, "reward.kind=chamfer")
+    run = train.train(cfg)
+    assert kept[0].achieved is None
+    assert (run / "checkpoints" / "last" / "foreground.json").is_file()
+    assert train.main(["--resume", str(run), "steps=150"]) == 0
+
+
+def test_an_agent_of_states_plays_with_more_objects(push: Push, capsys: Any) -> None:
+    run = train.train(push(kind="state"))
+    command = [str(run), "--episodes", "3", "--set", "n_objects=3", "time_limit=4", "--json"]
+    assert evaluate.main(command) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[0])["settings"] == {
+        "n_objects": 3,
+        "time_limit": 4,
+    }
+    flat = train.train(push("out=" + str(run.parent / "flat"), "network.kind=flat", kind="state"))
+    assert evaluate.main([str(flat), "--episodes", "3", "--set", "n_objects=3"]) == 2
+    assert "its network is for other observations" in capsys.readouterr().err
+
+
+def test_the_saved_agent_acts_alike_and_holds_no_encoder(push: Push) -> None:
+    run = train.train(push())
+    found = bundle.find(run, "last")
+    encoder = found.load_encoder()
+    env = environments.make(found.cfg, 3, encoder)
+    env.seed(0)
+    seen: Any = env.reset()
+    a, b = (bundle.load(found).predict(seen, deterministic=True)[0] for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    assert encoder is not None
+    names = set(encoder.encoder.state_dict())
+    with zipfile.ZipFile(found.folder / "agent.zip") as zipped:
+        stored = torch.load(zipped.open("policy.pth"), weights_only=True)
+        size = sum(info.file_size for info in zipped.infolist())
+    assert not any(key.split(".", 2)[-1] in names for key in stored)
+    assert size < 600_000  # networks, their targets and Adam's moments
+
+
+def test_another_encoder_is_refused_and_a_lost_one_is_named(
+    push: Push, write_encoder: Callable[..., Path], tmp_path: Path, capsys: Any
+) -> None:
+    mine, other = write_encoder(tmp_path / "mine"), write_encoder(tmp_path / "other", seed=1)
+    run = train.train(push(f"observation.encoder={mine}"))
+    capsys.readouterr()
+
+    def refused(*options: str) -> str:
+        assert evaluate.main([str(run), "--episodes", "2", *options]) == 2
+        said = capsys.readouterr().err.strip().splitlines()
+        assert len(said) == 1
+        return said[0]
+
+    assert "another encoder" in refused("--encoder", str(other))
+    moved = mine.rename(tmp_path / "moved")
+    assert "no such run folder" in refused()
+    assert "--encoder RUN says where it is now" in refused()
+    assert evaluate.main([str(run), "--episodes", "2", "--encoder", str(moved)]) == 0
+    capsys.readouterr()
+    other.rename(mine)
+    assert "another encoder" in refused()
+
+
+def test_a_checkpoint_that_is_gone_or_damaged_is_one_line(push: Push, capsys: Any) -> None:
+    run = train.train(push(kind="state"))
+    agent = run / "checkpoints" / "best" / "agent.zip"
+    found = bundle.find(run)
+    whole = agent.read_bytes()
+    agent.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="cannot be loaded"):
+        bundle.load(found)
+    agent.unlink()
+    with pytest.raises(InputError, match="was the checkpoint deleted"):
+        bundle.load(found)
+    (agent.parent / "agent.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        bundle.find(run)
+    capsys.readouterr()
+    for arguments, message in (
+        ([str(run / "nothing")], "no such run folder"),
+        ([str(run / "checkpoints")], "holds no agent"),
+        ([str(run), "--episodes", "0"], "give 1 or more"),
+        ([str(run), "--gif", "x.avi"], "use one of"),
+    ):
+        assert evaluate.main(arguments) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert said.count("\n") == 1
+
+
+def test_words_that_make_no_sense(tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "file").write_text("")
+    state = ["push1", "observation.kind=state"]
+    cartpole = tmp_path / "cartpole.yaml"
+    cartpole.write_text("env:\n  id: CartPole-v1\nobservation:\n  kind: state\nnetwork:\n  kind: flat\n")
+    for arguments, message in (
+        ([], "no CONFIG"),
+        (["push1", "--resume", "x"], "leave 'push1' out"),
+        (["--resume", str(tmp_path)], "no run folder"),
+        ([*state, f"out={tmp_path / 'taken'}"], "exists already"),
+        ([*state, f"out={tmp_path / 'a'}", "env.settings.n_objects=9"], "n_objects 9"),
+        ([str(cartpole), f"out={tmp_path / 'b'}"], "give algorithm.kind=ppo"),
+        (["push1", f"out={tmp_path / 'c'}", "observation.encoder=nowhere/run"], "no such run folder"),
+    ):
+        assert train.main(arguments) == 2, arguments
+        said = capsys.readouterr().err.strip().splitlines()
+        assert len(said) == 1
+        assert message in said[0]
+
+
+def test_the_bootstrap_interval_is_that_of_the_mean() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.random(400) < 0.7
+    low, high = evaluate.bootstrap(values.astype(float))
+    error = np.sqrt(0.7 * 0.3 / 400)
+    assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.01)
+    assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.01)
+    assert evaluate.bootstrap(np.ones(10)) == (1.0, 1.0)
