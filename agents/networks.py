@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from agents.attention import Attention
 from dlp_dyn.errors import InputError
 from dlp_dyn.nn import mlp
 
@@ -41,16 +42,13 @@ ECRL = EntityConfig(dim=64, n_heads=8, hidden=(256, 256), head=(256, 256, 256))
 
 
 class Block(nn.Module):
-    """Pre-norm attention and perceptron, both residual; queries attend to a context, or to one another."""
+    """Pre-norm attention and perceptron, both residual; tokens attend to a context, or to one another."""
 
     def __init__(self, cfg: EntityConfig, *, cross: bool) -> None:
         super().__init__()
-        self.n_heads = cfg.n_heads
         self.norm = nn.LayerNorm(cfg.dim)
         self.norm_context = nn.LayerNorm(cfg.dim) if cross else None
-        self.query = nn.Linear(cfg.dim, cfg.dim, bias=False)
-        self.key_value = nn.Linear(cfg.dim, 2 * cfg.dim, bias=False)
-        self.out = nn.Linear(cfg.dim, cfg.dim, bias=False)
+        self.attention = Attention(cfg.dim, cfg.n_heads)
         self.norm_mlp = nn.LayerNorm(cfg.dim)
         self.mlp = mlp([cfg.dim, *cfg.hidden, cfg.dim], nn.ReLU)
 
@@ -58,21 +56,14 @@ class Block(nn.Module):
         self,
         x: Float[Tensor, "B L D"],
         context: Float[Tensor, "B N D"] | None = None,
-        mask: Bool[Tensor, "B 1 1 N"] | None = None,
+        mask: Bool[Tensor, "B N"] | None = None,
     ) -> Float[Tensor, "B L D"]:
         """`mask` is true where the context, or x itself, may be looked at; where nothing may, nothing is added."""
-        normed = self.norm(x)
         if context is not None:
             assert self.norm_context is not None
             context = self.norm_context(context)
-        q = self._heads(self.query(normed))
-        k, v = self.key_value(normed if context is None else context).chunk(2, -1)
-        y = F.scaled_dot_product_attention(q, self._heads(k), self._heads(v), mask)
-        x = x + self.out(y.transpose(1, 2).flatten(2))
+        x = x + self.attention(self.norm(x), context, mask)
         return x + self.mlp(self.norm_mlp(x))
-
-    def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
 
 
 class EntityTransformer(nn.Module):
@@ -125,5 +116,5 @@ class EntityTransformer(nn.Module):
             query = torch.cat([query, x[:, :1]], 1)
         return self.out(self.norm(self.readout(query, x, mask))).flatten(1)
 
-    def _present(self, entities: Float[Tensor, "B N D"]) -> Bool[Tensor, "B 1 1 N"] | None:
-        return None if self.mask_column is None else entities[:, None, None, :, self.mask_column] >= ON
+    def _present(self, entities: Float[Tensor, "B N D"]) -> Bool[Tensor, "B N"] | None:
+        return None if self.mask_column is None else entities[..., self.mask_column] >= ON
