@@ -2,12 +2,14 @@
 
 import torch
 
-from benchmarks import composite, crop, training_step
+from benchmarks import clip_step, composite, crop, training_step
 from benchmarks.measure import Row, main
 
 
 def run(device: torch.device, quick: bool) -> list[Row]:
-    return [row for script in (crop, composite, training_step) for row in script.run(device, quick)]
+    return [
+        row for script in (crop, composite, training_step, clip_step) for row in script.run(device, quick)
+    ]
 
 
 if __name__ == "__main__":

@@ -110,11 +110,35 @@ def box_cover(
         return (boxes.unflatten(0, (b, n)) * weight[..., None, None]).sum(dim=1).clamp(0, 1)
 
 
+def correlation_map(
+    glimpses: Float[Tensor, "B N C S S"], templates: Float[Tensor, "B N C S S"]
+) -> Float[Tensor, "B N 1 S S"]:
+    """`dlp_dyn.geometry.correlation_map`, for every shift up to a whole side, of which half are kept."""
+    with torch.no_grad():
+        b, n, channels, side, _ = glimpses.shape
+        target = F.pad(glimpses.clamp(0, 1).flatten(0, 1), (side,) * 4, mode="replicate")
+        kernel = templates.clamp(0, 1).flatten(0, 1)
+        fit = F.conv2d(target.flatten(0, 1)[None], kernel, groups=b * n)[0]
+        energy = F.conv2d(target.square(), target.new_ones(1, channels, side, side))[:, 0]
+        fit = fit / ((kernel.square().sum() * energy + 1e-10).sqrt() + 1e-5)
+        kept = slice(side // 2 + 1, 2 * side + 1 - side // 2)
+        fit = fit[:, kept, kept]
+        low, high = fit.amin((1, 2), keepdim=True), fit.amax((1, 2), keepdim=True)
+        return ((fit - low) / (high - low + 1e-5)).view(b, n, 1, side, side)
+
+
 @contextmanager
 def plain_geometry() -> Iterator[None]:
-    """While open, `dlp_dyn.geometry` crops, blends and covers with the functions of this module."""
-    with mock.patch.multiple(
-        "dlp_dyn.geometry", crop_glimpses=crop_glimpses, composite=composite, box_cover=box_cover
+    """While open, `dlp_dyn.geometry` works with the functions of this module, and networks on whole batches."""
+    with (
+        mock.patch.multiple(
+            "dlp_dyn.geometry",
+            crop_glimpses=crop_glimpses,
+            composite=composite,
+            box_cover=box_cover,
+            correlation_map=correlation_map,
+        ),
+        mock.patch("dlp_dyn.nn.works_in_pieces", return_value=False),
     ):
         yield
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.blending import DEPTH_EPS, blend
+from dlp_dyn.pieces import n_pieces, works_in_pieces
 
 _SIZE_EPS = 1e-9  # of the quotient by a glimpse's size
 
@@ -167,13 +168,37 @@ def composite(
     `window` has to cover the largest glimpse (`covering_window` is used when it is None). `alpha_noise` is the
     standard deviation of noise on every canvas pixel's alpha, outside the glimpses too.
     """
-    b, n = position.shape[:2]
-    glimpses, position, size = glimpses.float(), position.float(), size.float()
-    side = glimpses.shape[-1]
     if alpha_noise > 0:
         window = canvas
     elif window is None:
-        window = covering_window(size, side, canvas, align_corners)
+        window = covering_window(size, glimpses.shape[-1], canvas, align_corners)
+    fields = (glimpses, position, size, transparency, depth)
+    elements = 4 * position.shape[1] * window**2
+    count = n_pieces(len(position), elements) if works_in_pieces(position.device) else 1
+    pieces = zip(*(field.tensor_split(count) for field in fields), strict=True)
+    drawn = [
+        _composite(g, p, s, t, d, canvas, window, alpha_noise, align_corners) for g, p, s, t, d in pieces
+    ]
+    if count == 1:
+        return drawn[0]
+    foregrounds, weights = zip(*drawn, strict=True)
+    return torch.cat(foregrounds), torch.cat(weights)
+
+
+def _composite(
+    glimpses: Float[Tensor, "B N 4 S S"],
+    position: Float[Tensor, "B N 2"],
+    size: Float[Tensor, "B N 2"],
+    transparency: Float[Tensor, "B N 1"],
+    depth: Float[Tensor, "B N 1"],
+    canvas: int,
+    window: int,
+    alpha_noise: float,
+    align_corners: bool,
+) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
+    b, n = position.shape[:2]
+    glimpses, position, size = glimpses.float(), position.float(), size.float()
+    side = glimpses.shape[-1]
     with torch.no_grad():
         reach = canvas - 1 if align_corners else canvas
         centre = (position + 1) * (0.5 * reach) - (0.0 if align_corners else 0.5)

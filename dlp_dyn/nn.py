@@ -12,6 +12,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
+from dlp_dyn.pieces import n_pieces, works_in_pieces
+
 Padding = Literal["zeros", "replicate"]
 
 
@@ -83,14 +85,25 @@ class ConvLayer(nn.Module):
 
 
 class Stack(nn.Sequential):
-    """Layers in sequence. With `recompute`, only convolutions keep their outputs for backward.
+    """Layers in sequence, which treat every member of the batch by itself; on a CPU in pieces (`dlp_dyn.pieces`).
 
-    Norms, activations, padding and upsampling are computed again, which costs less time than the memory is worth.
+    With `recompute`, only convolutions keep their outputs for backward. Norms, activations, padding and upsampling are
+    computed again, which costs less time than the memory is worth.
     """
 
     recompute = False
 
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__(*layers)
+        self._widest: dict[torch.Size, int] = {}
+
     def forward(self, input: Tensor) -> Tensor:
+        n = n_pieces(len(input), self._width(input)) if works_in_pieces(input.device) else 1
+        if n == 1:
+            return self._run(input)
+        return torch.cat([self._run(piece) for piece in input.tensor_split(n)])
+
+    def _run(self, input: Tensor) -> Tensor:
         if not (self.recompute and torch.is_grad_enabled()):
             return super().forward(input)
         kept = partial(create_selective_checkpoint_contexts, [torch.ops.aten.convolution.default])
@@ -99,6 +112,18 @@ class Stack(nn.Sequential):
         )
         assert isinstance(again, Tensor)
         return again
+
+    @torch.no_grad()
+    def _width(self, input: Tensor) -> int:
+        """Elements of the largest output of a layer for one member, found by running one member once."""
+        shape = input.shape[1:]
+        if shape not in self._widest:
+            x, widest = input[:1], shape.numel()
+            for layer in self:
+                x = layer(x)
+                widest = max(widest, x.shape[1:].numel())
+            self._widest[shape] = widest
+        return self._widest[shape]
 
 
 class SelfAttention(nn.Module):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from benchmarks import plain
 from dlp_dyn import geometry
 from dlp_dyn.data.balls import BallsConfig, simulate, to_position
 from dlp_dyn.errors import InputError
@@ -100,6 +101,13 @@ def test_correlation_finds_a_shift():
     still = geometry.correlation_map(template, template)[0, 0, 0]
     assert divmod(int(still.argmax()), 16) == (7, 7)
     assert divmod(int(found.argmax()), 16) == (5, 5)
+
+
+def test_correlation_is_the_plain_one():
+    torch.manual_seed(0)
+    glimpses, templates = torch.rand(2, 3, 3, 16, 16), torch.rand(2, 3, 3, 16, 16)
+    ours = geometry.correlation_map(glimpses, templates)
+    assert_close(ours, plain.correlation_map(glimpses, templates), rtol=1e-4, atol=1e-5)
 
 
 class _FromTruth(SceneEncoder):

@@ -111,8 +111,9 @@ class SceneEncoder(nn.Module):
         """Encode; `draw` says whether the later stages see means or samples of the earlier ones."""
         return self.describe(images, self.place(images, self.locate(images, phase), draw, phase), draw)
 
+    @torch.no_grad()
     def propose(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B M 2"]:
-        """The keypoints that the Chamfer term sees."""
+        """The keypoints that the Chamfer term sees, which have no gradient of it."""
         return self._select(images, self.proposals(self.trunk(images)))[1].position
 
     def locate(

@@ -1,0 +1,121 @@
+"""The whole training step on clips: the tracked model at the official Balls sizes as it is, with recomputing, and the
+lean model, all against the tracked model as published: plain geometry, and appearances encoded frame by frame."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from unittest import mock
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from benchmarks.measure import Cost, Row, compare, flops, held_bytes, main, saved_bytes
+from benchmarks.plain import plain_geometry
+from dlp_dyn import config, losses
+from dlp_dyn.clip import Clip
+from dlp_dyn.image.appearance import AppearanceEncoder
+from dlp_dyn.video import VideoConfig, VideoModel
+
+QUESTION = "one training step on clips: loss, backward, Adam"
+BATCH = 8
+PUBLISHED = "balls_ddlp"
+OURS = ("balls_ddlp", "balls_ddlp recompute", "balls_joint")
+QUICK = ("batch_size=1", "data.clip_length=5")
+
+
+@contextmanager
+def _published(n_frames: int) -> Iterator[None]:
+    """While open, models work the published way. The features of a frame are encoded before the next is looked at."""
+    at_once = AppearanceEncoder.forward
+
+    def frame_by_frame(
+        self: AppearanceEncoder, glimpses: Float[Tensor, "B N 3 S S"]
+    ) -> Float[Tensor, "B N D"]:
+        frames = glimpses.unflatten(0, (-1, n_frames)).unbind(1)
+        return torch.stack([at_once(self, frame) for frame in frames], 1).flatten(0, 1)
+
+    with plain_geometry(), mock.patch.object(AppearanceEncoder, "forward", frame_by_frame):
+        yield
+
+
+def build(
+    name: str, plain: bool, device: torch.device, quick: bool
+) -> tuple[VideoModel, Callable[[], Tensor], Callable[[], None]]:
+    """A model, its loss on random clips, and a whole step."""
+    base, *variants = (PUBLISHED if plain else name).split()
+    changes = [
+        f"batch_size={BATCH}",
+        f"model.networks.recompute={'recompute' in variants}".lower(),
+        *(QUICK if quick else ()),
+    ]
+    training = config.load(base, ["data.path=unused", *changes])
+    torch.manual_seed(0)
+    model = VideoModel(VideoConfig(training.model, training.identity, training.dynamics)).to(device)
+    if plain:
+        model.to(memory_format=torch.contiguous_format)
+    length, side = training.data.clip_length, training.model.image_size
+    frames = torch.randint(0, 256, (training.batch_size, length, side, side, 3), dtype=torch.uint8)
+    clip = Clip(frames).to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
+
+    def loss() -> Tensor:
+        with _published(length) if plain else nullcontext():
+            terms, _ = model(clip)
+        return losses.total(terms, training.weights)[0]
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss().backward()
+        optimizer.step()
+
+    return model, loss, step
+
+
+def run(device: torch.device, quick: bool) -> list[Row]:
+    return [row(name, device, quick) for name in (OURS[:1] if quick else OURS)]
+
+
+def row(name: str, device: torch.device, quick: bool, rounds: int = 7) -> Row:
+    """One of `OURS` against the published way."""
+    built = [build(name, plain, device, quick) for plain in (False, True)]
+    times = compare(built[0][2], built[1][2], device, 1 if quick else rounds)
+    saved = [saved_bytes(loss, list(model.parameters())) for model, loss, _ in built]
+    operations = flops(built[0][2])
+    del built
+    costs = [
+        Cost(times[plain], saved[plain], *_peak_and_base(name, bool(plain), device, quick))
+        for plain in (False, True)
+    ]
+    return Row(
+        "training step on clips", f"{name}, {1 if quick else BATCH} clips", costs[0], costs[1], operations
+    )
+
+
+def _peak_and_base(name: str, plain: bool, device: torch.device, quick: bool) -> tuple[int, int]:
+    """Bytes held at most during three steps, and before them, in a process of its own."""
+    request = json.dumps([name, plain, str(device), quick, torch.get_num_threads()])
+    command = [sys.executable, "-m", "benchmarks.clip_step", "--peak", request]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    peak, base = json.loads(answer.stdout)
+    return peak, base
+
+
+def _print_peak(request: str) -> None:
+    name, plain, device_name, quick, threads = json.loads(request)
+    torch.set_num_threads(threads)
+    device = torch.device(device_name)
+    step = build(name, plain, device, quick)[2]
+    base, _ = held_bytes(device)
+    for _ in range(3):
+        step()
+    print(json.dumps([held_bytes(device)[1], base]))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--peak"]:
+        _print_peak(sys.argv[2])
+    else:
+        main(QUESTION, run)
