@@ -233,7 +233,6 @@ def test_gymnasium_and_stable_baselines_accept_it(run: Path, scale: Path) -> Non
         "keep": {k: k for k in ("achieved_goal", "desired_goal")},
     }
     envs = [
-        ParticleObservation(gym.make("Walk-v0"), str(run)),
         ParticleObservation(
             gym.make("Walk-v0"), str(run), normalizer=path, dtype="float16", track=True, stack=2
         ),
