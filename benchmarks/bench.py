@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks import clip_step, composite, crop, training_step
+from benchmarks import clip_step, composite, crop, rollout, training_step
 from benchmarks.measure import Row, main
 
 

@@ -45,17 +45,20 @@ class Cost:
 
 @dataclass(frozen=True)
 class Row:
-    """One question at one size. flops: of a call of ours, None where nothing but sampling is done."""
+    """One question at one size. plain: None where only ours is of interest.
+
+    flops: of a call of ours, None where nothing but sampling is done.
+    """
 
     question: str
     size: str
     ours: Cost
-    plain: Cost
+    plain: Cost | None
     flops: int | None = None
 
     @property
-    def speedup(self) -> float:
-        return self.plain.time.median / self.ours.time.median
+    def speedup(self) -> float | None:
+        return None if self.plain is None else self.plain.time.median / self.ours.time.median
 
 
 def compare(
@@ -73,7 +76,7 @@ def compare(
                 times[which].append(_seconds(calls[which], device, repeats[which]))
     finally:
         gc.enable()
-    return _timing(times[0]), _timing(times[1])
+    return timing(times[0]), timing(times[1])
 
 
 def _warm(call: Callable[[], Any], device: torch.device) -> float:
@@ -95,7 +98,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _timing(times: list[float]) -> Timing:
+def timing(times: list[float]) -> Timing:
     if len(times) < 2:
         return Timing(times[0], times[0], times[0])
     low, median, high = statistics.quantiles(times, n=4, method="inclusive")
@@ -213,9 +216,9 @@ def _print(title: str, about: dict[str, Any], rows: list[Row]) -> None:
         table.add_row(
             f"{row.question}: {row.size}",
             _ms(row.ours.time),
-            _ms(row.plain.time),
-            f"{row.speedup:.2f}x",
-            *(f"{cost.saved / 1e6:.1f}" for cost in (row.ours, row.plain)),
+            "-" if row.plain is None else _ms(row.plain.time),
+            "-" if row.speedup is None else f"{row.speedup:.2f}x",
+            *("-" if cost is None else f"{cost.saved / 1e6:.1f}" for cost in (row.ours, row.plain)),
             *(_peak(cost) for cost in (row.ours, row.plain)),
             speed,
         )
@@ -227,10 +230,10 @@ def _print(title: str, about: dict[str, Any], rows: list[Row]) -> None:
         console.print(f"{key}: {value}", highlight=False)
 
 
-def _peak(cost: Cost) -> str:
+def _peak(cost: Cost | None) -> str:
     return (
         "-"
-        if cost.peak is None or cost.base is None
+        if cost is None or cost.peak is None or cost.base is None
         else f"{cost.peak / 1e6:.0f} (+{(cost.peak - cost.base) / 1e6:.0f})"
     )
 

@@ -4,13 +4,16 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from benchmarks import plain_rollout
+from dlp_dyn.dynamics.blocks import Block
 from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, TransformerConfig
 from dlp_dyn.dynamics.graph import GraphDynamics
+from dlp_dyn.dynamics.packed import PackedLinear, linear
 from dlp_dyn.dynamics.rollout import rollout, unroll
 from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.particles import Particles, Scene, cat
 from dlp_dyn.video import VideoConfig, VideoModel
 
 N, WINDOW, FEATURES, BACKGROUND = 4, 5, 3, 2
@@ -138,6 +141,69 @@ def test_a_rollout_depends_on_its_window_only(dynamics):
     tail = rollout(dynamics, history[:, 3:], 8)
     assert whole.background.shape[1] == WINDOW + 11
     assert_close(list(whole[:, -8:]), list(tail[:, -8:]))
+
+
+@pytest.mark.parametrize("action_dim", [0, 2])
+@pytest.mark.parametrize("context", [1, 3, WINDOW, WINDOW + 2])
+@pytest.mark.parametrize("kind", ["graph", "joint", "factorised"])
+def test_rollouts_are_the_plain_ones(kind, context, action_dim):
+    """What is remembered while the window grows, and after it slides, is what the whole window gives anew."""
+    model, history = build(kind, action_dim), scenes(frames=context)
+    horizon = 2 * WINDOW
+    actions = torch.randn(2, context + horizon - 1, action_dim) if action_dim else None
+    found, expected = (f(model, history, horizon, actions) for f in (rollout, plain_rollout.rollout))
+    assert_close(list(found), list(expected), rtol=1e-5, atol=1e-5)
+    assert not found.background.is_inference()
+
+
+@pytest.mark.parametrize("kind", ["joint", "factorised"])
+def test_remembering_keeps_gradients(kind):
+    model, history = build(kind), scenes(frames=2)
+    gradients = []
+    for remember in (True, False):
+        model.zero_grad()
+        if remember:
+            *_, (_, last) = unroll(model, history, WINDOW + 2, None, lambda d: d.mean)
+        else:
+            window, last = history, history[:, -1]
+            for _ in range(WINDOW + 2):
+                last = model.step(window[:, -WINDOW:]).mean
+                window = cat([window, last.map(lambda x: x[:, None])], 1)
+        last.particles.position.square().sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    assert_close(*gradients, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "first_layer_forgets"), [("joint", False), ("factorised", True)])
+def test_keys_are_made_once_while_they_are_exact(kind, first_layer_forgets):
+    """Frames that the key layers read: one a step while the window grows; all once it slides, where they changed."""
+    model = build(kind)
+    blocks = [model.get_submodule(f"trunk.{'blocks' if kind == 'joint' else 'time'}.{i}") for i in range(2)]
+    read = [[], []]
+    for block, rows in zip(blocks, read, strict=True):
+        assert isinstance(block, Block)
+        block.key.register_forward_hook(
+            lambda _, x, __, rows=rows: rows.append(x[0].numel() // 32 // 2 // (N + 1))
+        )
+    for _ in unroll(
+        model, scenes(frames=2), WINDOW + 1, None, lambda d: d.mean
+    ):  # with gradient: nothing is packed
+        pass
+    growing = [2] + [1] * (WINDOW - 2)
+    assert read[1] == growing + [WINDOW] * (WINDOW + 1 - len(growing))
+    assert read[0] == (read[1] if first_layer_forgets else growing + [1] * (WINDOW + 1 - len(growing)))
+
+
+@pytest.mark.parametrize("activation", ["none", "gelu"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_packed_layers_are_the_layers(activation, bias):
+    torch.manual_seed(0)
+    layer, packed = torch.nn.Linear(32, 96, bias=bias), PackedLinear()
+    for rows in (70, 7):
+        x = torch.randn(2, rows, 32)
+        with torch.no_grad():
+            assert_close(packed(layer, x, activation), linear(layer, x, activation), rtol=1e-5, atol=1e-6)
+        assert packed(layer, x, activation).requires_grad  # training goes through the layer itself
 
 
 def test_stochastic_rollouts_follow_their_generator(dynamics):

@@ -11,12 +11,13 @@ from torch.nn.functional import gelu
 
 from dlp_dyn.dynamics.actions import ActionInput
 from dlp_dyn.dynamics.config import DynamicsConfig
+from dlp_dyn.dynamics.memory import Memory
 from dlp_dyn.nn import mlp, zero_last
 from dlp_dyn.particles import ParticleDistribution, Particles, Scene, SceneDistribution, beta
 
 _EDGE_MOTIONS = 3  # of the last motions, how many the edges compare
 _LOG_STD = -2.0  # at initialisation, of positions in motion units
-_LOG_STD_RANGE = (-7.0, 2.0)
+_LOG_STD_RANGE = (-5.0, 2.0)  # a narrower one makes a single surprise outweigh all else
 # Bounds that keep a long rollout from running away: of the change of motion in motion units, and of positions.
 _MOST_CHANGE, _FARTHEST = 4.0, 2.0
 _CONCENTRATION = 3.0  # log of a + b of transparency's Beta at initialisation
@@ -90,7 +91,15 @@ class GraphDynamics(nn.Module):
         flat = None if actions is None else actions[:, :t].flatten(0, 1)
         return self._predict(nodes, flat).map(lambda x: x.unflatten(0, (b, t)))
 
-    def step(self, history: Scene, actions: Float[Tensor, "B T A"] | None = None) -> SceneDistribution:
+    def memory(self) -> None:
+        """A step is as cheap as its newest frame: there is nothing to remember."""
+
+    def step(
+        self,
+        history: Scene,
+        actions: Float[Tensor, "B T A"] | None = None,
+        memory: Memory | None = None,  # noqa: ARG002 - for other dynamics
+    ) -> SceneDistribution:
         """The distribution of the frame after the last."""
         p = history.particles
         motion = p.position[:, -self.window :].diff(dim=1).flip(1) / self.cfg.motion_scale
