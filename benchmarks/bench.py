@@ -7,9 +7,8 @@ from benchmarks.measure import Row, main
 
 
 def run(device: torch.device, quick: bool) -> list[Row]:
-    return [
-        row for script in (crop, composite, training_step, clip_step) for row in script.run(device, quick)
-    ]
+    scripts = (crop, composite, training_step, clip_step, rollout)
+    return [row for script in scripts for row in script.run(device, quick)]
 
 
 if __name__ == "__main__":
