@@ -1,4 +1,4 @@
-"""A batch of short videos: what the data rooms give and the models take."""
+"""A batch of short clips, of frames or of the particles in them: what the data rooms give and the models take."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+
+from dlp_dyn.particles import Scene
 
 
 @dataclass(frozen=True)
@@ -32,3 +34,21 @@ class Clip:
 
     def _map(self, fn: Callable[[Tensor], Tensor]) -> "Clip":
         return Clip(fn(self.frames), None if self.actions is None else fn(self.actions))
+
+
+@dataclass(frozen=True)
+class SceneClip:
+    """B clips of T encoded frames. `actions[:, t]` leads from frame t to frame t + 1."""
+
+    scene: Scene
+    actions: Float[Tensor, "B T A"] | None = None
+
+    def to(self, device: torch.device | str, non_blocking: bool = True) -> "SceneClip":
+        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "SceneClip":
+        """Called by a DataLoader with `pin_memory=True`."""
+        return self._map(lambda x: x.pin_memory())
+
+    def _map(self, fn: Callable[[Tensor], Tensor]) -> "SceneClip":
+        return SceneClip(self.scene.map(fn), None if self.actions is None else fn(self.actions))

@@ -2,44 +2,21 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import safetensors.torch
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from torch.utils.data import Dataset
 
+from dlp_dyn.clip import SceneClip
 from dlp_dyn.data.rollouts import ClipDataset, Part, Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Particles, Scene, cat
-
-if TYPE_CHECKING:
-    from dlp_dyn.video import VideoModel
+from dlp_dyn.video import VideoModel
 
 _FRAMES_AT_ONCE = 128
 _FIELDS = ("position", "scale", "depth", "transparency", "features")
-
-
-@dataclass(frozen=True)
-class SceneClip:
-    """B clips of T encoded frames. `actions[:, t]` leads from frame t to frame t + 1."""
-
-    scene: Scene
-    actions: Float[Tensor, "B T A"] | None = None
-
-    def to(self, device: torch.device | str, non_blocking: bool = True) -> "SceneClip":
-        return self._map(lambda x: x.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> "SceneClip":
-        """Called by a DataLoader with `pin_memory=True`."""
-        return self._map(lambda x: x.pin_memory())
-
-    def _map(self, fn: Callable[[Tensor], Tensor]) -> "SceneClip":
-        return SceneClip(self.scene.map(fn), None if self.actions is None else fn(self.actions))
 
 
 class ParticleClips(Dataset[SceneClip]):
@@ -87,7 +64,7 @@ def collate(clips: Sequence[SceneClip]) -> SceneClip:
 
 
 @torch.no_grad()
-def encode_episode(model: "VideoModel", frames: np.ndarray) -> Scene:
+def encode_episode(model: VideoModel, frames: np.ndarray) -> Scene:
     """The scenes (T, ...) of an episode's uint8 frames, each particle in its slot, without noise."""
     device = next(model.parameters()).device
     state, pieces = None, []
@@ -100,7 +77,7 @@ def encode_episode(model: "VideoModel", frames: np.ndarray) -> Scene:
 
 
 def encode_part(
-    model: "VideoModel",
+    model: VideoModel,
     rollouts: Rollouts,
     part: Part,
     cache: Path | None = None,
@@ -134,7 +111,7 @@ def encode_part(
     return scene
 
 
-def _key(model: "VideoModel", rollouts: Rollouts) -> str:
+def _key(model: VideoModel, rollouts: Rollouts) -> str:
     """Changes with anything that the encoded particles depend on."""
     digest = hashlib.sha256()
     status = rollouts.path.stat()

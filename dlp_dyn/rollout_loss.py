@@ -5,8 +5,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Normal
 
+from dlp_dyn.clip import SceneClip
 from dlp_dyn.dynamics.rollout import Dynamics, unroll
-from dlp_dyn.particle_clips import SceneClip
 from dlp_dyn.particles import Scene, SceneDistribution
 
 ROLLOUT_KEYS = ("rollout_position", "rollout_attributes", "rollout_spread")

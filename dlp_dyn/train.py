@@ -17,14 +17,13 @@ from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
 from dlp_dyn import checkpoint, config, losses, run_log, stages
-from dlp_dyn.clip import Clip
+from dlp_dyn.clip import Clip, SceneClip
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.divergence import DivergenceWatch
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted, interrupts, outlive_signals
 from dlp_dyn.optimization import learning_rate, ramped, update_average
-from dlp_dyn.particle_clips import SceneClip
 from dlp_dyn.progress import track
 from dlp_dyn.sampler import ClipOrder
 from dlp_dyn.stages import Stage

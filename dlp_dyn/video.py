@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from dlp_dyn import losses
-from dlp_dyn.clip import Clip
+from dlp_dyn.clip import Clip, SceneClip
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.dynamics.graph import GraphDynamics
 from dlp_dyn.dynamics.rollout import rollout
@@ -22,7 +22,6 @@ from dlp_dyn.image.encoder import Encoding
 from dlp_dyn.image.identity import State, identity
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL, Phase
-from dlp_dyn.particle_clips import SceneClip
 from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample
 from dlp_dyn.rollout_loss import ROLLOUT_KEYS, rollout_terms
 

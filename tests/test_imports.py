@@ -15,7 +15,9 @@ FLOORS = (
     | {"progress", "interrupt", "sampler", "divergence", "folders"},
     {"losses", "perceptual"},
     {"image", "dynamics", "data"},
-    {"video", "particle_clips", "rollout_loss"},
+    {"rollout_loss"},
+    {"video"},
+    {"particle_clips"},
     {"config", "checkpoint", "optimization", "metrics", "run_log", "training_state"},
     set(),  # everything that is not named here: evaluate, predict, plots, official, ...
     {"train"},

@@ -9,7 +9,7 @@ import torch
 from torch.testing import assert_close
 
 from dlp_dyn import checkpoint, config, losses
-from dlp_dyn.clip import Clip
+from dlp_dyn.clip import Clip, SceneClip
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode, RolloutWriter
 from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, TransformerConfig
@@ -17,7 +17,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.evaluate_video import evaluate_video
 from dlp_dyn.image.config import DLPConfig, IdentityConfig, NetworkConfig
 from dlp_dyn.image.phases import Phase, PhaseSchedule
-from dlp_dyn.particle_clips import SceneClip, encode_episode, encode_part
+from dlp_dyn.particle_clips import encode_episode, encode_part
 from dlp_dyn.train import train
 from dlp_dyn.video import VideoConfig, VideoModel
 
