@@ -1,11 +1,13 @@
 """TD3's and SAC's policies on sets of entities; the critic's action is a token among them."""
 
+import inspect
 from typing import Any
 
 import torch
 from gymnasium import spaces
 from jaxtyping import Float
 from stable_baselines3.common.policies import BaseModel, ContinuousCritic
+from stable_baselines3.common.preprocessing import get_action_dim
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from stable_baselines3.sac.policies import SACPolicy
@@ -21,12 +23,16 @@ class EntityCritic(ContinuousCritic):
     """Twin Q-functions of entities, goal and action, with nothing shared between them."""
 
     def __init__(
-        self, observation_space: spaces.Space, action_space: spaces.Box, network: EntityConfig, n_critics: int
+        self,
+        observation_space: spaces.Space,
+        action_space: spaces.Space,
+        network: EntityConfig,
+        n_critics: int,
     ) -> None:
         # Not ContinuousCritic's own, whose perceptrons take features beside the action.
         BaseModel.__init__(self, observation_space, action_space)
         dim, has_goal = entity_space(observation_space)
-        action_dim = action_space.shape[0]
+        action_dim = get_action_dim(action_space)
         self.n_critics = n_critics
         self.transformers = nn.ModuleList(
             EntityTransformer(network, dim, has_goal=has_goal, action_dim=action_dim)
@@ -76,6 +82,9 @@ class EntityTD3Policy(TD3Policy):
             self.device
         )
 
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return _arguments(self, super()._get_constructor_parameters())
+
 
 class EntitySACPolicy(SACPolicy):
     """For `SAC`: `policy_kwargs={"network": EntityConfig(...)}`."""
@@ -104,3 +113,12 @@ class EntitySACPolicy(SACPolicy):
         return EntityCritic(self.observation_space, self.action_space, self.network, n_critics).to(
             self.device
         )
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        return _arguments(self, super()._get_constructor_parameters())
+
+
+def _arguments(policy: EntityTD3Policy | EntitySACPolicy, saved: dict[str, Any]) -> dict[str, Any]:
+    """Of what SB3 saves to build a policy again, that which ours takes, and the sizes of its network."""
+    taken = inspect.signature(type(policy)).parameters
+    return {name: value for name, value in saved.items() if name in taken} | {"network": policy.network}

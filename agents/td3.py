@@ -50,6 +50,9 @@ class GoalTD3(TD3):
     q_range: target values are clipped to it; for rewards in [-1, 0] the truth lies in [-1 / (1 - gamma), 0].
     target_update: `step` moves the target networks with each actor update, `cycle` once a call of `train`, which
     with `gradient_steps` in the hundreds makes them far steadier.
+    imitation: weight of the squared distance to the actions in the replay buffer in the actor's loss, where values
+    are divided by their mean size (TD3+BC, arXiv 2106.06860, whose alpha is 1 / weight); for buffers that begin with
+    good play. It falls linearly to 0 at `imitation_until` environment steps; 0: it does not fall.
     exploration: in place of `action_noise`.
     """
 
@@ -61,11 +64,14 @@ class GoalTD3(TD3):
         action_l2: float = 0.0,
         q_range: tuple[float, float] | None = None,
         target_update: Literal["step", "cycle"] = "step",
+        imitation: float = 0.0,
+        imitation_until: int = 0,
         exploration: Exploration | None = None,
         **kwargs: Any,
     ) -> None:
         self.action_l2, self.q_range = action_l2, q_range
         self.target_update, self.exploration = target_update, exploration
+        self.imitation, self.imitation_until = imitation, imitation_until
         super().__init__(policy, env, **kwargs)  # pyright: ignore[reportArgumentType]  # None while loading
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
@@ -83,7 +89,7 @@ class GoalTD3(TD3):
             logged["train/critic_loss"].append(loss.detach())
             logged["train/q"].append(values[0].detach().mean())
             if self._n_updates % self.policy_delay == 0:
-                logged["train/actor_loss"].append(self._improve_actor(batch.observations))
+                logged["train/actor_loss"].append(self._improve_actor(batch.observations, batch.actions))
                 if self.target_update == "step":
                     self._move_targets()
         if self.target_update == "cycle":
@@ -103,20 +109,29 @@ class GoalTD3(TD3):
         target = rewards + (1 - dones) * self.gamma * value
         return target if self.q_range is None else target.clamp(*self.q_range)
 
-    def _improve_actor(self, observations: Any) -> Tensor:
+    def _improve_actor(self, observations: Any, taken: Tensor) -> Tensor:
         actions = self.actor(observations)
         self.critic.requires_grad_(False)  # only the action's gradient is wanted
-        loss = (
-            -self.critic.q1_forward(observations, actions).mean() + self.action_l2 * actions.square().mean()
-        )
+        value = self.critic.q1_forward(observations, actions)
+        loss = -value.mean() + self.action_l2 * actions.square().mean()
+        if weight := self._imitation_weight():
+            size = value.detach().abs().mean()
+            loss = loss + weight * size * (actions - taken).square().sum(1).mean()
         _descend(self.actor.optimizer, loss)
         self.critic.requires_grad_(True)
         return loss.detach()
 
+    def _imitation_weight(self) -> float:
+        if not self.imitation_until:
+            return self.imitation
+        return self.imitation * max(0.0, 1 - self.num_timesteps / self.imitation_until)
+
     @torch.no_grad()
     def _move_targets(self) -> None:
         for net, target in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
-            torch._foreach_lerp_(list(target.parameters()), list(net.parameters()), self.tau)
+            targets: list[Tensor] = list(target.parameters())
+            values: list[Tensor] = list(net.parameters())
+            torch._foreach_lerp_(targets, values, self.tau)  # pyright: ignore[reportPrivateImportUsage]
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1

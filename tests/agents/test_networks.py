@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
@@ -207,7 +208,7 @@ def test_without_a_goal_entities_attend_to_one_another_only() -> None:
         ({"mask_column": -1}, "network: mask_column is -1"),
     ],
 )
-def test_bad_settings(settings: dict[str, int], message: str) -> None:
+def test_bad_settings(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         EntityConfig(**settings)
 
