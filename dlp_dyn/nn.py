@@ -107,9 +107,10 @@ class Stack(nn.Sequential):
         if not (self.recompute and torch.is_grad_enabled()):
             return super().forward(input)
         kept = partial(create_selective_checkpoint_contexts, [torch.ops.aten.convolution.default])
-        again = checkpoint(
-            super().forward, input, use_reentrant=False, preserve_rng_state=False, context_fn=kept
-        )
+        with _uncached_autocast(input.device):  # weights cast before would be missing when layers run again
+            again = checkpoint(
+                super().forward, input, use_reentrant=False, preserve_rng_state=False, context_fn=kept
+            )
         assert isinstance(again, Tensor)
         return again
 
@@ -119,11 +120,19 @@ class Stack(nn.Sequential):
         shape = input.shape[1:]
         if shape not in self._widest:
             x, widest = input[:1], shape.numel()
-            for layer in self:
-                x = layer(x)
-                widest = max(widest, x.shape[1:].numel())
+            with _uncached_autocast(input.device):  # weights cast here have no gradient
+                for layer in self:
+                    x = layer(x)
+                    widest = max(widest, x.shape[1:].numel())
             self._widest[shape] = widest
         return self._widest[shape]
+
+
+def _uncached_autocast(device: torch.device) -> torch.autocast:
+    """The autocast of now, or none, without its memory of cast weights."""
+    kind = device.type
+    enabled = torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=enabled, cache_enabled=False)
 
 
 class SelfAttention(nn.Module):

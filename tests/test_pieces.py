@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from dlp_dyn import geometry, pieces
 from dlp_dyn.image.config import DLPConfig, NetworkConfig
 from dlp_dyn.image.networks import background_decoder
-from dlp_dyn.nn import Stack
+from dlp_dyn.nn import ConvLayer, Stack
 from dlp_dyn.pieces import n_pieces
 
 
@@ -75,3 +75,20 @@ def test_images_are_composed_in_pieces(monkeypatch):
     cut = outcome()
     monkeypatch.setattr(pieces, "_ELEMENTS", 10**9)
     assert_close(cut, outcome(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_half_precision_has_all_gradients(recompute):
+    """Measuring the widest layer casts the weights once without gradient, and recomputing casts them again."""
+    torch.manual_seed(0)
+    stack = Stack(*(ConvLayer(n, 8, groups=4, activation=nn.GELU) for n in (3, 8)))
+    images, gradients = torch.randn(6, 3, 16, 16), []
+    for first_call in (True, False):
+        stack.zero_grad()
+        stack.recompute = recompute and first_call
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = stack(images).float().square().mean()
+        loss.backward()
+        gradients.append([p.grad for p in stack.parameters()])
+    assert all(g is not None for g in gradients[0])
+    assert_close(*gradients)
