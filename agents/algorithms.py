@@ -51,7 +51,8 @@ def build(cfg: AgentConfig, env: AgentEnv, layout: ParticleLayout | None) -> Bas
     return GoalTD3(
         policy, env, policy_delay=t.policy_delay, target_policy_noise=t.target_noise, target_noise_clip=t.noise_clip,
         action_l2=t.action_l2, q_range=(-1 / (1 - a.gamma), 0.0) if t.q_range else None,
-        target_update=t.target_update, exploration=t.exploration, **common,
+        target_update=t.target_update, imitation=t.imitation, imitation_until=t.imitation_until,
+        exploration=t.exploration, **common,
     )  # fmt: skip
 
 

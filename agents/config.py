@@ -74,6 +74,8 @@ class Td3Config:
     action_l2: float = 0.0
     q_range: bool = False
     target_update: Literal["step", "cycle"] = "step"
+    imitation: float = 0.0
+    imitation_until: int = 0
     exploration: Exploration = field(default_factory=Exploration)
 
 

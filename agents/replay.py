@@ -219,7 +219,7 @@ class GoalReplayBuffer(ReplayBuffer):
                 state = json.loads(str(stored["random"]))
         except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
             raise InputError(
-                f"{path}: damaged or cut short ({error}); remove it to go on with an empty buffer"
+                f"{path}: damaged or gone ({error}); this agent can be used, but not trained on"
             ) from None
         if int(stored["rows"]) != self.rows:
             raise InputError(

@@ -24,6 +24,7 @@ from agents.config import AgentConfig
 from agents.environments import AgentEnv
 from agents.evaluate import N_ENVS, play
 from agents.foreground import Foreground
+from agents.replay import GoalReplayBuffer
 from agents.rewards import ChamferReward
 from agents.warm_up import warm_up
 from dlp_dyn import run_log
@@ -67,9 +68,9 @@ class Watch(BaseCallback):
             progress,
             interrupt,
         )
-        self.begun = time.perf_counter()
+        self.begun, self.cpu_begun = time.perf_counter(), time.process_time()
         self.earlier_steps = agent.model.num_timesteps
-        self.judging = 0.0  # seconds
+        self.judging, self.cpu_judging = 0.0, 0.0  # seconds
         self.judged = 0  # the step of the last evaluation
 
     def _on_step(self) -> bool:
@@ -98,12 +99,13 @@ class Watch(BaseCallback):
         env = model.get_env()
         assert isinstance(env, AgentEnv)
         row["steps_per_second"] = (model.num_timesteps - self.earlier_steps) / seconds
+        row["cpu_seconds"] = time.process_time() - self.cpu_begun - self.cpu_judging
         row["looking"] = env.seconds_looking / seconds  # share of the time
         self.log.write(model.num_timesteps, "train", row)
 
     def evaluate(self) -> None:
         """Success on episodes that are always the same; the best agent is kept."""
-        agent, begun = self.agent, time.perf_counter()
+        agent, begun, cpu_begun = self.agent, time.perf_counter(), time.process_time()
         record = play(agent.model, self.judge, agent.cfg.eval_episodes, EVALUATION_SEED + agent.cfg.seed)
         figures = record.figures()
         self.log.write(agent.model.num_timesteps, "evaluation", figures)
@@ -116,6 +118,7 @@ class Watch(BaseCallback):
             agent.save("best")
         self.judged = agent.model.num_timesteps
         self.judging += time.perf_counter() - begun
+        self.cpu_judging += time.process_time() - cpu_begun
 
 
 def train(cfg: AgentConfig, going_on: bool = False) -> Path:
@@ -205,6 +208,13 @@ def _model(
     model = bundle.go_on(saved, env, arguments, cfg.device)
     env.seed(cfg.seed + model.num_timesteps)  # others than those of the beginning
     return model
+
+
+def _what_goes_on(saved: Bundle, cfg: AgentConfig, model: BaseAlgorithm) -> str:
+    off_policy = isinstance(model, OffPolicyAlgorithm)
+    emptied = off_policy and not isinstance(model.replay_buffer, GoalReplayBuffer)
+    note = " and the replay buffer, which has no goals, is empty" if emptied else ""
+    return f"{cfg.out}: going on after step {saved.step} of {cfg.steps}; running episodes begin anew{note}"
 
 
 def _passes(n: int, step: int, every: int) -> bool:
