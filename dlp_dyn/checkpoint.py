@@ -7,8 +7,6 @@ RUN/checkpoints/{last,best}/model.safetensors     weights to use (averaged ones 
 
 import hashlib
 import io
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from dlp_dyn import config
+from dlp_dyn import config, folders
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig, IdentityConfig
@@ -38,7 +36,7 @@ def save(
     checkpoint as it was. Raises InputError when writing fails.
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    contents = {
+    contents: dict[str, bytes] = {
         WEIGHTS: safetensors_bytes(tensors, {"format": FORMAT, "version": VERSION}),
         CONFIG: config_yaml.encode(),
     }
@@ -46,25 +44,7 @@ def save(
         buffer = io.BytesIO()
         torch.save(training_state, buffer)
         contents[TRAINING_STATE] = buffer.getvalue()
-
-    new = folder.with_name(f"{folder.name}.part")
-    file = new
-    try:
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        for name, data in contents.items():
-            file = new / name
-            with file.open("wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-        _swap(new, folder)
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        raise InputError(
-            f"{file}: cannot be written ({error.strerror}); make room or choose another out=FOLDER; "
-            "checkpoints written before are intact"
-        ) from error
+    folders.write(folder, contents)
 
 
 def resolve(path: str | Path) -> Path:
@@ -72,7 +52,7 @@ def resolve(path: str | Path) -> Path:
     path = Path(path)
     checkpoints = path / "checkpoints"
     for candidate in (path, checkpoints / "best", checkpoints / "last"):
-        _restore(candidate)
+        folders.restore(candidate)
         if (candidate / WEIGHTS).is_file():
             return candidate
     if not path.exists():
@@ -190,20 +170,3 @@ def content_hash(run_or_checkpoint: str | Path) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
-
-
-def _swap(new: Path, folder: Path) -> None:
-    _restore(folder)
-    old = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _restore(folder: Path) -> None:
-    """Finish what a kill between the two renames of `_swap` left undone."""
-    old = folder.with_name(f"{folder.name}.old")
-    if old.is_dir() and not folder.exists():
-        old.rename(folder)
