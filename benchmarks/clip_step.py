@@ -1,5 +1,6 @@
-"""The whole training step on clips: the tracked model at the official Balls sizes as it is, with recomputing, and the
-lean model, all against the tracked model as published: plain geometry, and appearances encoded frame by frame."""
+"""The whole training step on clips: the tracked model at the official Balls sizes as it is, with recomputing, in half
+precision too, and the lean model, all against the tracked model as published: float32, plain geometry, and
+appearances encoded frame by frame."""
 
 import json
 import subprocess
@@ -22,7 +23,7 @@ from dlp_dyn.video import VideoConfig, VideoModel
 QUESTION = "one training step on clips: loss, backward, Adam"
 BATCH = 8
 PUBLISHED = "balls_ddlp"
-OURS = ("balls_ddlp", "balls_ddlp recompute", "balls_joint")
+OURS = ("balls_ddlp", "balls_ddlp recompute", "balls_ddlp bf16 recompute", "balls_joint")
 QUICK = ("batch_size=1", "data.clip_length=5")
 
 
@@ -62,7 +63,8 @@ def build(
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
 
     def loss() -> Tensor:
-        with _published(length) if plain else nullcontext():
+        half = torch.autocast(device.type, torch.bfloat16, enabled="bf16" in variants)
+        with _published(length) if plain else nullcontext(), half:
             terms, _ = model(clip)
         return losses.total(terms, training.weights)[0]
 
