@@ -97,7 +97,12 @@ def prepare(cfg: TrainConfig, model: DLP | VideoModel, rollouts: Rollouts) -> St
     if cfg.dynamics.action_dim not in (0, width):
         raise InputError(
             f"{rollouts.path}: actions of width {width} (stride {cfg.data.stride}), dynamics.action_dim is "
-            f"{cfg.dynamics.action_dim}: set it to {width}, or to 0 for a model without"
+            f"{cfg.dynamics.action_dim}: "
+            + (
+                f"set it to {width}, or to 0 for a model without"
+                if width
+                else "use data with actions, or set it to 0"
+            )
         )
     clips = ClipDataset(rollouts, "train", cfg.data.clip_length, cfg.data.stride)
     if isinstance(model, VideoModel) and (layer := model.dynamics.action) is not None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ from torch import Tensor
 from dlp_dyn import checkpoint, config, evaluate
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
+from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.data.writer import PARTS, RolloutWriter
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
 from dlp_dyn.interrupt import Interrupted, interrupts
@@ -144,6 +147,17 @@ def image_run(balls64: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(config.load("balls", settings))
 
 
+def with_actions(source: Path, path: Path, width: int) -> Path:
+    """A copy of a rollout file whose steps have random actions."""
+    rollouts, rng = Rollouts(source), np.random.default_rng(0)
+    with RolloutWriter(path) as writer:
+        for number in range(rollouts.n_episodes):
+            episode = rollouts.episode(number)
+            actions = rng.normal(size=(len(episode), width)).astype(np.float32)
+            writer.append(replace(episode, actions=actions), PARTS[rollouts.episode_parts[number]])
+    return path
+
+
 @pytest.mark.parametrize("name", config.names())
 def test_every_config_trains_three_steps(
     name: str, balls_file: Path, balls64: Path, image_run: Path, tmp_path: Path
@@ -158,6 +172,8 @@ def test_every_config_trains_three_steps(
     ]
     cfg = config.load(name, ["data.path=unknown", *overrides])
     data = balls_file if cfg.model.image_size == 32 else balls64
+    if cfg.dynamics.action_dim:
+        data = with_actions(data, tmp_path / "actions.h5", cfg.dynamics.action_dim)
     cfg = replace(cfg, data=replace(cfg.data, path=str(data), workers=0), accumulate=1)
     if cfg.stage == "dynamics":
         cfg = replace(cfg, image=str(image_run))
