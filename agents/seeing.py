@@ -66,6 +66,7 @@ def chamfer_reward(cfg: AgentConfig, encoder: ParticleEncoder) -> tuple[ChamferR
     cuts: list[list[int]] = [[0] for _ in range(N_ENVS)]
     for step in range(1, cfg.reward.foreground_steps // N_ENVS + 1):
         now, _, dones, _ = env.step(env.unscaled(players()))
+        assert isinstance(now, dict)  # it has goals
         seen.append(now["observation"])
         for i in np.flatnonzero(dones):
             cuts[i].append(step)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -164,7 +165,8 @@ def train(cfg: AgentConfig, going_on: bool = False) -> Path:
         watch = Watch(agent, judge, log, progress, interrupt)
         left = cfg.steps - model.num_timesteps
         if left > 0:
-            model.learn(left, callback=watch, log_interval=None, reset_num_timesteps=False)
+            quiet: Any = None  # SB3 takes it, though its annotation does not say so
+            model.learn(left, callback=watch, log_interval=quiet, reset_num_timesteps=False)
             watch.write()
         if not interrupt.signum and watch.judged < model.num_timesteps:
             watch.evaluate()

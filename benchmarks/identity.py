@@ -57,8 +57,8 @@ def measure(kind: str, model: DLP, rollouts: Rollouts, episodes: int) -> Kept:
         found = trajectories.of_particles(encoding.scene.particles, side)
         truth = trajectories.of_states([episode.states], side)
         rows.append((*_follow(found, truth, side), found.visible.sum(-1).mean(), found.visible.shape[-1], ms))
-    mean = np.nanmean(np.array(rows, float), 0)
-    return Kept(*mean[:5].tolist(), int(mean[5]), float(np.median([row[-1] for row in rows])))
+    switches, lost, error, seen, on, slots, _ = np.nanmean(np.array(rows, float), 0).tolist()
+    return Kept(switches, lost, error, seen, on, int(slots), float(np.median([row[-1] for row in rows])))
 
 
 def _follow(found: Trajectories, truth: Trajectories, side: int) -> tuple[float, float, float, float]:

@@ -37,6 +37,7 @@ def test_states_are_those_of_the_environments_played_alone(push: Push) -> None:
     alone = [bare(cfg, 5 + i) for i in range(3)]
     for step, action in enumerate(actions(env, 20), 1):
         seen, rewards, dones, infos = env.step(action)
+        assert isinstance(seen, dict)
         assert dones.all() == (step % 6 == 0)
         for i, single in enumerate(alone):
             expected, reward, _, truncated, info = single.step(action[i])
@@ -84,6 +85,7 @@ def test_particles_are_those_of_the_single_wrapper_with_one_encoding_a_step(
         alone.append(single)
     for step, action in enumerate(actions(env, 14), 1):
         seen, _, dones, infos = env.step(action)
+        assert isinstance(seen, dict)
         # Goals stay, so only pictures of now; at an end, the last ones, and both of the next episode.
         assert calls.pop() <= (9 if step % 6 == 0 else 3)
         assert not calls
