@@ -15,7 +15,7 @@ class NetworkConfig:
     `style` says which layers the channel lists describe: `lean` (ours), `dlpv3` or `dlpv2` (as published). In the
     lean style `proposal_channels` are the shared trunk's, and glimpses are drawn `draw_factor` times as fine as they
     are read: a particle larger than the glimpse's side in pixels would be drawn blurred otherwise. `recompute` trades
-    an eighth of a training step's time for a third of its memory.
+    a seventh of a training step's time for a third of its memory.
     """
 
     style: str = "lean"
