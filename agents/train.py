@@ -71,12 +71,13 @@ class Watch(BaseCallback):
         )
         self.begun, self.cpu_begun = time.perf_counter(), time.process_time()
         self.earlier_steps = agent.model.num_timesteps
+        self.looked = self.env.seconds_looking
         self.judging, self.cpu_judging = 0.0, 0.0  # seconds
         self.judged = 0  # the step of the last evaluation
 
     def _on_step(self) -> bool:
         cfg, n = self.agent.cfg, self.agent.model.num_timesteps
-        step = self.agent.model.get_env().num_envs  # pyright: ignore[reportOptionalMemberAccess]
+        step = self.env.num_envs
         if _passes(n, step, cfg.log_every):
             self.write()
         if _passes(n, step, cfg.eval_every):
@@ -85,6 +86,12 @@ class Watch(BaseCallback):
             self.agent.save("last")
         self.progress.reach(n)
         return not self.interrupt.signum
+
+    @property
+    def env(self) -> AgentEnv:
+        env = self.agent.model.get_env()
+        assert isinstance(env, AgentEnv)
+        return env
 
     def write(self) -> None:
         """What SB3 noted of its updates, how the episodes went, and where the time goes."""
@@ -97,11 +104,9 @@ class Watch(BaseCallback):
         if model.ep_info_buffer:
             row["return_while_exploring"] = float(np.mean([e["r"] for e in model.ep_info_buffer]))
         seconds = time.perf_counter() - self.begun - self.judging
-        env = model.get_env()
-        assert isinstance(env, AgentEnv)
         row["steps_per_second"] = (model.num_timesteps - self.earlier_steps) / seconds
         row["cpu_seconds"] = time.process_time() - self.cpu_begun - self.cpu_judging
-        row["looking"] = env.seconds_looking / seconds  # share of the time
+        row["looking"] = (self.env.seconds_looking - self.looked) / seconds  # share of the time
         self.log.write(model.num_timesteps, "train", row)
 
     def evaluate(self) -> None:
