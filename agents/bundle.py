@@ -29,8 +29,8 @@ from agents.replay import GoalReplayBuffer
 from dlp_dyn import folders
 from dlp_dyn.config import to_yaml
 from dlp_dyn.errors import InputError
-from dlp_dyn.normalizer import Normalizer
-from dlp_dyn.particle_encoder import ParticleEncoder
+from dlp_dyn.observation.encoder import ParticleEncoder
+from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.training_state import random_state, set_random_state
 
 AGENT, FACTS, CONFIG, NORMALIZER = "agent.zip", "agent.json", "config.yaml", "normalizer.json"

@@ -13,8 +13,8 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 from agents.config import AgentConfig
 from dlp_dyn.data.collect import make_env
 from dlp_dyn.errors import InputError
-from dlp_dyn.observer import Batch, Observer, batch_of, one_of, with_rows
-from dlp_dyn.particle_encoder import ParticleEncoder
+from dlp_dyn.observation.encoder import ParticleEncoder
+from dlp_dyn.observation.observer import Batch, Observer, batch_of, one_of, with_rows
 
 Rows = Int[np.ndarray, " R"]
 Reward = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " B"]]

@@ -8,7 +8,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
-from dlp_dyn.particle_encoder import ParticleEncoder
+from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.plots import draw_particles, enlarge, label_grid
 
 SUFFIXES = (".gif", ".webp", ".mp4")

@@ -11,8 +11,8 @@ from agents.foreground import Foreground
 from agents.rewards import ChamferReward, Things
 from agents.warm_up import Players
 from dlp_dyn.data.images import image_key
-from dlp_dyn.normalizer import Normalizer
-from dlp_dyn.particle_encoder import ParticleEncoder
+from dlp_dyn.observation.encoder import ParticleEncoder
+from dlp_dyn.observation.normalizer import Normalizer
 
 ON = 0.5
 BATCH = 64  # frames that are encoded at a time

@@ -31,7 +31,7 @@ from agents.warm_up import warm_up
 from dlp_dyn import run_log
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupt, Interrupted, interrupts
-from dlp_dyn.particle_encoder import ParticleEncoder
+from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.progress import Tracker, track
 
 EVALUATION_SEED = 20_000  # beside those of the training

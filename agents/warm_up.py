@@ -9,7 +9,7 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from agents.config import WarmUpConfig
 from agents.environments import AgentEnv
 from dlp_dyn.data.collect import load_policy
-from dlp_dyn.observer import batch_of, with_rows
+from dlp_dyn.observation.observer import batch_of, with_rows
 from dlp_dyn.progress import Tracker
 
 

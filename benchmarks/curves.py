@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dlp_dyn.curves import Curves, draw_curves, joined
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation.curves import Curves, draw_curves, joined
 
 
 def main(argv: Sequence[str] | None = None) -> int:

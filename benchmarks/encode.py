@@ -13,7 +13,7 @@ from benchmarks.measure import Cost, Row, Timing, compare, main
 from benchmarks.plain import plain_geometry, plain_model
 from dlp_dyn import checkpoint, config
 from dlp_dyn.image.model import DLP
-from dlp_dyn.particle_encoder import ParticleEncoder
+from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.particles import ParticleLayout
 
 QUESTION = "encode a frame of 64 x 64 to particles"

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
-from dlp_dyn import checkpoint, metrics, trajectories
+from dlp_dyn import checkpoint, metrics
 from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.evaluation import trajectories
+from dlp_dyn.evaluation.trajectories import Trajectories
 from dlp_dyn.image.config import IdentityConfig
 from dlp_dyn.image.identity import identity
 from dlp_dyn.image.model import DLP
-from dlp_dyn.trajectories import Trajectories
 
 KINDS = ("match", "tracker", "grid")
 _NEAR = 2.0  # pixels within which an object counts as found

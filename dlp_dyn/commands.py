@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dlp_dyn.data.images import Crop
-    from dlp_dyn.evaluate import Report
+    from dlp_dyn.evaluation.images import Report
 
 SYNTHETIC_EPISODES = {"balls": (400, 50, 50), "shapes": (40_000, 2_000, 2_000)}
 
@@ -110,7 +110,7 @@ def train(args: argparse.Namespace) -> None:
 def evaluate(args: argparse.Namespace) -> None:
     """Print how good a model is, as a table or as JSON."""
     from dlp_dyn.checkpoint import has_dynamics, resolve
-    from dlp_dyn.evaluate import evaluate
+    from dlp_dyn.evaluation.images import evaluate
     from dlp_dyn.progress import track
 
     checkpoint = resolve(args.run_folder)
@@ -145,8 +145,8 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _evaluate_video(args: argparse.Namespace, checkpoint: Path) -> None:
-    from dlp_dyn import curves, video_tables
-    from dlp_dyn.evaluate_video import evaluate_video
+    from dlp_dyn.evaluation import curves, video_tables
+    from dlp_dyn.evaluation.video import evaluate_video
     from dlp_dyn.progress import track
 
     if args.plot:

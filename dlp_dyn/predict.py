@@ -13,7 +13,7 @@ from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.thinned import read_thinned, thinned_lengths
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluate_video import check_fits, frame_stride
+from dlp_dyn.evaluation.video import check_fits, frame_stride
 from dlp_dyn.particles import Scene
 from dlp_dyn.video import VideoModel
 

@@ -10,11 +10,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dlp_dyn import checkpoint, config, evaluate, particle_clips, plots, video_plots
+from dlp_dyn import checkpoint, config, particle_clips, plots, video_plots
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation import images as evaluation
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
 from dlp_dyn.particle_clips import ParticleClips, encode_part
@@ -92,7 +93,7 @@ def image_of(model: DLP | VideoModel) -> DLP:
 
 def prepare(cfg: TrainConfig, model: DLP | VideoModel, rollouts: Rollouts) -> Stage:
     """Data, judge and pictures for a settled config. Raises InputError for data that does not fit."""
-    evaluate.check_size(image_of(model), rollouts)
+    evaluation.check_size(image_of(model), rollouts)
     width = rollouts.action_dim * cfg.data.stride
     if cfg.dynamics.action_dim not in (0, width):
         raise InputError(
@@ -109,7 +110,7 @@ def prepare(cfg: TrainConfig, model: DLP | VideoModel, rollouts: Rollouts) -> St
         layer.fit(_taken(rollouts).repeat(1, cfg.data.stride))
     if isinstance(model, VideoModel) and cfg.stage == "dynamics":
         return _second_stage(cfg, model, rollouts, clips)
-    held_out = evaluate.spread_frames(rollouts, "validation", cfg.eval_frames)
+    held_out = evaluation.spread_frames(rollouts, "validation", cfg.eval_frames)
     some = held_out.frames[np.unique(np.linspace(0, len(held_out) - 1, _SAMPLE_FRAMES).round().astype(int))]
 
     def draw(model: DLP | VideoModel, folder: Path, step: int) -> None:
@@ -118,7 +119,7 @@ def prepare(cfg: TrainConfig, model: DLP | VideoModel, rollouts: Rollouts) -> St
     return Stage(
         clips,
         collate,
-        lambda model: evaluate.judge_held_out(image_of(model), held_out),
+        lambda model: evaluation.judge_held_out(image_of(model), held_out),
         lambda figures: figures["psnr"],
         draw,
     )

@@ -16,12 +16,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlp_dyn import checkpoint, config, evaluate
+from dlp_dyn import checkpoint, config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import PARTS, RolloutWriter
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation import images as evaluate
 from dlp_dyn.image.model import DLP
 from dlp_dyn.interrupt import Interrupted, interrupts
 from dlp_dyn.train import resume, train

@@ -14,7 +14,7 @@ from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode, RolloutWriter
 from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, TransformerConfig
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluate_video import evaluate_video
+from dlp_dyn.evaluation.video import evaluate_video
 from dlp_dyn.image.config import DLPConfig, IdentityConfig, NetworkConfig
 from dlp_dyn.image.phases import Phase, PhaseSchedule
 from dlp_dyn.particle_clips import encode_episode, encode_part

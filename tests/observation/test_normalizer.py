@@ -6,8 +6,8 @@ import pytest
 from worlds import write_run
 
 from dlp_dyn.errors import InputError
-from dlp_dyn.normalizer import Normalizer
-from dlp_dyn.particle_encoder import ParticleEncoder
+from dlp_dyn.observation.encoder import ParticleEncoder
+from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.particles import ParticleLayout
 
 LAYOUT = ParticleLayout(feature_dim=4)

@@ -15,10 +15,10 @@ from stable_baselines3.common.env_checker import check_env as check_sb3
 from worlds import GOALS, Walk, push, write_run
 
 from dlp_dyn.errors import InputError
-from dlp_dyn.normalizer import Normalizer
 from dlp_dyn.observation import ParticleObservation
-from dlp_dyn.particle_encoder import ParticleEncoder, fit_normalizer
-from dlp_dyn.vector_observation import VectorParticleObservation
+from dlp_dyn.observation.encoder import ParticleEncoder, fit_normalizer
+from dlp_dyn.observation.normalizer import Normalizer
+from dlp_dyn.observation.vector_wrapper import VectorParticleObservation
 
 
 @pytest.fixture(scope="session")
@@ -167,7 +167,7 @@ class Counting(ParticleEncoder):
 
 
 def test_pictures_are_encoded_once(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlp_dyn.particle_encoder.ParticleEncoder", Counting)
+    monkeypatch.setattr("dlp_dyn.observation.encoder.ParticleEncoder", Counting)
     env = ParticleObservation(push(), str(run), **GOALS)
     encoder = env.encoder
     assert isinstance(encoder, Counting)

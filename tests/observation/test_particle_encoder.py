@@ -8,9 +8,9 @@ from worlds import SIDE, write_run
 from dlp_dyn import checkpoint
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
-from dlp_dyn.normalizer import Normalizer
-from dlp_dyn.particle_encoder import ParticleEncoder, fit_normalizer, load_encoder, recorded
-from dlp_dyn.traced import Traced
+from dlp_dyn.observation.encoder import ParticleEncoder, fit_normalizer, load_encoder, recorded
+from dlp_dyn.observation.normalizer import Normalizer
+from dlp_dyn.observation.traced import Traced
 
 # DLPv2's parts: particles that do not see the background.
 ALONE = [

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from worlds import SIDE
 
-from dlp_dyn.observer import Observer
-from dlp_dyn.particle_encoder import ParticleEncoder
+from dlp_dyn.observation.encoder import ParticleEncoder
+from dlp_dyn.observation.observer import Observer
 
 PICTURE = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
 EMPTY = 6  # patience + 1 steps since anything was seen

@@ -11,7 +11,7 @@ from worlds import GOALS, Walk, push
 
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation import ParticleObservation
-from dlp_dyn.vector_observation import VectorParticleObservation
+from dlp_dyn.observation.vector_wrapper import VectorParticleObservation
 
 N, STEPS = 2, 10
 FORMS = [{}, {"track": True, "stack": 3}]
@@ -76,7 +76,7 @@ def test_each_mode_gives_what_single_environments_give(run: Path, mode: Autorese
 
 
 def test_one_batch_a_step_with_last_observations_in_it(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dlp_dyn.particle_encoder.ParticleEncoder", Counting)
+    monkeypatch.setattr("dlp_dyn.observation.encoder.ParticleEncoder", Counting)
     many = SyncVectorEnv([make(0)] * N, autoreset_mode=AutoresetMode.SAME_STEP)
     vector = VectorParticleObservation(many, str(run), **GOALS)
     vector.reset(seed=0)

@@ -16,10 +16,10 @@ from dlp_dyn import losses, metrics
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode
-from dlp_dyn.evaluate_video import derangement, evaluate_video, judge
+from dlp_dyn.evaluation.video import derangement, evaluate_video, judge
+from dlp_dyn.evaluation.video_report import report
 from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.video import VideoConfig, VideoModel
-from dlp_dyn.video_report import report
 
 CONTEXT, HORIZON, SIDE = 4, 12, 32
 SCORES = {"psnr": losses.psnr}

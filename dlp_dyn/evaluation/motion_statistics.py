@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import wasserstein_distance
 
-from dlp_dyn.trajectories import Trajectories, mean_over
+from dlp_dyn.evaluation.trajectories import Trajectories, mean_over
 
 TOLERANCE = 0.1  # of the diameter: nearer centres than that overlap
 

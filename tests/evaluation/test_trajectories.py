@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from dlp_dyn import trajectories as tracks
 from dlp_dyn.data.balls import BallsConfig, simulate, step, to_position
-from dlp_dyn.trajectories import Trajectories, follow, match_first, still, straight
+from dlp_dyn.evaluation import trajectories as tracks
+from dlp_dyn.evaluation.trajectories import Trajectories, follow, match_first, still, straight
 
 RNG = np.random.default_rng(0)
 

@@ -2,8 +2,8 @@
 
 from rich.table import Table
 
-from dlp_dyn.motion_statistics import TOLERANCE
-from dlp_dyn.video_report import Figures, VideoReport
+from dlp_dyn.evaluation.motion_statistics import TOLERANCE
+from dlp_dyn.evaluation.video_report import Figures, VideoReport
 
 _SHORT = {
     "error_step_10": "step_10", "psnr_moving": "moving", "objects_right": "right", "speed_std": "std",

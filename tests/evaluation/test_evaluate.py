@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dlp_dyn import evaluate, losses
+from dlp_dyn import losses
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation import images as evaluate
 from dlp_dyn.image.model import DLP
 from dlp_dyn.train import train
 

@@ -15,9 +15,9 @@ from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import IdentityConfig
 from dlp_dyn.image.encoder import SceneEncoder
-from dlp_dyn.normalizer import Normalizer
+from dlp_dyn.observation.normalizer import Normalizer
+from dlp_dyn.observation.traced import Traced
 from dlp_dyn.particles import ParticleLayout, Particles
-from dlp_dyn.traced import Traced
 
 
 class ParticleEncoder:

@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from dlp_dyn.data.balls import BallsConfig, simulate
-from dlp_dyn.motion_statistics import compare, diameters, motion_curves
-from dlp_dyn.trajectories import Trajectories
+from dlp_dyn.evaluation.motion_statistics import compare, diameters, motion_curves
+from dlp_dyn.evaluation.trajectories import Trajectories
 
 SIDE = 64
 DIAMETER = np.full(40, 16 / SIDE)

@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 from dlp_dyn.data.images import image_key
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.matching import Matcher
-from dlp_dyn.particle_encoder import ParticleEncoder
-from dlp_dyn.particle_form import ParticleForm
-from dlp_dyn.particle_memory import FrameMemory, History, Tracks
+from dlp_dyn.observation.encoder import ParticleEncoder
+from dlp_dyn.observation.form import ParticleForm
+from dlp_dyn.observation.memory import FrameMemory, History, Tracks
 from dlp_dyn.particles import ParticleLayout
 
 Images = Mapping[str, str | Sequence[str]]

@@ -8,8 +8,8 @@ import numpy as np
 from gymnasium.utils import RecordConstructorArgs
 
 from dlp_dyn.errors import InputError
-from dlp_dyn.observer import Images, Observer, batch_of, entry, one_of
-from dlp_dyn.particle_encoder import ParticleEncoder, load_encoder, recorded
+from dlp_dyn.observation.encoder import ParticleEncoder, load_encoder, recorded
+from dlp_dyn.observation.observer import Images, Observer, batch_of, entry, one_of
 from dlp_dyn.particles import ParticleLayout
 
 

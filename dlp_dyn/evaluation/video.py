@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dlp_dyn import config, losses, metrics
-from dlp_dyn import trajectories as tracks
 from dlp_dyn.checkpoint import CONFIG, load_video_model, resolve
 from dlp_dyn.clip import Clip
 from dlp_dyn.config import DataConfig
@@ -17,13 +16,14 @@ from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.thinned import read_thinned, thinned_lengths
 from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluate import Score, check_size
-from dlp_dyn.frechet import ClipFeatures
-from dlp_dyn.motion_statistics import diameters
+from dlp_dyn.evaluation import trajectories as tracks
+from dlp_dyn.evaluation.frechet import ClipFeatures
+from dlp_dyn.evaluation.images import Score, check_size
+from dlp_dyn.evaluation.motion_statistics import diameters
+from dlp_dyn.evaluation.trajectories import Trajectories
+from dlp_dyn.evaluation.video_report import Judged, VideoReport, report
 from dlp_dyn.particles import Scene, cat
-from dlp_dyn.trajectories import Trajectories
 from dlp_dyn.video import VideoModel
-from dlp_dyn.video_report import Judged, VideoReport, report
 
 _AT_ONCE = 16  # episodes
 _FRAMES_AT_ONCE = 8  # of each, that are tracked

@@ -9,8 +9,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 from dlp_dyn.errors import InputError
-from dlp_dyn.observer import Batch, Images, Observer, batch_of, one_of, rows_of, with_rows
-from dlp_dyn.particle_encoder import ParticleEncoder, load_encoder, recorded
+from dlp_dyn.observation.encoder import ParticleEncoder, load_encoder, recorded
+from dlp_dyn.observation.observer import Batch, Images, Observer, batch_of, one_of, rows_of, with_rows
 from dlp_dyn.particles import ParticleLayout
 
 

@@ -7,7 +7,7 @@ from scipy.linalg import sqrtm
 from torch import Tensor, nn
 
 from dlp_dyn.errors import InputError
-from dlp_dyn.frechet import ClipFeatures, frechet_distance
+from dlp_dyn.evaluation.frechet import ClipFeatures, frechet_distance
 
 RNG = np.random.default_rng(0)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from dlp_dyn.frechet import frechet_distance
-from dlp_dyn.motion_statistics import compare, motion_curves
-from dlp_dyn.trajectories import Trajectories, mean_over
+from dlp_dyn.evaluation.frechet import frechet_distance
+from dlp_dyn.evaluation.motion_statistics import compare, motion_curves
+from dlp_dyn.evaluation.trajectories import Trajectories, mean_over
 
 _FIRST_STEPS = 10  # that MED-10 sums over
 
