@@ -4,7 +4,8 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from dlp_dyn import __version__, commands
+from dlp_dyn import __version__
+from dlp_dyn.commands import bench, convert, data, evaluate, predict, train
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted
 
@@ -40,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = verb(
         "collect",
-        commands.collect,
+        data.collect,
         "play a Gymnasium environment, or draw balls or shapes, into a rollout file",
     )
     sub.add_argument("env_id", metavar="ENV_ID", help='a Gymnasium id, "module:Id", or balls or shapes')
@@ -62,20 +63,20 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = verb(
         "import",
-        commands.import_,
+        data.import_,
         "turn frame folders, videos, npy, npz or a Minari data set into a rollout file",
     )
     sub.add_argument("path", metavar="PATH", help="folder, file, or Minari id")
     sub.add_argument("--episode-length", type=int, help="cut longer episodes into pieces of this many frames")
     _add_writing(sub, image_size=None)
 
-    sub = verb("train", commands.train, "train a model")
+    sub = verb("train", train.train, "train a model")
     sub.add_argument(
         "config", nargs="*", metavar="CONFIG [KEY=VALUE ...]", help="name or path, then overrides"
     )
     sub.add_argument("--resume", metavar="RUN", help="go on with this run, with its own config")
 
-    sub = verb("evaluate", commands.evaluate, "measure a model on a rollout file")
+    sub = verb("evaluate", evaluate.evaluate, "measure a model on a rollout file")
     sub.add_argument(
         "run_folder", metavar="RUN", help="a run folder (its best checkpoint) or a checkpoint folder"
     )
@@ -103,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = verb(
         "predict",
-        commands.predict,
+        predict.predict,
         "draw what a video model predicts after the first frames of episodes or a video",
     )
     sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
@@ -119,13 +120,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0, help="of the random futures (default: 0)")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
-    sub = verb("convert", commands.convert, "turn an official checkpoint into a run folder")
+    sub = verb("convert", convert.convert, "turn an official checkpoint into a run folder")
     sub.add_argument("checkpoint", metavar="CKPT", help="official state_dict file")
     sub.add_argument("--hparams", required=True, help="its hparams.json")
     sub.add_argument("--out", required=True, help="run folder to write")
 
     sub = verb(
-        "bench", commands.bench, "measure this machine: our geometry and training step against plain ones"
+        "bench", bench.bench, "measure this machine: our geometry and training step against plain ones"
     )
     sub.add_argument("--quick", action="store_true", help="small sizes, one round: shows that it runs")
     sub.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")

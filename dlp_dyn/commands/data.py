@@ -1,0 +1,126 @@
+"""`collect` and `import`: rollout files from environments, synthetic sources and what others have made."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dlp_dyn.errors import InputError
+
+if TYPE_CHECKING:
+    from dlp_dyn.data.images import Crop
+
+SYNTHETIC_EPISODES = {"balls": (400, 50, 50), "shapes": (40_000, 2_000, 2_000)}
+
+
+def collect(args: argparse.Namespace) -> None:
+    """Play an environment, or draw a synthetic source, into a rollout file."""
+    from dlp_dyn.progress import track
+
+    _refuse_existing(args)
+    settings = _settings(args.settings)
+    if args.env_id in SYNTHETIC_EPISODES:
+        counts = _parts(args.episodes) if args.episodes else SYNTHETIC_EPISODES[args.env_id]
+        write = _synthetic(args.env_id, settings)
+        with track(f"collect {args.env_id}", sum(counts), "episodes") as bar:
+            write(
+                args.out, counts, image_size=args.image_size, seed=args.seed, progress=bar.reach, **settings
+            )
+        return
+
+    from dlp_dyn.data.collect import collect
+
+    episodes = _count(args.episodes or "100")
+    with track(f"collect {args.env_id}", episodes, "episodes") as bar:
+        collect(
+            args.env_id,
+            args.out,
+            episodes=episodes,
+            max_steps=args.max_steps,
+            image_size=args.image_size,
+            crop=_crop(args.crop),
+            frame_skip=args.frame_skip,
+            policy=args.policy,
+            n_envs=args.n_envs,
+            seed=args.seed,
+            source=args.source,
+            env_kwargs=settings,
+            progress=bar.reach,
+        )
+
+
+def _synthetic(name: str, settings: dict[str, Any]) -> Callable[..., None]:
+    """The writer of a synthetic source, after a look at its settings."""
+    from dlp_dyn.data.balls import write_balls
+    from dlp_dyn.data.shapes import write_shapes
+
+    known = {"balls": ("length", "n_balls", "radius", "speed", "mode"), "shapes": ()}[name]
+    for key in settings:
+        if key not in known:
+            raise InputError(f"--set {key}: {name} has {', '.join(known) or 'no settings'}; leave it out")
+    return {"balls": write_balls, "shapes": write_shapes}[name]
+
+
+def import_(args: argparse.Namespace) -> None:
+    """Turn pictures that somebody else made into a rollout file."""
+    from dlp_dyn.data.convert import convert
+    from dlp_dyn.progress import track
+
+    _refuse_existing(args)
+    with track("import", None, "episodes") as bar:
+        convert(
+            args.path,
+            args.out,
+            image_size=args.image_size,
+            crop=_crop(args.crop),
+            episode_length=args.episode_length,
+            seed=args.seed,
+            progress=bar.reach,
+        )
+
+
+def _refuse_existing(args: argparse.Namespace) -> None:
+    if Path(args.out).exists() and not args.overwrite:
+        raise InputError(f"{args.out}: exists already; choose another --out, or replace it with --overwrite")
+
+
+def _parts(text: str) -> tuple[int, ...]:
+    """TRAIN,VALIDATION,TEST, or one number of which a tenth each is for validation and test."""
+    counts = tuple(_count(word) for word in text.split(","))
+    if len(counts) == 3:
+        return counts
+    if len(counts) != 1 or counts[0] < 3:
+        raise InputError(f"--episodes {text}: give one number (3 or more) or TRAIN,VALIDATION,TEST")
+    tenth = max(counts[0] // 10, 1)
+    return counts[0] - 2 * tenth, tenth, tenth
+
+
+def _crop(text: str | None) -> "Crop | None":
+    if text is None or text == "square":
+        return text
+    sides = text.split(",")
+    if len(sides) != 4 or not all(side.isdecimal() for side in sides):
+        raise InputError(f"--crop {text}: give 'square' or LEFT,TOP,RIGHT,BOTTOM in pixels")
+    left, top, right, bottom = map(int, sides)
+    return left, top, right, bottom
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise InputError(f"--episodes {text}: '{text}' is not a number of episodes")
+    return int(text)
+
+
+def _settings(words: Sequence[str]) -> dict[str, Any]:
+    import yaml
+
+    settings = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set {word}: write it as key=value")
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {word}: the value is not readable as YAML") from None
+    return settings

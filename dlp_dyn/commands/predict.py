@@ -1,0 +1,24 @@
+"""`predict`: pictures of what a video model predicts."""
+
+import argparse
+
+from dlp_dyn.commands.words import device
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Draw what a video model predicts."""
+    from dlp_dyn.predict import predict
+
+    predict(
+        args.run_folder,
+        args.data,
+        args.out,
+        args.context,
+        args.horizon,
+        args.samples,
+        args.episodes,
+        args.part,
+        args.seed,
+        device(args.device),
+    )
+    print(args.out)
