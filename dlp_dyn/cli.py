@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dlp_dyn import __version__
-from dlp_dyn.commands import bench, convert, data, evaluate, predict, train
+from dlp_dyn.commands import bench, convert, data, evaluate, predict, train, view
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted
 
@@ -118,6 +118,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--episodes", type=int, default=4, help="(default: 4)")
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument("--seed", type=int, default=0, help="of the random futures (default: 0)")
+    sub.add_argument("--device", default="cpu", help="(default: cpu)")
+
+    sub = verb(
+        "view", view.view, "serve a local page: move, resize, hide, recolour particles, and see what happens"
+    )
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder")
+    sub.add_argument("--data", help="rollout file, or a GIF or MP4 (default: what the run was trained on)")
+    sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
+    sub.add_argument(
+        "--host", default="127.0.0.1", help="who may see it; 0.0.0.0 for all (default: 127.0.0.1)"
+    )
+    sub.add_argument("--port", type=int, default=8420, help="0 for any that is free (default: 8420)")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
     sub = verb("convert", convert.convert, "turn an official checkpoint into a run folder")

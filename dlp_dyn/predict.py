@@ -18,7 +18,7 @@ from dlp_dyn.particles import Scene
 from dlp_dyn.video import VideoModel
 
 SUFFIXES = (".gif", ".webp", ".mp4")
-_VIDEOS = (".gif", ".webp", ".mp4", ".avi", ".mov", ".mkv")
+VIDEOS = (".gif", ".webp", ".mp4", ".avi", ".mov", ".mkv")
 
 
 def predict(
@@ -68,7 +68,7 @@ def _read(
     model: VideoModel, path: Path, part: Part, episodes: int, context: int, horizon: int, stride: int
 ) -> tuple[UInt8[np.ndarray, "B T H W 3"], Float[Tensor, "B T A"] | None]:
     """Frames that are `stride` apart, as many as the shortest episode has, and actions where the model wants them."""
-    if path.suffix.lower() in _VIDEOS:
+    if path.suffix.lower() in VIDEOS:
         return _read_video(model, path, context, stride), None
     rollouts = Rollouts(path)
     check_fits(model, rollouts, stride)
@@ -94,16 +94,21 @@ def _read(
 def _read_video(model: VideoModel, path: Path, context: int, stride: int) -> UInt8[np.ndarray, "1 T H W 3"]:
     if model.cfg.dynamics.action_dim:
         raise InputError(f"{path}: the model was trained with actions, a video has none: give a rollout file")
-    frames = read_video(path)[None, ::stride]
-    side = model.cfg.image.image_size
-    height, width = frames.shape[2:4]
+    frames = read_fitting_video(path, model.cfg.image.image_size)[None, ::stride]
+    if frames.shape[1] < context:
+        raise InputError(f"{path}: {frames.shape[1]} frames, --context {context} asks for more: lower it")
+    return frames
+
+
+def read_fitting_video(path: Path, side: int) -> UInt8[np.ndarray, "T S S 3"]:
+    """`read_video`, for a model of images with this side. Raises InputError for frames of another size too."""
+    frames = read_video(path)
+    height, width = frames.shape[1:3]
     if (height, width) != (side, side):
         raise InputError(
             f"{path}: frames of {width}x{height} pixels, the model sees {side}x{side}; "
             f"turn it into a rollout file with dlp-dyn import --image-size {side}"
         )
-    if frames.shape[1] < context:
-        raise InputError(f"{path}: {frames.shape[1]} frames, --context {context} asks for more: lower it")
     return frames
 
 

@@ -1,0 +1,1 @@
+"""A local web page: the particles of a frame to move about, and what would happen next."""

@@ -1,0 +1,63 @@
+"""The viewer over HTTP: the page, and JSON for what it asks."""
+
+import json
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from dlp_dyn.errors import InputError
+from dlp_dyn.viewer import requests
+from dlp_dyn.viewer.session import Sessions
+from dlp_dyn.viewer.studio import Studio
+
+PAGE = Path(__file__).parent / "page"
+# The page loads nothing from anywhere else, and no other page may frame it.
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'",
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def application(studio: Studio, hosts: list[str], max_sessions: int = 64) -> Starlette:
+    """The page and its server side. hosts: names that a browser may call this server by, `*` for any."""
+    sessions = Sessions(studio, max_sessions)
+
+    async def page(request: Request) -> Response:  # noqa: ARG001
+        return FileResponse(PAGE / "index.html", headers=_HEADERS)
+
+    async def ask(request: Request) -> Response:
+        try:
+            asked = _json(request.headers.get("content-type", ""), await request.body())
+            return JSONResponse(
+                await run_in_threadpool(requests.answer, sessions, request.path_params["verb"], asked)
+            )
+        except InputError as error:
+            return JSONResponse({"error": str(error)}, 400)
+
+    routes = [
+        Route("/", page),
+        Route("/api/{verb}", ask, methods=["POST"]),
+        Mount("/page", StaticFiles(directory=PAGE)),
+    ]
+    # A page of another site that has its own name resolve to this machine is refused by the name it calls.
+    return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=hosts)])
+
+
+def _json(kind: str, body: bytes) -> requests.Json:
+    if kind != "application/json":  # which other sites' pages cannot send here unasked
+        raise InputError(f"the request is '{kind}', not application/json")
+    try:
+        asked = json.loads(body)
+    except ValueError as error:
+        raise InputError(f"the request is not JSON ({error})") from None
+    if not isinstance(asked, dict):
+        raise InputError("the request is not a JSON object")
+    return asked

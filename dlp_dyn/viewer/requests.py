@@ -1,0 +1,185 @@
+"""What a page may ask and what it is told: JSON objects in and out. Nothing here knows of HTTP."""
+
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+from dlp_dyn.errors import InputError
+from dlp_dyn.particles import Scene, cat
+from dlp_dyn.viewer import edits
+from dlp_dyn.viewer.session import Session, Sessions
+
+Json = dict[str, Any]
+
+
+def answer(sessions: Sessions, verb: str, asked: Json) -> Json:
+    """Do what a page asks for. Raises InputError for words that make no sense."""
+    if verb == "open":
+        name, session = sessions.open()
+        with session.lock:
+            return {"session": name, "model": _model(session)} | _frame(session) | _scene(session)
+    if verb not in _VERBS:
+        raise InputError(f"'{verb}': ask for open, {', '.join(_VERBS)}")
+    session = sessions.get(_text(asked, "session"))
+    with session.lock:
+        return _VERBS[verb](session, asked)
+
+
+def _seek(session: Session, asked: Json) -> Json:
+    session.seek(_integer(asked, "episode"), _integer(asked, "time"))
+    return _frame(session) | _scene(session)
+
+
+def _change(session: Session, asked: Json) -> Json:
+    i, values = _particle(session, asked, "particle"), asked.get("values")
+    if not isinstance(values, dict):
+        raise InputError("values: give an object of attributes")
+    numbers = {str(name): _number(values, name) for name in values}
+    gesture = _text(asked, "gesture") if "gesture" in asked else None
+    session.edit(lambda history: edits.change(history, i, numbers), gesture)
+    return _scene(session)
+
+
+def _copy(session: Session, asked: Json) -> Json:
+    i, room = _particle(session, asked, "particle"), session.studio.has_room_for_more
+    made, slot = edits.copy(session.edited, i, room)
+    session.edit(lambda _: made)
+    return _scene(session) | {"chosen": slot}
+
+
+def _recolour(session: Session, asked: Json) -> Json:
+    i, j = _particle(session, asked, "particle"), _particle(session, asked, "other")
+    session.edit(lambda history: edits.swap_looks(history, i, j))
+    return _scene(session)
+
+
+def _simple(name: str) -> Callable[[Session, Json], Json]:
+    def run(session: Session, asked: Json) -> Json:
+        i = _particle(session, asked, "particle")
+        session.edit(lambda history: edits.SIMPLE[name](history, i))
+        return _scene(session)
+
+    return run
+
+
+def _undo(session: Session, asked: Json) -> Json:  # noqa: ARG001 - all verbs are called alike
+    session.undo()
+    return _scene(session)
+
+
+def _reset(session: Session, asked: Json) -> Json:  # noqa: ARG001
+    session.reset()
+    return _scene(session)
+
+
+def _futures(session: Session, asked: Json) -> Json:
+    """What happens after the edited scene, and after the one that was found; both begin with the scene itself."""
+    horizon = _integer(asked, "horizon")
+    histories = {"edited": session.edited, "unedited": session.found}
+    return {name: _future(session, history, horizon) for name, history in histories.items()}
+
+
+def _future(session: Session, history: Scene, horizon: int) -> Json:
+    after = session.studio.future(history, session.episode, session.time, horizon)
+    scenes = cat([history[-1:], after], 0)
+    p = scenes.particles
+    return {
+        "pictures": _bytes(session.studio.pictures(scenes)),
+        "positions": _rounded(p.position.tolist()),
+        "transparency": _rounded(p.transparency[..., 0].tolist()),
+    }
+
+
+_VERBS: dict[str, Callable[[Session, Json], Json]] = {
+    "seek": _seek,
+    "change": _change,
+    "copy": _copy,
+    "recolour": _recolour,
+    **{name: _simple(name) for name in edits.SIMPLE},
+    "undo": _undo,
+    "reset": _reset,
+    "futures": _futures,
+}
+
+
+def _model(session: Session) -> Json:
+    studio = session.studio
+    return {
+        "title": studio.title,
+        "data": studio.source.name,
+        "side": studio.side,
+        "lengths": list(studio.source.lengths),
+        "predicts": studio.can_predict,
+        "limits": {name: edits.limits(name) for name in edits.attributes(session.found, 0)},
+    }
+
+
+def _frame(session: Session) -> Json:
+    """What changes when another frame is looked at."""
+    studio, episode, time = session.studio, session.episode, session.time
+    longest = studio.longest_horizon(episode, time) if studio.can_predict else 0
+    return {
+        "episode": episode,
+        "time": time,
+        "longest_horizon": longest,
+        "frame": _bytes(studio.frame(episode, time)),
+        "found": _particles(session.found),
+    }
+
+
+def _scene(session: Session) -> Json:
+    """What changes with every edit. pictures: RGB bytes, row by row."""
+    return {
+        "particles": _particles(session.edited),
+        "picture": _bytes(session.studio.pictures(session.edited[-1:])),
+        "edited": session.is_edited,
+        "can_undo": session.can_undo,
+    }
+
+
+def _particles(history: Scene) -> list[dict[str, float]]:
+    return [_rounded(edits.attributes(history, i)) for i in range(edits.n_particles(history))]
+
+
+def _rounded(value: Any) -> Any:
+    """Five digits after the point: a hundredth of a pixel, and short."""
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return round(value, 5)
+
+
+def _bytes(pictures: UInt8[np.ndarray, "*T H W 3"]) -> str:
+    return base64.b64encode(np.ascontiguousarray(pictures).tobytes()).decode()
+
+
+def _particle(session: Session, asked: Json, key: str) -> int:
+    i, n = _integer(asked, key), edits.n_particles(session.edited)
+    if not 0 <= i < n:
+        raise InputError(f"{key} {i}: there are 0 to {n - 1}")
+    return i
+
+
+def _integer(asked: Json, key: str) -> int:
+    value = asked.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"{key} {value!r}: give a whole number")
+    return value
+
+
+def _number(asked: Json, key: str) -> float:
+    value = asked.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise InputError(f"{key} {value!r}: give a number")
+    return float(value)
+
+
+def _text(asked: Json, key: str) -> str:
+    value = asked.get(key)
+    if not isinstance(value, str):
+        raise InputError(f"{key} {value!r}: give a text")
+    return value

@@ -1,0 +1,71 @@
+"""Serve the viewer: a socket, a model, and Ctrl-C."""
+
+import contextlib
+import errno
+import socket
+from pathlib import Path
+
+import torch
+import uvicorn
+
+from dlp_dyn.checkpoint import CONFIG, has_dynamics, load_model, load_video_model, resolve
+from dlp_dyn.config import DataConfig, has_section, read_section
+from dlp_dyn.data.rollouts import Part
+from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation.video import frame_stride
+from dlp_dyn.viewer.app import application
+from dlp_dyn.viewer.source import open_source
+from dlp_dyn.viewer.studio import Studio
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def load_studio(run: str | Path, data: str | Path | None, part: Part, device: str = "cpu") -> Studio:
+    """The model of a run or checkpoint with the episodes to show, those of its training file when data is None.
+
+    Raises InputError for a run that is not one, and data that is missing or does not fit.
+    """
+    checkpoint = resolve(run)
+    data = _training_data(checkpoint) if data is None else data
+    model = load_video_model(run, device) if has_dynamics(checkpoint) else load_model(run, device)
+    source = open_source(data, model, part, frame_stride(checkpoint))
+    return Studio(model, source, Path(run).resolve().name)
+
+
+def _training_data(checkpoint: Path) -> Path:
+    file = checkpoint / CONFIG
+    if not has_section(file, "data"):
+        raise InputError(f"{checkpoint}: does not say what it was trained on; give a file with --data")
+    path = Path(read_section(file, "data", DataConfig).path)
+    if not path.is_file():
+        raise InputError(f"{checkpoint}: trained on {path}, which is not there; give a file with --data")
+    return path
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that waits for the page. port: 0 for any that is free. Raises InputError when it cannot be had."""
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port {port}: give 0 to 65535")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"--port {port}: in use; give another, or 0 for any that is free") from None
+        raise InputError(f"--host {host} --port {port}: cannot listen there ({error.strerror})") from None
+
+
+def address(waiting: socket.socket, host: str) -> str:
+    """What to type into a browser."""
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{waiting.getsockname()[1]}/"
+
+
+def serve(studio: Studio, waiting: socket.socket, host: str) -> None:
+    """Answer until Ctrl-C."""
+    torch.set_num_threads(1)  # requests come side by side, and pictures are small
+    hosts = [*LOCAL, "[::1]"] if host in LOCAL else ["*"]
+    app = application(studio, hosts)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run(sockets=[waiting])
