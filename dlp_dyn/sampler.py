@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Int
 from torch.utils.data import Sampler
 
 
@@ -29,7 +30,7 @@ class ClipOrder(Sampler[list[int]]):
         return (self.stop - self.start) * self.parts
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, order = -1, []
+        epoch, order = -1, np.empty(0, np.int64)
         share = self.batch_size // self.processes
         for step in range(self.start, self.stop):
             first = step * self.batch_size + self.rank * share
@@ -38,11 +39,11 @@ class ClipOrder(Sampler[list[int]]):
                 if i // self.n_clips != epoch:
                     epoch = i // self.n_clips
                     order = self._permutation(epoch)
-                indices.append(order[i % self.n_clips])
+                indices.append(int(order[i % self.n_clips]))
             part = share // self.parts
             for begin in range(0, share, part):
                 yield indices[begin : begin + part]
 
-    def _permutation(self, epoch: int) -> list[int]:
+    def _permutation(self, epoch: int) -> Int[np.ndarray, " n"]:
         # Not a torch.Generator: on a CPU it heeds only 32 bits of its seed.
-        return np.random.default_rng([self.seed, epoch]).permutation(self.n_clips).tolist()
+        return np.random.default_rng([self.seed, epoch]).permutation(self.n_clips)

@@ -5,13 +5,14 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
@@ -28,6 +29,9 @@ from dlp_dyn.progress import track
 from dlp_dyn.sampler import ClipOrder
 from dlp_dyn.stages import Stage
 from dlp_dyn.training_state import TrainingState
+
+# How long processes wait for the main one, which alone encodes data, judges and writes.
+_PATIENCE = timedelta(hours=6)
 
 
 def train(cfg: TrainConfig, going_on: bool = False) -> Path:
@@ -50,7 +54,8 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
 
     rollouts = Rollouts(cfg.data.path)
     state = _new_state(cfg, device)
-    stage = stages.prepare(cfg, state.model, rollouts)
+    with accelerator.main_process_first():  # it encodes and writes what the others then only read
+        stage = stages.prepare(cfg, state.model, rollouts)
     set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
     if going_on and (last / checkpoint.TRAINING_STATE).is_file():
         state.load(last, accelerator.process_index, accelerator.num_processes)
@@ -162,8 +167,11 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
         cpu=cfg.device == "cpu" or not torch.cuda.is_available(),
         mixed_precision=cfg.precision,
         gradient_accumulation_steps=cfg.accumulate,
-        # The warm-up phase leaves some weights without gradient.
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        kwargs_handlers=[
+            # The warm-up phase leaves some weights without gradient.
+            DistributedDataParallelKwargs(find_unused_parameters=True),
+            InitProcessGroupKwargs(timeout=_PATIENCE),
+        ],
     )
     shares = accelerator.num_processes * cfg.accumulate
     if cfg.batch_size % shares:

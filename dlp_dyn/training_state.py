@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import gather_object
+from accelerate.utils import gather_object, set_seed
 
 from dlp_dyn import checkpoint
 from dlp_dyn.image.model import DLP
@@ -52,7 +52,7 @@ class TrainingState:
         checkpoint.save(folder, self.result.state_dict(), config_yaml, state)
 
     def load(self, folder: Path, process: int, processes: int) -> None:
-        """Bring back what `save` wrote. With another number of processes, each draws new noise."""
+        """Bring back what `save` wrote. With another number of processes, each draws noise that none drew before."""
         state = checkpoint.load_training_state(folder)
         checkpoint.load_into(self.result, checkpoint.load_weights(folder), folder)
         if self.average is not None:
@@ -61,6 +61,9 @@ class TrainingState:
         self.step, self.best, self.ceiling = state["step"], state["best"], state["ceiling"]
         if len(state["random"]) == processes:
             set_random_state(state["random"][process])
+        else:
+            mixed = np.random.SeedSequence([torch.initial_seed(), self.step, processes]).generate_state(1)
+            set_seed(int(mixed[0]))
 
 
 def random_state() -> dict[str, Any]:

@@ -2,10 +2,7 @@
 
 import json
 import math
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -249,30 +246,6 @@ def test_held_out_figures_leave_the_model_in_training_mode(tiny: Tiny, balls_fil
     figures = evaluate.judge_held_out(model, evaluate.spread_frames(Rollouts(balls_file), "validation", 3))
     assert model.training
     assert figures.keys() >= {"psnr", "recall", "particles_on"}
-
-
-@pytest.mark.slow
-def test_two_processes_share_the_work(tiny: Tiny, tmp_path: Path) -> None:
-    """The loss of the first step is the mean over the same clips, up to the noise that each process draws."""
-    cfg = tiny(out=tmp_path / "two", steps=4)
-    config.save(cfg, tmp_path / "cfg.yaml")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    answer = subprocess.run(
-        [*launch, "-m", "dlp_dyn.cli", "train", str(tmp_path / "cfg.yaml")],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        cwd=Path(__file__).parents[1],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert answer.returncode == 0, answer.stderr
-    two, one = rows(tmp_path / "two"), rows(train(replace(cfg, out=str(tmp_path / "one"))))
-    assert [row["step"] for row in two] == [row["step"] for row in one]
-    first = [next(r for r in found if "train/loss" in r) for found in (two, one)]
-    assert first[0]["train/loss/reconstruction"] == pytest.approx(
-        first[1]["train/loss/reconstruction"], rel=0.05
-    )
-    assert len(checkpoint.load_training_state(tmp_path / "two" / "checkpoints" / "last")["random"]) == 2
 
 
 @pytest.mark.gpu
