@@ -82,8 +82,13 @@ def hide(history: Scene, i: int) -> Scene:
     return change(history, i, {"transparency": 0.0})
 
 
-def show(history: Scene, i: int) -> Scene:
-    return change(history, i, {"transparency": 1.0})
+def show(history: Scene, i: int, found: Scene) -> Scene:
+    """Particle i on. One that is off in the history that was found has no path, it jumps about: it rests."""
+    shown = change(history, i, {"transparency": 1.0})
+    if i >= n_particles(found) or found.particles.transparency[-1, i, 0] > ON:
+        return shown
+    p = shown.particles
+    return replace(shown, particles=replace(p, position=_at(p.position, i, p.position[-1, i])))
 
 
 def swap_looks(history: Scene, i: int, j: int) -> Scene:
@@ -99,8 +104,10 @@ def copy(history: Scene, i: int, room_for_more: bool) -> tuple[Scene, int]:
     """Particle i once more, a little nearer to the middle of the image, and the number of the copy.
 
     room_for_more: whether the model takes another particle; otherwise the copy takes the place of one that is off.
-    Raises InputError when all are on.
+    Raises InputError for a particle that is off, and when all are on.
     """
+    if history.particles.transparency[-1, i, 0] <= ON:
+        raise InputError(f"particle {i} is off: show it before you copy it")
     p, last = history.particles, history.particles.transparency[-1, :, 0]
     if room_for_more:
         slot = n_particles(history)
@@ -114,7 +121,6 @@ def copy(history: Scene, i: int, room_for_more: bool) -> tuple[Scene, int]:
     beside = {
         "x": x + math.copysign(_COPY_DISTANCE, -x),
         "y": y + math.copysign(_COPY_DISTANCE, -y),
-        "transparency": 1.0,
     }
     return change(replace(history, particles=particles), slot, beside), slot
 
@@ -148,7 +154,6 @@ def n_particles(history: Scene) -> int:
 
 SIMPLE: dict[str, Callable[[Scene, int], Scene]] = {
     "hide": hide,
-    "show": show,
     "forward": bring_forward,
     "back": send_back,
 }

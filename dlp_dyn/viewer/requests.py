@@ -50,6 +50,12 @@ def _copy(session: Session, asked: Json) -> Json:
     return _scene(session) | {"chosen": slot}
 
 
+def _show(session: Session, asked: Json) -> Json:
+    i = _particle(session, asked, "particle")
+    session.edit(lambda history: edits.show(history, i, session.found))
+    return _scene(session)
+
+
 def _recolour(session: Session, asked: Json) -> Json:
     i, j = _particle(session, asked, "particle"), _particle(session, asked, "other")
     session.edit(lambda history: edits.swap_looks(history, i, j))
@@ -97,6 +103,7 @@ _VERBS: dict[str, Callable[[Session, Json], Json]] = {
     "seek": _seek,
     "change": _change,
     "copy": _copy,
+    "show": _show,
     "recolour": _recolour,
     **{name: _simple(name) for name in edits.SIMPLE},
     "undo": _undo,
