@@ -27,10 +27,10 @@ from agents.config import AgentConfig
 from agents.environments import AgentEnv
 from agents.replay import GoalReplayBuffer
 from dlp_dyn import folders
-from dlp_dyn.config import to_yaml
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.normalizer import Normalizer
+from dlp_dyn.settings import to_yaml
 from dlp_dyn.training_state import random_state, set_random_state
 
 AGENT, FACTS, CONFIG, NORMALIZER = "agent.zip", "agent.json", "config.yaml", "normalizer.json"

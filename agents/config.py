@@ -10,10 +10,10 @@ from agents.networks import EntityConfig
 from agents.replay import Storage
 from agents.rewards import ChamferConfig
 from agents.td3 import Exploration
-from dlp_dyn import config
+from dlp_dyn import settings
 from dlp_dyn.errors import InputError
 
-FOLDER = config.CONFIGS / "agents"
+FOLDER = settings.CONFIGS / "agents"
 
 Kind = Literal["particles", "state", "pixels"]
 
@@ -199,12 +199,12 @@ class AgentConfig:
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> AgentConfig:
     """A config by name (a file in configs/agents) or path. Raises InputError as `dlp_dyn.config.load` does."""
-    return config.load_as(AgentConfig, FOLDER, name_or_path, overrides)
+    return settings.load_as(AgentConfig, FOLDER, name_or_path, overrides)
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> AgentConfig:
     """A fully resolved config of a run folder, with overrides on top."""
-    return config.read_as(AgentConfig, path, overrides)
+    return settings.read_as(AgentConfig, path, overrides)
 
 
 def _at_least(section: str, cfg: object, **least: int) -> None:

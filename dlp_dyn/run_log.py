@@ -18,8 +18,9 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from dlp_dyn import __version__, config
+from dlp_dyn import __version__
 from dlp_dyn.errors import InputError
+from dlp_dyn.settings import to_yaml
 
 LIBRARIES = (
     "torch", "torchvision", "numpy", "accelerate", "omegaconf", "h5py", "safetensors",
@@ -49,7 +50,7 @@ class RunLog:
         self.folder = folder
         self._metrics = folder / "metrics.jsonl"
         try:
-            config.save(cfg, folder / "config.yaml")
+            (folder / "config.yaml").write_text(to_yaml(cfg))
             _add_environment(folder / "environment.json", device, first_step)
             if self._metrics.exists():
                 _drop_rows_after(self._metrics, first_step)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dlp_dyn import checkpoint, config, particle_clips, plots, video_plots
+from dlp_dyn import checkpoint, particle_clips, plots, video_plots
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
 from dlp_dyn.dynamics.rollout import rollout
@@ -21,6 +21,7 @@ from dlp_dyn.image.model import DLP
 from dlp_dyn.particle_clips import ParticleClips, encode_part
 from dlp_dyn.particles import Scene
 from dlp_dyn.progress import track
+from dlp_dyn.settings import read_section
 from dlp_dyn.video import VideoConfig, VideoModel
 
 _SAMPLE_FRAMES, _SAMPLE_CLIPS = 6, 2
@@ -56,7 +57,7 @@ def settle(cfg: TrainConfig) -> TrainConfig:
             "config: stage=dynamics needs the run of an image model; add image=RUN to the command"
         )
     if cfg.image is not None:
-        model = config.read_section(checkpoint.resolve(cfg.image) / checkpoint.CONFIG, "model", DLPConfig)
+        model = read_section(checkpoint.resolve(cfg.image) / checkpoint.CONFIG, "model", DLPConfig)
         cfg = replace(cfg, model=model)
     d, length = cfg.dynamics, cfg.data.clip_length
     if cfg.stage == "dynamics":

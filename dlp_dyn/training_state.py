@@ -12,6 +12,7 @@ from accelerate.utils import gather_object, set_seed
 from dlp_dyn import checkpoint
 from dlp_dyn.image.model import DLP
 from dlp_dyn.video import VideoModel
+from dlp_dyn.weights import load_into, load_weights
 
 
 @dataclass
@@ -54,9 +55,9 @@ class TrainingState:
     def load(self, folder: Path, process: int, processes: int) -> None:
         """Bring back what `save` wrote. With another number of processes, each draws noise that none drew before."""
         state = checkpoint.load_training_state(folder)
-        checkpoint.load_into(self.result, checkpoint.load_weights(folder), folder)
+        load_into(self.result, load_weights(folder), folder)
         if self.average is not None:
-            checkpoint.load_into(self.model, state["model"] or self.average.state_dict(), folder)
+            load_into(self.model, state["model"] or self.average.state_dict(), folder)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.best, self.ceiling = state["step"], state["best"], state["ceiling"]
         if len(state["random"]) == processes:

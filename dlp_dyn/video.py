@@ -3,10 +3,11 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 
 from dlp_dyn import losses
@@ -24,6 +25,8 @@ from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample
 from dlp_dyn.rollout_loss import ROLLOUT_KEYS, rollout_terms
+from dlp_dyn.settings import has_section, read_section
+from dlp_dyn.sharing import SharedModel
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class VideoConfig:
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
 
 
-class VideoModel(nn.Module):
+class VideoModel(SharedModel):
     """Particles that move (DDLP: arXiv 2306.05957; the particle grid of LPWM: arXiv 2603.04553).
 
     Raises InputError when the settings cannot make a model.
@@ -66,6 +69,23 @@ class VideoModel(nn.Module):
         else:
             n = image.n_patches if cfg.identity.kind == "grid" else image.n_particles
             self.dynamics = TransformerDynamics(d, n, image.feature_dim, image.background_dim)
+
+    @classmethod
+    def from_config(cls, file: Path) -> "VideoModel":
+        """Raises InputError for the config of a model of single images."""
+        dynamics = DynamicsConfig()
+        if has_section(file, "dynamics"):
+            dynamics = read_section(file, "dynamics", DynamicsConfig)
+        if dynamics.kind == "none":
+            raise InputError(
+                f"{file.parent}: a model of single images, it has no dynamics; train some on it with "
+                f"dlp-dyn train balls_video image={file.parent}"
+            )
+        image = read_section(file, "model", DLPConfig)
+        return cls(VideoConfig(image, read_section(file, "identity", IdentityConfig), dynamics))
+
+    def sections(self) -> dict[str, object]:
+        return {"model": self.cfg.image, "identity": self.cfg.identity, "dynamics": self.cfg.dynamics}
 
     @property
     def loss_keys(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from dlp_dyn import checkpoint, config
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
+from dlp_dyn.weights import FORMAT
 
 CFG = config.load("tiny", ["data.path=x"])
 
@@ -98,7 +99,7 @@ def test_wrong_checkpoints_are_refused_in_one_line(tmp_path: Path, model: DLP) -
 
     save(folder, model)
     weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
-    save_file(weights, file, {"format": checkpoint.FORMAT, "version": "999"})
+    save_file(weights, file, {"format": FORMAT, "version": "999"})
     with pytest.raises(InputError, match="checkpoint format 999, this dlp_dyn reads 1"):
         checkpoint.load_model(folder)
     save_file(weights, file)

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from dlp_dyn import config
+from dlp_dyn import config, settings
 from dlp_dyn.errors import InputError
 
 
-@pytest.mark.parametrize("name", config.names())
+@pytest.mark.parametrize("name", settings.names())
 def test_saved_config_loads_back_equal(name: str, tmp_path: Path) -> None:
     cfg = config.load(name, ["data.path=x.h5", "lr=3e-4", "data.workers=2"])
     config.save(cfg, tmp_path / "config.yaml")

@@ -12,6 +12,7 @@ from dlp_dyn import checkpoint
 from dlp_dyn.cli import main
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.train import train
+from dlp_dyn.weights import FORMAT
 
 Fails = Callable[..., str]
 
@@ -125,7 +126,7 @@ def test_a_checkpoint_of_another_version(
     for name in ("best", "last"):
         folder = run / "checkpoints" / name
         weights = checkpoint.load_weights(folder)
-        save_file(weights, folder / checkpoint.WEIGHTS, {"format": checkpoint.FORMAT, "version": "7"})
+        save_file(weights, folder / checkpoint.WEIGHTS, {"format": FORMAT, "version": "7"})
     needle = "checkpoint format 7, this dlp_dyn reads 1"
     assert needle in fails("evaluate", run, "--data", balls_file)
     assert needle in fails("train", "--resume", run, "steps=2")

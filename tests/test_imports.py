@@ -12,8 +12,9 @@ PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
 # but a room's modules know one another.
 FLOORS = (
     {"errors", "clip", "particles", "blending", "geometry", "nn", "pieces", "pretrained"}
-    | {"progress", "interrupt", "sampler", "divergence", "folders"},
-    {"losses", "perceptual"},
+    | {"progress", "interrupt", "sampler", "divergence", "folders"}
+    | {"settings", "weights", "locate"},
+    {"losses", "perceptual", "model_card", "sharing"},
     {"image", "dynamics", "data"},
     {"rollout_loss"},
     {"video"},

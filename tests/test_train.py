@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dlp_dyn import checkpoint, config
+from dlp_dyn import checkpoint, config, settings
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.data.rollouts import Rollouts
@@ -156,7 +156,7 @@ def with_actions(source: Path, path: Path, width: int) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", config.names())
+@pytest.mark.parametrize("name", settings.names())
 def test_every_config_trains_three_steps(
     name: str, balls_file: Path, balls64: Path, image_run: Path, tmp_path: Path
 ) -> None:

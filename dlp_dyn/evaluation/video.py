@@ -11,7 +11,6 @@ from torch import Tensor
 from dlp_dyn import config, losses, metrics
 from dlp_dyn.checkpoint import CONFIG, load_video_model, resolve
 from dlp_dyn.clip import Clip
-from dlp_dyn.config import DataConfig
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.thinned import read_thinned, thinned_lengths
 from dlp_dyn.data.writer import Episode
@@ -78,8 +77,7 @@ def evaluate_video(
 
 def frame_stride(run: str | Path) -> int:
     """How many frames apart those are that the model of a run was trained on."""
-    file = resolve(run) / CONFIG
-    return config.read_section(file, "data", DataConfig).stride if config.has_section(file, "data") else 1
+    return config.frame_stride(resolve(run) / CONFIG)
 
 
 def check_fits(model: VideoModel, rollouts: Rollouts, stride: int) -> None:

@@ -1,10 +1,11 @@
 """DLP: the image model. Encode an image into particles, decode particles, and the terms of the loss."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Normal
 
 from dlp_dyn import losses
@@ -16,12 +17,14 @@ from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.nn import Stack
 from dlp_dyn.particles import ParticleDistribution, Scene, SceneDistribution, beta, logit, rsample
 from dlp_dyn.perceptual import glimpse_error, reconstruction_error
+from dlp_dyn.settings import read_section
+from dlp_dyn.sharing import SharedModel
 
 _TIGHT_STD = 0.1  # of offset and scale in DLPv2's first phases
 _TIGHT_TRANSPARENCY = (0.2, 0.1)
 
 
-class DLP(nn.Module):
+class DLP(SharedModel):
     """Deep latent particles for single images (DLPv2: arXiv 2306.05957; DLPv3: arXiv 2603.04553).
 
     Raises InputError when the settings cannot make a model.
@@ -51,6 +54,19 @@ class DLP(nn.Module):
             if isinstance(layers, Stack):
                 layers.recompute = cfg.networks.recompute
         self.to(memory_format=torch.channels_last)  # convolutions and upsampling are faster, on a CPU too
+
+    @classmethod
+    def from_config(cls, file: Path) -> "DLP":
+        return cls(read_section(file, "model", DLPConfig))
+
+    @classmethod
+    def own_weights(cls, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All of an image model's; of a video model's those of its image model."""
+        parts = {k.removeprefix("image."): v for k, v in weights.items() if k.startswith("image.")}
+        return parts or weights
+
+    def sections(self) -> dict[str, object]:
+        return {"model": self.cfg}
 
     def forward(self, clip: Clip, phase: Phase = NORMAL) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """`loss`, under the name that lets wrappers such as DistributedDataParallel see it."""

@@ -1,6 +1,5 @@
 """ParticleEncoder: pictures in, packed particles out; a trained image model as agents use it."""
 
-import re
 from pathlib import Path
 from typing import TypedDict
 
@@ -9,7 +8,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from dlp_dyn import checkpoint, config
+from dlp_dyn import checkpoint
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
@@ -18,6 +17,7 @@ from dlp_dyn.image.encoder import SceneEncoder
 from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.observation.traced import Traced
 from dlp_dyn.particles import ParticleLayout, Particles
+from dlp_dyn.settings import has_section, read_section
 
 
 class ParticleEncoder:
@@ -34,7 +34,7 @@ class ParticleEncoder:
     def __init__(
         self, run: str | Path, device: torch.device | str = "cpu", normalizer: Normalizer | None = None
     ) -> None:
-        folder = _local(run)
+        folder = checkpoint.resolve(run)
         self.run = str(Path(run).absolute()) if Path(run).exists() else str(run)
         self.hash = checkpoint.content_hash(folder)
         self.device = torch.device(device)
@@ -44,8 +44,8 @@ class ParticleEncoder:
         self.image_size, self.n_particles = cfg.image_size, cfg.n_particles
         self.layout = ParticleLayout(cfg.feature_dim)
         self.identity = IdentityConfig()
-        if config.has_section(folder / checkpoint.CONFIG, "identity"):
-            self.identity = config.read_section(folder / checkpoint.CONFIG, "identity", IdentityConfig)
+        if has_section(folder / checkpoint.CONFIG, "identity"):
+            self.identity = read_section(folder / checkpoint.CONFIG, "identity", IdentityConfig)
         self.normalizer = normalizer
         if cfg.encoder.selection == "random":
             raise InputError(
@@ -160,22 +160,6 @@ def recorded(encoder: ParticleEncoder, normalizer: str | Path | None) -> Recorde
         "normalizer": None if normalizer is None else str(Path(normalizer).absolute()),
         "normalizer_hash": None if encoder.normalizer is None else encoder.normalizer.hash,
     }
-
-
-def _local(run: str | Path) -> Path:
-    """The checkpoint folder of a run, fetched where it is a Hugging Face id."""
-    if Path(run).exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", str(run)):
-        return checkpoint.resolve(run)
-    from huggingface_hub import snapshot_download  # seconds to import, and most runs lie on the disk
-
-    try:
-        return Path(snapshot_download(str(run), allow_patterns=[checkpoint.WEIGHTS, checkpoint.CONFIG]))
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"{run}: no such run folder or checkpoint, nor could a Hugging Face model of that name be fetched "
-            f"({reason})"
-        ) from error
 
 
 def fit_normalizer(

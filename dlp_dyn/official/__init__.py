@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dlp_dyn.checkpoint import save as save_checkpoint
-from dlp_dyn.config import DataConfig, TrainConfig, to_yaml
+from dlp_dyn.config import DataConfig, TrainConfig
 from dlp_dyn.config import save as save_config
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
@@ -23,6 +23,7 @@ from dlp_dyn.image.model import DLP
 from dlp_dyn.official import ddlp, dlpv2, dlpv3
 from dlp_dyn.official.rules import Rule
 from dlp_dyn.particles import logit
+from dlp_dyn.settings import to_yaml
 from dlp_dyn.video import VideoConfig, VideoModel
 
 _STYLES = {"dlpv2": dlpv2, "dlpv3": dlpv3}

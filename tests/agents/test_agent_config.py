@@ -7,8 +7,8 @@ import pytest
 
 from agents import config, train
 from agents.config import AgentConfig
-from dlp_dyn.config import names, to_yaml
 from dlp_dyn.errors import InputError
+from dlp_dyn.settings import names, to_yaml
 
 ON_PUSH = [name for name in names(config.FOLDER) if name not in ("pusht", "pong")]
 

@@ -1,0 +1,68 @@
+"""Weights in files: safetensors, in single or half precision; what is read back is single."""
+
+from pathlib import Path
+
+import safetensors
+import torch
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor
+
+from dlp_dyn.errors import InputError
+
+FORMAT = "dlp_dyn checkpoint"
+VERSION = "1"
+WEIGHTS = "model.safetensors"
+
+
+def to_bytes(weights: dict[str, Tensor], dtype: torch.dtype | None = None) -> bytes:
+    """A safetensors file. dtype: of all floating weights, to make the file smaller; None keeps theirs."""
+    tensors = {
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
+        for name, tensor in weights.items()
+    }
+    return safetensors_bytes(tensors, {"format": FORMAT, "version": VERSION})
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """Weights of a checkpoint folder, on the CPU; float32 where they are stored in half precision.
+
+    Raises InputError for files that are missing, damaged, of another kind or of another version.
+    """
+    file = folder / WEIGHTS
+    try:
+        with safetensors.safe_open(file, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise InputError(
+                    f"{file}: not a dlp_dyn checkpoint; import official ones with dlp-dyn convert"
+                )
+            if metadata.get("version") != VERSION:
+                raise InputError(
+                    f"{file}: checkpoint format {metadata.get('version')}, this dlp_dyn reads {VERSION}; "
+                    "install the dlp_dyn that wrote it, or train again"
+                )
+            return {name: _single(stream.get_tensor(name)) for name in stream.keys()}  # noqa: SIM118 (not a dict)
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file; is this a dlp_dyn checkpoint?") from None
+    except (safetensors.SafetensorError, OSError) as error:
+        raise InputError(
+            f"{file}: damaged or cut short ({error}); use another checkpoint of the run"
+        ) from None
+
+
+def _single(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def load_into(model: torch.nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+    """Copy weights into a model, or raise InputError naming the first one that does not fit."""
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    for name in sorted(expected.keys() | weights.keys()):
+        found = tuple(weights[name].shape) if name in weights else None
+        wanted = tuple(expected[name]) if name in expected else None
+        if found != wanted:
+            raise InputError(
+                f"{source}: weight '{name}' is {found or 'missing'}, the model has {wanted or 'none'}; "
+                "use the dlp_dyn and config.yaml that the checkpoint was made with"
+            )
+    model.load_state_dict(weights)
