@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from dlp_dyn.predict import VIDEOS, read_fitting_video
 from dlp_dyn.video import VideoModel
 
 
+@runtime_checkable
 class Source(Protocol):
     """Episodes, numbered from 0."""
 
@@ -89,6 +90,10 @@ def open_source(path: str | Path, model: VideoModel | DLP, part: Part, stride: i
     """
     path = Path(path)
     if path.suffix.lower() in VIDEOS:
+        if isinstance(model, VideoModel) and model.cfg.dynamics.action_dim:
+            raise InputError(
+                f"{path}: the model was trained with actions, a video has none: give a rollout file"
+            )
         side = (model.cfg if isinstance(model, DLP) else model.cfg.image).image_size
         return VideoSource(path.name, read_fitting_video(path, side)[::stride])
     rollouts = Rollouts(path)
