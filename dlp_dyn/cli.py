@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dlp_dyn import __version__
-from dlp_dyn.commands import bench, convert, data, evaluate, predict, train, view
+from dlp_dyn.commands import bench, convert, data, demo, evaluate, predict, train, view
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted
 
@@ -38,6 +38,22 @@ def _parser() -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
         sub.set_defaults(run=run)
         return sub
+
+    sub = verb(
+        "demo",
+        demo.demo,
+        "watch particles predict: a GIF and a table, with the model that comes with dlp_dyn",
+    )
+    sub.add_argument(
+        "run_folder", metavar="RUN", nargs="?", help="another run, with dynamics (default: Balls, bundled)"
+    )
+    sub.add_argument("--data", help="rollout file (default: the run's own clips, or what it was trained on)")
+    sub.add_argument("--out", default="predicted.gif", help="X.gif, X.webp or X.mp4 (default: predicted.gif)")
+    sub.add_argument("--context", type=int, default=10, help="frames that are seen (default: 10)")
+    sub.add_argument("--horizon", type=int, default=40, help="frames to predict (default: 40)")
+    sub.add_argument("--episodes", type=int, default=8, help="that are measured (default: 8)")
+    sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
+    sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
     sub = verb(
         "collect",

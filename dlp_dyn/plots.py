@@ -119,13 +119,25 @@ def draw_boxes(
     on: Bool[np.ndarray, " N"],
 ) -> Picture:
     """The frame enlarged, with what the glimpses of particles that are on cover. size: fraction of the image side."""
-    picture, palette = enlarge(frame), colours(len(position)).tolist()
+    picture = enlarge(frame)
+    draw_boxes_on(picture, frame, position, size, on)
+    return picture
+
+
+def draw_boxes_on(
+    picture: Picture,
+    frame: Picture,
+    position: Float[np.ndarray, "N 2"],
+    size: Float[np.ndarray, "N 2"],
+    on: Bool[np.ndarray, " N"],
+) -> None:
+    """As `draw_boxes`, into the enlarged picture of a frame."""
+    palette = colours(len(position)).tolist()
     low, high = on_picture(position - size, frame), on_picture(position + size, frame)
     for colour_of, thickness in ((lambda _: (0, 0, 0), 3), (palette.__getitem__, 1)):
         for slot in np.flatnonzero(on):
             corners = _fixed_point(low[slot]), _fixed_point(high[slot])
             cv2.rectangle(picture, *corners, colour_of(slot), thickness, cv2.LINE_AA, SUBPIXEL_BITS)
-    return picture
 
 
 def draw_masks(frame: Picture, masks: Float[np.ndarray, "N H W"]) -> Picture:

@@ -97,7 +97,8 @@ class RolloutWriter:
     Use it as a context manager. Until the end the data is in `<path>.<process id>.partial`; an exception
     removes that, and an earlier file under `path` stays as it was. `fractions` and `seed` decide which
     episode belongs to the train, validation and test part, unless `append` is told. `attributes` are stored
-    as they are (`env_id`, `seed`, `frame_skip`, `fps`, ...).
+    as they are (`env_id`, `seed`, `frame_skip`, `fps`, ...). compress: a smaller file, whose frames
+    have to be unpacked on every read.
 
     Raises InputError when the disk is full, the place is not writable, or an episode does not match the first
     one.
@@ -110,11 +111,13 @@ class RolloutWriter:
         fractions: Sequence[float | int] = (0.8, 0.1, 0.1),
         seed: int = 0,
         attributes: Mapping[str, str | int | float | bool] | None = None,
+        compress: bool = False,
     ) -> None:
         self.path = Path(path)
         self.fractions = tuple(fractions)
         self.seed = seed
         self.attributes = dict(attributes or {})
+        self.compression = "gzip" if compress else None
         if len(self.fractions) != 3 or min(self.fractions) < 0 or sum(self.fractions) <= 0:
             raise InputError(
                 f"split fractions {self.fractions}: give three numbers >= 0, for train, validation and test"
@@ -196,8 +199,9 @@ class RolloutWriter:
                 chunk = max(1, CHUNK_BYTES // array[0].nbytes) if name == "frames" else 1024
                 shape = array.shape[1:]
                 self._file.create_dataset(
-                    name, (0, *shape), array.dtype, chunks=(chunk, *shape), maxshape=(None, *shape)
-                )
+                    name, (0, *shape), array.dtype, chunks=(chunk, *shape), maxshape=(None, *shape),
+                    compression=self.compression,
+                )  # fmt: skip
             column = dataset(self._file, name)
             start = len(column)
             column.resize(start + len(array), axis=0)

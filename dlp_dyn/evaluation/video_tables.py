@@ -5,6 +5,7 @@ from rich.table import Table
 from dlp_dyn.evaluation.motion_statistics import TOLERANCE
 from dlp_dyn.evaluation.video_report import Figures, VideoReport
 
+_STEPS = (1, 5, 10, 20)  # that the short table shows, and the last
 _SHORT = {
     "error_step_10": "step_10", "psnr_moving": "moving", "objects_right": "right", "speed_std": "std",
     "speed_distance": "W1", "energy_drift": "drift", "energy_drift_std": "std",
@@ -31,6 +32,32 @@ def motion(report: VideoReport) -> Table:
         f"{report.reference}; energy: sum of half the squared speeds; drift: its change since the first half"
     )
     return _table(report.motion, "motion", f"steps {first} to {report.horizon}", caption)
+
+
+def over_time(report: VideoReport, side: int, title: str) -> Table:
+    """The short one: how position errors, in pixels of images of `side`, grow over the predicted steps."""
+    steps = [step for step in _STEPS if step < report.horizon] + [report.horizon]
+    reference = report.motion[report.reference]
+    caption = (
+        f"{report.episodes} clips, {report.context} frames seen, {report.horizon} predicted. Position error in pixels "
+        "at so many steps; med_10: its sum over ten steps in image sides; psnr in dB and objects on: over the whole "
+        f"horizon and its second half ({reference['objects']:.3g} are right); constant velocity: straight lines from "
+        "what was seen" + (", true ~: from the true state" if report.reference == "truth" else "")
+    )
+    table = Table(title=title, caption=caption)
+    table.add_column("prediction", no_wrap=True)
+    for name in (*(f"step {step}" for step in steps), "med_10", "psnr", "objects"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for method, row in report.overall.items():
+        if method == "tracking":
+            continue
+        errors = [report.per_step[method]["error"][step - 1] for step in steps]
+        cells = ["-" if error is None else f"{error * side:.2f}" for error in errors]
+        objects = report.motion.get(method, {}).get("objects")
+        for value, form in ((row.get("med_10"), ".3f"), (row.get("psnr"), ".1f"), (objects, ".2f")):
+            cells.append("-" if value is None else format(value, form))
+        table.add_row(method, *cells)
+    return table
 
 
 def _table(figures: Figures, first: str, title: str, caption: str) -> Table:

@@ -1,0 +1,46 @@
+"""`demo`: watch particles predict a video, with the model that comes with the package or with a run."""
+
+import argparse
+
+from dlp_dyn.commands.terminal import console
+from dlp_dyn.commands.words import device
+
+DRAWN = 3  # clips in the picture; the table is of all
+NEXT = """
+{out}: what was seen (green) and predicted (red) beside what happened
+
+next:  dlp-dyn view{run}                                  move a particle with the mouse and watch the future change
+       dlp-dyn train balls                           train such an image model from nothing, on balls drawn for it
+       dlp-dyn import my_videos/ --out mine.h5 --image-size 64
+       dlp-dyn train shapes data.path=mine.h5        ... or on your own videos"""
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Draw and measure the prediction of a few held-out clips, and say what may come next."""
+    from dlp_dyn.bundled import BALLS
+    from dlp_dyn.data.rollouts import Rollouts
+    from dlp_dyn.evaluation import video_tables
+    from dlp_dyn.evaluation.video import evaluate_video
+    from dlp_dyn.predict import predict
+    from dlp_dyn.progress import track
+    from dlp_dyn.run_data import data_of
+
+    run = args.run_folder or BALLS
+    data = args.data or data_of(run)
+    on = device(args.device)
+    drawn = min(args.episodes, DRAWN)
+    predict(run, data, args.out, args.context, args.horizon, 0, drawn, args.part, device=on)
+    with track("measure", args.episodes, "clips") as bar:
+        report = evaluate_video(
+            run,
+            data,
+            args.part,
+            args.context,
+            args.horizon,
+            device=on,
+            max_episodes=args.episodes,
+            progress=bar.reach,
+        )
+    name = args.run_folder or "Balls, the model that comes with dlp_dyn"
+    console().print(video_tables.over_time(report, Rollouts(data).image_size[0], f"{name}: held-out clips"))
+    print(NEXT.format(out=args.out, run=f" {args.run_folder}" if args.run_folder else ""))

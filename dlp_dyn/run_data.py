@@ -1,0 +1,24 @@
+"""The data that comes to mind with a run: the clips that it was shared with, or what it was trained on."""
+
+from pathlib import Path
+
+from dlp_dyn.config import DataConfig
+from dlp_dyn.errors import InputError
+from dlp_dyn.locate import CONFIG, resolve
+from dlp_dyn.settings import has_section, read_section
+
+CLIPS = "clips.h5"
+
+
+def data_of(run: str | Path) -> Path:
+    """A rollout file that fits a run. Raises InputError where none is known or it is not there any more."""
+    checkpoint = resolve(run)
+    if (checkpoint / CLIPS).is_file():
+        return checkpoint / CLIPS
+    file = checkpoint / CONFIG
+    if not has_section(file, "data"):
+        raise InputError(f"{checkpoint}: does not say what it was trained on; give a file with --data")
+    path = Path(read_section(file, "data", DataConfig).path)
+    if not path.is_file():
+        raise InputError(f"{checkpoint}: trained on {path}, which is not there; give a file with --data")
+    return path
