@@ -1,6 +1,7 @@
 """Progress of long work: a bar with rate and time left on a terminal, plain lines elsewhere."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 PLAIN_INTERVAL_S = 10.0
+RATE_WINDOW_S = 30.0  # the rate is that of so long: work whose pace changes tells how much is left all the same
 
 
 class Tracker:
@@ -18,8 +20,8 @@ class Tracker:
         self._label, self._total, self._unit, self._start = label, total, unit, start
         self._console = console
         self._done = start
-        self._begun = time.monotonic()
-        self._last_line = self._begun
+        self._last_line = time.monotonic()
+        self._marks = deque([(self._last_line, start)])  # (second, done), a second apart or more
         self._bar: Progress | None = None
         self._task = TaskID(0)
         if console.is_terminal:
@@ -39,6 +41,7 @@ class Tracker:
     def advance(self, n: int = 1, note: str = "") -> None:
         """n more units are done. `note` (figures worth seeing) stays on screen until the next one."""
         self._done += n
+        self._mark()
         if self._bar is not None:
             self._bar.update(self._task, advance=n, rate=f"{self._rate():.3g} {self._unit}/s")
             if note:
@@ -54,8 +57,16 @@ class Tracker:
         """A line of its own, above the bar."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)
 
+    def _mark(self) -> None:
+        now = time.monotonic()
+        if now - self._marks[-1][0] >= 1.0:
+            self._marks.append((now, self._done))
+        while len(self._marks) > 1 and self._marks[1][0] <= now - RATE_WINDOW_S:
+            self._marks.popleft()
+
     def _rate(self) -> float:
-        return (self._done - self._start) / max(time.monotonic() - self._begun, 1e-9)
+        since, done = self._marks[0]
+        return (self._done - done) / max(time.monotonic() - since, 1e-9)
 
     def _line(self, note: str) -> None:
         self._last_line = time.monotonic()
