@@ -11,10 +11,12 @@ from benchmarks.learning_curves import main, read
 
 def log(folder: Path, success: list[float]) -> Path:
     folder.mkdir()
-    rows = [{"step": 0, "train/q": 1.0}] + [
-        {"step": 100 * i, "evaluation/success": s, "evaluation/success_low": s - 0.1, "evaluation/success_high": s + 0.1}
+    names = [f"evaluation/success{end}" for end in ("", "_low", "_high")]
+    rows = [
+        {"step": 100 * i} | dict(zip(names, (s, s - 0.1, s + 0.1), strict=True))
         for i, s in enumerate(success)
-    ]  # fmt: skip
+    ]
+    rows.insert(0, {"step": 0, "train/q": 1.0})
     (folder / "metrics.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     return folder
 
