@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 import uvicorn
 
-from dlp_dyn.checkpoint import CONFIG, has_dynamics, load_model, load_video_model, resolve
-from dlp_dyn.config import DataConfig, has_section, read_section
+from dlp_dyn.checkpoint import has_dynamics, load_model, load_video_model, resolve
 from dlp_dyn.data.rollouts import Part
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import frame_stride
+from dlp_dyn.run_data import data_of
 from dlp_dyn.viewer.app import application
 from dlp_dyn.viewer.source import open_source
 from dlp_dyn.viewer.studio import Studio
@@ -21,25 +21,15 @@ LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 def load_studio(run: str | Path, data: str | Path | None, part: Part, device: str = "cpu") -> Studio:
-    """The model of a run or checkpoint with the episodes to show, those of its training file when data is None.
+    """The model of a run or checkpoint with the episodes to show, those of `data_of` when data is None.
 
     Raises InputError for a run that is not one, and data that is missing or does not fit.
     """
     checkpoint = resolve(run)
-    data = _training_data(checkpoint) if data is None else data
+    data = data_of(checkpoint) if data is None else data
     model = load_video_model(run, device) if has_dynamics(checkpoint) else load_model(run, device)
     source = open_source(data, model, part, frame_stride(checkpoint))
     return Studio(model, source, Path(run).resolve().name)
-
-
-def _training_data(checkpoint: Path) -> Path:
-    file = checkpoint / CONFIG
-    if not has_section(file, "data"):
-        raise InputError(f"{checkpoint}: does not say what it was trained on; give a file with --data")
-    path = Path(read_section(file, "data", DataConfig).path)
-    if not path.is_file():
-        raise InputError(f"{checkpoint}: trained on {path}, which is not there; give a file with --data")
-    return path
 
 
 def listen(host: str, port: int) -> socket.socket:

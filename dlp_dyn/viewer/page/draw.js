@@ -16,7 +16,7 @@ export class Board {
 
   // Canvas pixels are screen pixels, so that lines and letters are sharp.
   clear(image) {
-    this.side = image.width;
+    this.canvas.dataset.side = this.side = image.width;
     const wide = Math.round(this.canvas.clientWidth * devicePixelRatio);
     if (this.canvas.width !== wide) this.canvas.width = this.canvas.height = wide;
     small.width = small.height = image.width;

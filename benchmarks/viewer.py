@@ -1,0 +1,148 @@
+"""How many drawn scenes a second the viewer shows while a particle is dragged, in a headless Chromium.
+
+python -m benchmarks.viewer RUN --data F [--seconds 10]
+"""
+
+import argparse
+import contextlib
+import math
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+_QUIET = ("--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking",
+          "--disable-component-update")  # fmt: skip
+_VIEW = {"width": 1280, "height": 1200}
+
+
+def chromium() -> str | None:
+    """The browser of this machine, None where there is none."""
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
+
+
+@contextlib.contextmanager
+def serving(run: str | Path, data: str | Path | None) -> Iterator[str]:
+    """`dlp-dyn view` on a free port, in a process of its own; gives the address."""
+    words = [run] + (["--data", data] if data else [])
+    command = [sys.executable, "-m", "dlp_dyn.cli", "view", *map(str, words), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            address = re.search(r"http://\S+", process.stdout.readline())
+            if address is None:
+                raise RuntimeError(f"{' '.join(command)} did not start")
+            yield address[0]
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def browsing() -> Iterator[Browser]:
+    """A headless Chromium. Raises RuntimeError where there is none."""
+    program = chromium()
+    if program is None:
+        raise RuntimeError("no Chromium on this machine; install Debian's package chromium")
+    as_root = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium's sandbox does not work for root
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program, args=[*_QUIET, *as_root])
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Tab:
+    """The viewer's page, and a hand on the mouse."""
+
+    def __init__(self, browser: Browser, address: str) -> None:
+        self.page: Page = browser.new_page(viewport={"width": _VIEW["width"], "height": _VIEW["height"]})
+        self.troubles: list[str] = []
+        self.urls: list[str] = []
+        self.page.on("console", lambda said: self.troubles.append(said.text))
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("request", lambda request: self.urls.append(request.url))
+        self.page.goto(address)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until everything that was asked for is answered and painted."""
+        self.page.wait_for_selector("body[data-state=ready], body[data-state=refused]")
+        self.page.evaluate(
+            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+
+    def canvas(self, name: str) -> Locator:
+        return self.page.locator(f"#{name}")
+
+    def value(self, attribute: str) -> float:
+        """Of the chosen particle."""
+        return float(self.page.locator(f"output[for=attribute-{attribute}]").inner_text())
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where a position of the scene is on the page."""
+        box = self.canvas("scene").bounding_box()
+        assert box is not None
+        side = self.page.evaluate("() => Number(document.querySelector('#scene').dataset.side)")
+        u, v = (((p + 1) / 2 * (side - 1) + 0.5) / side for p in (x, y))
+        return box["x"] + u * box["width"], box["y"] + v * box["height"]
+
+    def click(self, x: float, y: float) -> None:
+        self.page.mouse.click(*self.at(x, y))
+        self.settle()
+
+    def drag(self, path: Sequence[tuple[float, float]]) -> None:
+        """Press at the first place, let go at the last."""
+        self.page.mouse.move(*self.at(*path[0]))
+        self.page.mouse.down()
+        for place in path[1:]:
+            self.page.mouse.move(*self.at(*place))
+        self.page.mouse.up()
+        self.settle()
+
+    def frames_shown(self) -> int:
+        """Drawn scenes since the page was opened."""
+        return int(self.page.locator("#rate").get_attribute("data-frames") or 0)
+
+
+def drag_rate(tab: Tab, seconds: float) -> tuple[float, float]:
+    """Drawn scenes shown a second, and pointer moves sent a second, while the chosen particle goes round."""
+    page, x, y = tab.page, tab.value("x"), tab.value("y")
+    page.mouse.move(*tab.at(x, y))
+    page.mouse.down()
+    begin, shown, moves = time.perf_counter(), tab.frames_shown(), 0
+    while (passed := time.perf_counter() - begin) < seconds:
+        page.mouse.move(*tab.at(0.5 * math.cos(2 * passed), 0.5 * math.sin(2 * passed)))
+        moves += 1
+    shown = tab.frames_shown() - shown
+    passed = time.perf_counter() - begin
+    page.mouse.up()
+    tab.settle()
+    return shown / passed, moves / passed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("run", help="run folder")
+    parser.add_argument("--data", help="rollout file (default: what the run was trained on)")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of dragging (default: 10)")
+    args = parser.parse_args()
+    with serving(args.run, args.data) as address, browsing() as browser:
+        tab = Tab(browser, address)
+        shown, sent = drag_rate(tab, args.seconds)
+        print(
+            f"{shown:.1f} drawn scenes shown a second, {sent:.0f} pointer moves a second, "
+            f"{args.seconds:g} s of dragging, Chromium {browser.version}, {os.cpu_count()} cores"
+        )
+
+
+if __name__ == "__main__":
+    main()
