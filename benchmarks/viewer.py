@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
@@ -87,13 +87,21 @@ class Tab:
         """Of the chosen particle."""
         return float(self.page.locator(f"output[for=attribute-{attribute}]").inner_text())
 
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        """Where a position of the scene is on the page."""
+    def places(self) -> Callable[[float, float], tuple[float, float]]:
+        """Where positions of the scene are on the page, as it is laid out now."""
         box = self.canvas("scene").bounding_box()
         assert box is not None
-        side = self.page.evaluate("() => Number(document.querySelector('#scene').dataset.side)")
-        u, v = (((p + 1) / 2 * (side - 1) + 0.5) / side for p in (x, y))
-        return box["x"] + u * box["width"], box["y"] + v * box["height"]
+        side = int(self.canvas("scene").get_attribute("data-side") or 0)
+
+        def at(x: float, y: float) -> tuple[float, float]:
+            u, v = (((p + 1) / 2 * (side - 1) + 0.5) / side for p in (x, y))
+            return box["x"] + u * box["width"], box["y"] + v * box["height"]
+
+        return at
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        """Where one position of the scene is on the page."""
+        return self.places()(x, y)
 
     def click(self, x: float, y: float) -> None:
         self.page.mouse.click(*self.at(x, y))
@@ -115,12 +123,12 @@ class Tab:
 
 def drag_rate(tab: Tab, seconds: float) -> tuple[float, float]:
     """Drawn scenes shown a second, and pointer moves sent a second, while the chosen particle goes round."""
-    page, x, y = tab.page, tab.value("x"), tab.value("y")
-    page.mouse.move(*tab.at(x, y))
+    page, at = tab.page, tab.places()
+    page.mouse.move(*at(tab.value("x"), tab.value("y")))
     page.mouse.down()
     begin, shown, moves = time.perf_counter(), tab.frames_shown(), 0
     while (passed := time.perf_counter() - begin) < seconds:
-        page.mouse.move(*tab.at(0.5 * math.cos(2 * passed), 0.5 * math.sin(2 * passed)))
+        page.mouse.move(*at(0.5 * math.cos(2 * passed), 0.5 * math.sin(2 * passed)))
         moves += 1
     shown = tab.frames_shown() - shown
     passed = time.perf_counter() - begin

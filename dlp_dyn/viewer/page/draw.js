@@ -54,21 +54,24 @@ export class Board {
       if (!on && i !== chosen) return;
       const [x, y] = [this.toCanvas(p.x), this.toCanvas(p.y)];
       const [w, h] = [p.width * this.canvas.width, p.height * this.canvas.height];
-      ink.lineWidth = (i === chosen ? 2.5 : 1.25) * unit;
-      ink.setLineDash(on ? [] : [4 * unit, 4 * unit]);
-      ink.shadowColor = "#000";
-      ink.shadowBlur = 3 * unit;
-      ink.strokeStyle = ink.fillStyle = colour(i);
-      ink.strokeRect(x - w / 2, y - h / 2, w, h);
-      ink.setLineDash([]);
-      cross(ink, x, y, 4 * unit);
       ink.font = `600 ${12 * unit}px system-ui, sans-serif`;
-      ink.fillText(i, x - w / 2 + 4 * unit, y - h / 2 + 13 * unit);
+      // Dark and wide, then coloured: seen on any picture, and cheaper than a shadow.
+      const line = (i === chosen ? 2.5 : 1.25) * unit;
+      for (const [style, extra] of [["#000a", 2 * unit], [colour(i), 0]]) {
+        ink.strokeStyle = ink.fillStyle = style;
+        ink.lineWidth = line + extra;
+        ink.setLineDash(on ? [] : [4 * unit, 4 * unit]);
+        ink.strokeRect(x - w / 2, y - h / 2, w, h);
+        ink.setLineDash([]);
+        cross(ink, x, y, 4 * unit + extra / 2);
+        const [left, top] = [x - w / 2 + 5 * unit, y - h / 2 + 14 * unit];
+        if (extra) ink.strokeText(i, left, top);
+        else ink.fillText(i, left, top);
+      }
       if (i === chosen && withHandle) {
         const side = HANDLE * unit;
         ink.fillRect(x + w / 2 - side / 2, y + h / 2 - side / 2, side, side);
       }
-      ink.shadowBlur = 0;
     });
   }
 

@@ -34,10 +34,13 @@ export class Panel {
   show(particles, chosen) {
     this.showChips(particles, chosen);
     const p = particles[chosen];
-    byId("chosen").textContent = p ? `Particle ${chosen}` : "No particle is chosen";
+    const title = p ? `Particle ${chosen}` : "No particle is chosen";
+    if (byId("chosen").textContent !== title) byId("chosen").textContent = title;
     for (const [name, { slider, value }] of Object.entries(this.sliders)) {
+      const text = p ? p[name].toFixed(3) : "";
+      if (value.textContent === text) continue; // what has not changed need not be laid out again
       slider.disabled = !p;
-      value.textContent = p ? p[name].toFixed(3) : "";
+      value.textContent = text;
       if (p) slider.value = p[name];
     }
   }
@@ -56,9 +59,10 @@ export class Panel {
     }
     particles.forEach((p, i) => {
       const [chip, on] = [row.children[i], p.transparency > ON];
+      const label = `Particle ${i}${on ? "" : ", off"}`;
+      if (chip.getAttribute("aria-label") !== label) chip.setAttribute("aria-label", label);
+      if (chip.getAttribute("aria-pressed") !== String(i === chosen)) chip.setAttribute("aria-pressed", String(i === chosen));
       chip.classList.toggle("off", !on);
-      chip.setAttribute("aria-pressed", String(i === chosen));
-      chip.setAttribute("aria-label", `Particle ${i}${on ? "" : ", off"}`);
     });
   }
 }

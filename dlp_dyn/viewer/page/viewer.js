@@ -48,13 +48,22 @@ function repaint() {
 function paint(now) {
   if (!shown.image) return;
   const marks = byId("marks").checked;
-  let ink = frame.clear(shown.frameImage);
-  if (marks) frame.marks(ink, shown.found, shown.chosen, false);
-  ink = scene.clear(shown.image);
+  paintFrame(marks);
+  const ink = scene.clear(shown.image);
   if (marks) scene.marks(ink, shown.particles, shown.chosen, true);
   panel.show(shown.particles, shown.chosen);
   showButtons();
   if (isNew) count(now);
+}
+
+// The recorded frame stays as it is while the scene is edited.
+let framed = [];
+function paintFrame(marks) {
+  const asked = [shown.frameImage, marks && shown.chosen, frame.canvas.clientWidth];
+  if (asked.every((value, i) => value === framed[i])) return;
+  framed = asked;
+  const ink = frame.clear(shown.frameImage);
+  if (marks) frame.marks(ink, shown.found, shown.chosen, false);
 }
 
 function count(now) {
@@ -69,8 +78,12 @@ function showRate() {
   byId("rate").textContent = painted.length > 1 ? `${painted.length} fps` : "– fps";
 }
 
+let buttoned = "";
 function showButtons() {
   const p = shown.particles[shown.chosen];
+  const asked = [p?.transparency > ON, !p, shown.can_undo, shown.edited, recolouring, shown.episode, shown.time].join();
+  if (asked === buttoned) return;
+  buttoned = asked;
   for (const id of ["hide", "copy", "recolour", "forward", "back"]) byId(id).disabled = !p;
   byId("hide").firstChild.textContent = p && p.transparency <= ON ? "Show " : "Hide ";
   byId("undo").disabled = !shown.can_undo;
