@@ -139,8 +139,11 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb(
         "view", view.view, "serve a local page: move, resize, hide, recolour particles, and see what happens"
     )
-    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder")
-    sub.add_argument("--data", help="rollout file, or a GIF or MP4 (default: what the run was trained on)")
+    sub.add_argument("run_folder", metavar="RUN", nargs="?", help="(default: Balls, bundled)")
+    sub.add_argument(
+        "--data",
+        help="rollout file, or a GIF or MP4 (default: the run's own clips, or what it was trained on)",
+    )
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument(
         "--host", default="127.0.0.1", help="who may see it; 0.0.0.0 for all (default: 127.0.0.1)"

@@ -14,15 +14,22 @@ from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_sectio
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is read: clips of `clip_length` frames, every `stride`-th frame of an episode."""
+    """What is read: clips of `clip_length` frames, every `stride`-th frame of an episode.
 
-    path: str  # a rollout file
+    path: a rollout file; `balls` or `shapes` draws a small one on first use (see `data.synthetic`).
+    """
+
+    path: str
     clip_length: int = 1
     stride: int = 1
     workers: int = 0  # processes that read clips; 0 reads in the training process
 
     def __post_init__(self) -> None:
         _at_least("data", self, clip_length=1, stride=1, workers=0)
+        if not self.path:
+            raise InputError(
+                "config: data.path is missing; add data.path=FILE to the command (dlp-dyn collect or import makes one)"
+            )
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,7 @@ def predict(
     episode, one below the other.
     Raises InputError for a run without dynamics, data that is too short or of another size, missing actions.
     """
-    out = Path(out)
-    if out.suffix not in SUFFIXES:
-        raise InputError(f"{out}: cannot write '{out.suffix}'; use one of {', '.join(SUFFIXES)}")
+    out = check_out(out)
     for name, value in (("context", context), ("horizon", horizon)):
         if value < 1:
             raise InputError(f"--{name} {value}: give 1 frame or more")
@@ -62,6 +60,14 @@ def predict(
         truth = np.repeat(truth, samples, 0)
     plots.write_video(out, video_plots.prediction_video(model, scene, truth, context), fps)
     return scene
+
+
+def check_out(out: str | Path) -> Path:
+    """The file to draw into. Raises InputError where its suffix is of no kind that can be written."""
+    out = Path(out)
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"{out}: cannot write '{out.suffix}'; use one of {', '.join(SUFFIXES)}")
+    return out
 
 
 def _read(

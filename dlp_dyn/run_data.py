@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from dlp_dyn.config import DataConfig
+from dlp_dyn.data.synthetic import local_file
 from dlp_dyn.errors import InputError
+from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.locate import CONFIG, resolve
 from dlp_dyn.settings import has_section, read_section
 
@@ -18,7 +20,8 @@ def data_of(run: str | Path) -> Path:
     file = checkpoint / CONFIG
     if not has_section(file, "data"):
         raise InputError(f"{checkpoint}: does not say what it was trained on; give a file with --data")
-    path = Path(read_section(file, "data", DataConfig).path)
+    side = read_section(file, "model", DLPConfig).image_size
+    path = local_file(read_section(file, "data", DataConfig).path, side)
     if not path.is_file():
         raise InputError(f"{checkpoint}: trained on {path}, which is not there; give a file with --data")
     return path

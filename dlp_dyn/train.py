@@ -21,6 +21,7 @@ from dlp_dyn import checkpoint, config, losses, run_log, stages
 from dlp_dyn.clip import Clip, SceneClip
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.data.synthetic import local_file
 from dlp_dyn.divergence import DivergenceWatch
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted, interrupts, outlive_signals
@@ -52,7 +53,7 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
     run, config_yaml = Path(cfg.out), config.to_yaml(cfg)
     last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
 
-    rollouts = Rollouts(cfg.data.path)
+    rollouts = Rollouts(local_file(cfg.data.path, cfg.model.image_size, quiet=not main))
     state = _new_state(cfg, device)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
         stage = stages.prepare(cfg, state.model, rollouts)

@@ -68,10 +68,10 @@ def test_bad_overrides_are_named_in_one_line(overrides: list[str], needles: list
 
 
 def test_missing_data_path_says_what_to_add() -> None:
-    with pytest.raises(InputError, match=r"data\.path is missing; add data\.path=VALUE"):
-        config.load("tiny")
+    with pytest.raises(InputError, match=r"data\.path is missing; add data\.path=FILE"):
+        config.load("pusht")
     with pytest.raises(InputError, match=r"data\.path is missing"):
-        config.load("tiny", ["data.stride=2"])
+        config.load("pusht", ["data.stride=2"])
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:

@@ -90,7 +90,7 @@ def test_settings_that_do_not_fit(
 
 def test_commands_that_miss_something(fails: Fails, tmp_path: Path) -> None:
     assert "no config named 'bals' (did you mean 'balls'?)" in fails("train", "bals", "data.path=x")
-    assert "data.path is missing" in fails("train", "tiny")
+    assert "data.path is missing" in fails("train", "pusht")
     assert "one CONFIG" in fails("train", "steps=3")
     assert "no run folder" in fails("train", "--resume", tmp_path)
     assert "leave 'tiny' out" in fails("train", "tiny", "--resume", tmp_path)

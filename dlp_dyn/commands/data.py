@@ -51,14 +51,13 @@ def collect(args: argparse.Namespace) -> None:
 
 def _synthetic(name: str, settings: dict[str, Any]) -> Callable[..., None]:
     """The writer of a synthetic source, after a look at its settings."""
-    from dlp_dyn.data.balls import write_balls
-    from dlp_dyn.data.shapes import write_shapes
+    from dlp_dyn.data.synthetic import WRITERS
 
     known = {"balls": ("length", "n_balls", "radius", "speed", "mode"), "shapes": ()}[name]
     for key in settings:
         if key not in known:
             raise InputError(f"--set {key}: {name} has {', '.join(known) or 'no settings'}; leave it out")
-    return {"balls": write_balls, "shapes": write_shapes}[name]
+    return WRITERS[name]
 
 
 def import_(args: argparse.Namespace) -> None:

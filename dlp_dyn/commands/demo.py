@@ -21,15 +21,15 @@ def demo(args: argparse.Namespace) -> None:
     from dlp_dyn.data.rollouts import Rollouts
     from dlp_dyn.evaluation import video_tables
     from dlp_dyn.evaluation.video import evaluate_video
-    from dlp_dyn.predict import predict
+    from dlp_dyn.predict import check_out, predict
     from dlp_dyn.progress import track
     from dlp_dyn.run_data import data_of
 
+    check_out(args.out)
     run = args.run_folder or BALLS
     data = args.data or data_of(run)
     on = device(args.device)
     drawn = min(args.episodes, DRAWN)
-    predict(run, data, args.out, args.context, args.horizon, 0, drawn, args.part, device=on)
     with track("measure", args.episodes, "clips") as bar:
         report = evaluate_video(
             run,
@@ -41,6 +41,7 @@ def demo(args: argparse.Namespace) -> None:
             max_episodes=args.episodes,
             progress=bar.reach,
         )
+    predict(run, data, args.out, args.context, args.horizon, 0, drawn, args.part, device=on)
     name = args.run_folder or "Balls, the model that comes with dlp_dyn"
     console().print(video_tables.over_time(report, Rollouts(data).image_size[0], f"{name}: held-out clips"))
     print(NEXT.format(out=args.out, run=f" {args.run_folder}" if args.run_folder else ""))

@@ -10,6 +10,8 @@ EXTRA = ("starlette", "uvicorn")
 
 def view(args: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C."""
+    from dlp_dyn.bundled import BALLS
+
     try:
         from dlp_dyn.viewer import server
     except ImportError as error:
@@ -19,6 +21,6 @@ def view(args: argparse.Namespace) -> None:
             f"view needs {error.name}, which is not installed: pip install 'dlp_dyn[viewer]'"
         ) from None
     with server.listen(args.host, args.port) as waiting:
-        studio = server.load_studio(args.run_folder, args.data, args.part, device(args.device))
+        studio = server.load_studio(args.run_folder or BALLS, args.data, args.part, device(args.device))
         print(f"{server.address(waiting, args.host)} shows {studio.title}; Ctrl-C ends it", flush=True)
         server.serve(studio, waiting, args.host)
