@@ -1,6 +1,6 @@
 """How many drawn scenes a second the viewer shows while a particle is dragged, in a headless Chromium.
 
-python -m benchmarks.viewer RUN --data F [--seconds 10]
+python -m benchmarks.viewer [RUN] [--data F] [--seconds 10]
 """
 
 import argparse
@@ -30,10 +30,10 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def serving(run: str | Path, data: str | Path | None) -> Iterator[str]:
+def serving(run: str | Path | None = None, data: str | Path | None = None) -> Iterator[str]:
     """`dlp-dyn view` on a free port, in a process of its own; gives the address."""
-    words = [run] + (["--data", data] if data else [])
-    command = [sys.executable, "-m", "dlp_dyn.cli", "view", *map(str, words), "--port", "0"]
+    words = ([str(run)] if run else []) + (["--data", str(data)] if data else [])
+    command = [sys.executable, "-m", "dlp_dyn.cli", "view", *words, "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -139,8 +139,8 @@ def drag_rate(tab: Tab, seconds: float) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("run", help="run folder")
-    parser.add_argument("--data", help="rollout file (default: what the run was trained on)")
+    parser.add_argument("run", nargs="?", help="run folder (default: Balls, bundled)")
+    parser.add_argument("--data", help="rollout file (default: what comes with the run)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of dragging (default: 10)")
     args = parser.parse_args()
     with serving(args.run, args.data) as address, browsing() as browser:

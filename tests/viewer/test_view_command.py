@@ -23,12 +23,12 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     return error
 
 
-def test_serves_until_ctrl_c(video_run: Path, balls_file: Path) -> None:
-    command = [sys.executable, "-m", "dlp_dyn.cli", "view", video_run, "--data", balls_file, "--port", "0"]
+def test_serves_the_bundled_model_until_ctrl_c() -> None:
+    command = [sys.executable, "-m", "dlp_dyn.cli", "view", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
-        match = re.match(r"(http://127\.0\.0\.1:\d+/) shows run; Ctrl-C ends it", line)
+        match = re.match(r"(http://127\.0\.0\.1:\d+/) shows balls; Ctrl-C ends it", line)
         assert match, (line, process.communicate(timeout=5))
         with urllib.request.urlopen(match[1], timeout=20) as answer:
             assert b"<canvas" in answer.read()
