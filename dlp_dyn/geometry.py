@@ -13,6 +13,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from dlp_dyn import kernels
 from dlp_dyn.blending import DEPTH_EPS, blend
 from dlp_dyn.pieces import n_pieces, works_in_pieces
 
@@ -159,6 +160,7 @@ def composite(
     window: int | None = None,
     alpha_noise: float = 0.0,
     align_corners: bool = True,
+    fused: bool | None = None,
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
     """Place RGBA glimpses and blend them by depth: (foreground, weight of the background).
 
@@ -166,8 +168,14 @@ def composite(
     foreground = sum(w A rgb) / (sum(w) + eps), background weight = 1 - sum(w A) / (sum(w) + eps).
     Every particle touches only its own window of the canvas, and three running sums are all that is kept.
     `window` has to cover the largest glimpse (`covering_window` is used when it is None). `alpha_noise` is the
-    standard deviation of noise on every canvas pixel's alpha, outside the glimpses too.
+    standard deviation of noise on every canvas pixel's alpha, outside the glimpses too. fused: by one kernel, which has
+    no windows and no noise; None is where kernels are usable and there is no noise.
     """
+    if fused is None:
+        fused = alpha_noise == 0 and kernels.usable(glimpses.device)
+    if fused:
+        assert alpha_noise == 0
+        return _fused(glimpses, position, size, transparency, depth, canvas, align_corners)
     if alpha_noise > 0:
         window = canvas
     elif window is None:
@@ -183,6 +191,22 @@ def composite(
         return drawn[0]
     foregrounds, weights = zip(*drawn, strict=True)
     return torch.cat(foregrounds), torch.cat(weights)
+
+
+def _fused(
+    glimpses: Float[Tensor, "B N 4 S S"],
+    position: Float[Tensor, "B N 2"],
+    size: Float[Tensor, "B N 2"],
+    transparency: Float[Tensor, "B N 1"],
+    depth: Float[Tensor, "B N 1"],
+    canvas: int,
+    align_corners: bool,
+) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
+    from dlp_dyn.kernels import composite as kernel  # needs Triton
+
+    nearness = (-depth.float()).sigmoid()
+    places = (position.float(), size.float(), transparency.float(), nearness)
+    return kernel.composite(glimpses.float(), *places, canvas, align_corners)
 
 
 def _composite(

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
 # From the ground up. A module imports from its own row or those above it; the rooms of one row do not know each other,
 # but a room's modules know one another.
 FLOORS = (
-    {"errors", "clip", "particles", "blending", "geometry", "nn", "pieces", "pretrained"}
+    {"errors", "clip", "particles", "blending", "geometry", "kernels", "nn", "pieces", "pretrained"}
     | {"progress", "interrupt", "sampler", "divergence", "folders"}
     | {"settings", "weights", "locate"},
     {"losses", "perceptual", "model_card", "sharing"},

@@ -1,0 +1,160 @@
+"""The fused compositor beside the eager one, case by case; prints the largest differences of each as JSON.
+
+    TRITON_INTERPRET=1 python tests/kernels/compared.py cpu
+    python tests/kernels/compared.py cuda
+
+A process of its own: Triton asks for its interpreter once, when it is imported, and does not read functions that
+pytest's type checks have wrapped.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from unittest import mock
+
+import torch
+from torch import Tensor
+
+from dlp_dyn import config, geometry, losses
+from dlp_dyn.clip import Clip
+from dlp_dyn.image.model import DLP
+from dlp_dyn.kernels import composite as kernel
+from dlp_dyn.particles import mean
+
+NAMES = ("glimpses", "position", "size", "transparency", "depth")
+Inputs = list[Tensor]
+
+
+def drawn(b: int = 1, n: int = 2, side: int = 8, low: float = 0.1, high: float = 0.6) -> Inputs:
+    torch.manual_seed(0)
+    return [
+        torch.rand(b, n, 4, side, side),
+        2 * torch.rand(b, n, 2) - 1,
+        low + (high - low) * torch.rand(b, n, 2),
+        torch.rand(b, n, 1),
+        torch.randn(b, n, 1),
+    ]
+
+
+def near(**sizes: int) -> Inputs:
+    """What the kernel itself takes: nearness in place of depth."""
+    return changed(drawn(**sizes), 4, torch.sigmoid)
+
+
+def changed(inputs: Inputs, index: int, change: Callable[[Tensor], Tensor]) -> Inputs:
+    return [change(x) if i == index else x for i, x in enumerate(inputs)]
+
+
+def strided(inputs: Inputs) -> Inputs:
+    """The same numbers, none of them contiguous."""
+    glimpses, *others = inputs
+    last = (
+        glimpses.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, glimpses.shape[:2])
+    )
+    return [last, *(torch.stack([x, x], -1)[..., 0] for x in others)]
+
+
+def on_pixels() -> Inputs:
+    """Every pixel of the canvas on one of the glimpse, where tents have their tips."""
+    inputs = changed(drawn(), 1, torch.zeros_like)
+    return changed(inputs, 2, torch.ones_like)
+
+
+# Name: (inputs, side of the canvas, align_corners).
+CASES: dict[str, tuple[Inputs, int, bool]] = {
+    "plain": (drawn(b=2), 20, True),
+    "pixel borders": (drawn(), 16, False),
+    "odd canvas": (drawn(n=3), 17, True),
+    "odd glimpse": (drawn(side=7), 15, False),
+    "large glimpse": (drawn(n=1, side=19), 12, True),
+    "one particle": (drawn(n=1), 16, True),
+    "not contiguous": (strided(drawn(b=2)), 13, True),
+    "outside": (changed(drawn(), 1, lambda x: 3 * x.sign() + x), 16, True),
+    "half outside": (changed(drawn(), 1, torch.sign), 15, True),
+    "larger than the canvas": (changed(drawn(), 2, lambda x: x + 1.5), 12, True),
+    "tiny": (changed(changed(drawn(), 1, torch.zeros_like), 2, lambda x: x * 1e-2), 17, True),
+    "not there": (changed(drawn(), 3, torch.zeros_like), 16, True),
+    "one of them not there": (changed(drawn(), 3, lambda x: x * (x > x.min())), 16, True),
+    "near and far": (changed(drawn(), 4, lambda x: 30 * x), 16, True),
+    "on pixels": (on_pixels(), 8, True),
+}
+
+
+def compare(inputs: Inputs, canvas: int, align_corners: bool, device: str) -> dict[str, float]:
+    """Largest difference of results, and of gradients in units of the largest one."""
+    inputs = [x.to(device).requires_grad_() for x in inputs]
+    eager, fused = (eager_or_fused(inputs, canvas, align_corners, fused) for fused in (False, True))
+    weights = [torch.randn(x.shape).to(device) for x in eager]
+    gradients = [torch.autograd.grad(x, inputs, weights) for x in (eager, fused)]
+    found = {"image": max(float((a - b).detach().abs().max()) for a, b in zip(eager, fused, strict=True))}
+    for name, a, b in zip(NAMES, *gradients, strict=True):
+        found[name] = float((a - b).abs().max() / a.abs().max().clamp_min(1))
+    return found
+
+
+def eager_or_fused(inputs: Inputs, canvas: int, align_corners: bool, fused: bool) -> tuple[Tensor, Tensor]:
+    glimpses, position, size, transparency, depth = inputs
+    return geometry.composite(
+        glimpses, position, size, transparency, depth, canvas, align_corners=align_corners, fused=fused
+    )
+
+
+def kernel_alone(*inputs: Tensor, canvas: int) -> tuple[Tensor, Tensor]:
+    glimpses, position, size, transparency, nearness = inputs
+    return kernel.composite(glimpses, position, size, transparency, nearness, canvas)
+
+
+def check_gradients(device: str) -> bool:
+    """Against finite differences, in double precision."""
+    inputs = [x.double().to(device).requires_grad_() for x in near(side=3)]
+    return torch.autograd.gradcheck(partial(kernel_alone, canvas=7), inputs, fast_mode=True)
+
+
+def model_terms(device: str) -> dict[str, float]:
+    """A model's loss and gradients, with kernels and without."""
+    found = []
+    for fused in (False, True):
+        torch.manual_seed(0)
+        cfg = config.load("tiny", ["data.path=unused"])
+        model = DLP(cfg.model).to(device)
+        clip = Clip(torch.randint(0, 256, (1, 1, 32, 32, 3), dtype=torch.uint8)).to(device)
+        with (
+            mock.patch("dlp_dyn.image.model.rsample", mean),
+            mock.patch("dlp_dyn.kernels.usable", return_value=fused),
+        ):
+            loss = losses.total(model(clip)[0], cfg.weights)[0]
+        gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
+        found.append((loss.detach(), torch.cat([g.flatten() for g in gradients if g is not None])))
+    (loss, gradient), (fused_loss, fused_gradient) = found
+    return {
+        "loss": float((loss - fused_loss).abs() / loss.abs()),
+        "gradient": float((gradient - fused_gradient).abs().max() / gradient.abs().max()),
+    }
+
+
+def broken(device: str) -> bool:
+    """Whether a place that is no number shows in the picture."""
+    inputs = [x.to(device) for x in changed(near(), 1, lambda x: x * float("nan"))]
+    return bool(kernel_alone(*inputs, canvas=16)[0].isnan().any())
+
+
+def _main(device: str) -> None:
+    answer: dict[str, object] = {name: compare(*case, device) for name, case in CASES.items()}
+    answer |= {
+        "gradcheck": check_gradients(device),
+        "model": model_terms(device),
+        "broken shows": broken(device),
+    }
+    repeats = [torch.stack([x.sum() for x in _gradients(device)]) for _ in range(2)]
+    answer["repeats"] = torch.equal(*repeats)
+    print(json.dumps(answer))
+
+
+def _gradients(device: str) -> tuple[Tensor, ...]:
+    inputs = [x.to(device).requires_grad_() for x in near()]
+    return torch.autograd.grad(kernel_alone(*inputs, canvas=16)[0].square().sum(), inputs)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])
