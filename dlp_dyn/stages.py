@@ -13,6 +13,7 @@ from torch import Tensor
 from dlp_dyn import checkpoint, particle_clips, plots, video_plots
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
+from dlp_dyn.data.synthetic import cache_folder
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation import images as evaluation
@@ -137,7 +138,7 @@ def _taken(rollouts: Rollouts) -> Float[Tensor, "K A"]:
 
 def _second_stage(cfg: TrainConfig, model: VideoModel, rollouts: Rollouts, clips: ClipDataset) -> Stage:
     folder = Path(cfg.image or "")
-    cache = folder / "particles"
+    cache = (folder if folder.is_dir() else cache_folder()) / "particles"  # a Hub id is no folder
     encoded: dict[str, Scene] = {}
     for part in ("train", "validation"):
         with track(f"encode {part}", len(rollouts.part(part)), "episodes") as progress:

@@ -56,6 +56,15 @@ def test_the_bundled_model_is_as_good_as_its_run_was() -> None:
     assert report.motion["model"]["objects"] == pytest.approx(3, abs=0.1)
 
 
+def test_the_viewer_opens_the_bundled_model_with_its_clips() -> None:
+    pytest.importorskip("uvicorn", reason="the viewer's extra is not installed")
+    from dlp_dyn.viewer.server import load_studio
+
+    studio = load_studio(BALLS, None, "test")
+    assert studio.title == "balls"
+    assert list(studio.source.lengths) == [60] * 8
+
+
 def test_any_run_with_its_data(
     run: Path, balls_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -176,6 +176,21 @@ def test_a_hub_id_stands_for_a_run(run: Path, monkeypatch: pytest.MonkeyPatch, t
         resolve("me/other")
 
 
+def test_dynamics_train_on_an_image_model_of_the_hub(
+    balls_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    image = write_image_run(tmp_path / "elsewhere") / "checkpoints" / "best"
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(image))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    settings = ["steps=1", "batch_size=2", "eval_frames=1", "dynamics.window=3", "dynamics.rollout_steps=2"]
+    words = ["balls_video", "image=me/balls", f"data.path={balls_file}", "device=cpu", "out=run", *settings]
+    assert main(["train", *words]) == 0
+    assert [p.name for p in Path().iterdir()] == ["run"]  # no folder "me" for encoded particles
+    assert same(checkpoint.load_model("run"), checkpoint.load_model(image))
+
+
 def test_an_unknown_hub_id_is_one_line_at_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
