@@ -20,12 +20,16 @@ Kind = Literal["particles", "state", "pixels"]
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """A Gymnasium environment, as `dlp-dyn collect` names it, with its arguments. It may have goals, or none."""
+    """A Gymnasium environment, with goals or without."""
 
     id: str
+    """a Gymnasium id, or module:Id: as `dlp-dyn collect` names it."""
     settings: dict[str, Any] = field(default_factory=dict)
-    pixel_settings: dict[str, Any] = field(default_factory=dict)  # more of them, where pictures are looked at
-    n_envs: int = 8  # that play at the same time, in this process
+    """arguments of the environment: such as n_objects, reward."""
+    pixel_settings: dict[str, Any] = field(default_factory=dict)
+    """arguments of the environment: more of them, where pictures are looked at."""
+    n_envs: int = 8
+    """1 or more: environments that play at the same time, in this process; their frames are encoded in one batch."""
 
     def __post_init__(self) -> None:
         _at_least("env", self, n_envs=1)
@@ -33,23 +37,25 @@ class EnvConfig:
 
 @dataclass(frozen=True)
 class ObservationConfig:
-    """What the agent sees of `observation` and, where there are goals, of `desired_goal`.
-
-    particles: of the pictures under the keys `images`, by the image model of the run `encoder`. pixels: those
-    pictures. state: what the environment gives. `images` does not count where the observation is one picture.
-    """
+    """What the agent sees of `observation` and, where there are goals, of `desired_goal`."""
 
     kind: Kind = "particles"
-    encoder: str | None = None  # run folder, checkpoint folder or Hub id
+    """`particles` of the pictures, those `pixels` themselves, or the `state` that the environment gives."""
+    encoder: str | None = None
+    """a run folder, checkpoint folder or Hub id: the image model that finds the particles."""
     images: dict[str, str] = field(
         default_factory=lambda: {"observation": "pixels", "desired_goal": "goal_pixels"}
     )
-    track: bool = False  # particles keep their slots within an episode
-    stack: int = 1  # steps that are seen at once
-    normalizer: str | None = (
-        None  # a file; otherwise it is fitted to `normalizer_frames` of the warm-up policy
-    )
+    """names: of the agent's observation, and the environment's pictures that they come from; does not count where the
+    observation is one picture."""
+    track: bool = False
+    """Particles keep their slots within an episode."""
+    stack: int = 1
+    """1 or more: steps that are seen at once; more show velocities."""
+    normalizer: str | None = None
+    """a file, or null: mean and scale of each column; null fits them to frames of the warm-up policy."""
     normalizer_frames: int = 512
+    """16 or more: how many frames that are."""
 
     def __post_init__(self) -> None:
         _at_least("observation", self, stack=1, normalizer_frames=16)
@@ -57,56 +63,84 @@ class ObservationConfig:
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """entity: the entity interaction transformer. flat: one perceptron over all numbers. cnn: SB3's, for pixels."""
+    """The network of actor and critic."""
 
     kind: Literal["entity", "flat", "cnn"] = "entity"
+    """`entity`: the entity interaction transformer. `flat`: a perceptron over all numbers. `cnn`: SB3 for pixels."""
     entity: EntityConfig = field(default_factory=EntityConfig)
-    flat: tuple[int, ...] = (256, 256)  # perceptron of flat, and behind the convolutions of cnn
+    flat: tuple[int, ...] = (256, 256)
+    """widths: the perceptron of flat, and the one behind the convolutions of cnn."""
 
 
 @dataclass(frozen=True)
 class Td3Config:
-    """What is TD3's own; see `GoalTD3`. `q_range: true` clips target values to those that are possible."""
+    """What is TD3's own; see `GoalTD3`."""
 
     policy_delay: int = 2
+    """1 or more: critic updates for each one of the actor."""
     target_noise: float = 0.2
+    """0 or more: noise on the actions of targets, which smooths values."""
     noise_clip: float = 0.5
+    """0 or more: where that noise ends."""
     action_l2: float = 0.0
+    """0 or more: price of large actions; ECRL's is 1."""
     q_range: bool = False
+    """Clips target values to those that are possible for rewards in [-1, 0]."""
     target_update: Literal["step", "cycle"] = "step"
+    """Target networks move with each actor update, or once a round of updates."""
     imitation: float = 0.0
+    """0 or more: pull towards the actions in the replay buffer; for buffers that begin with good play."""
     imitation_until: int = 0
+    """0 or more steps: by when that pull has fallen to 0; 0 keeps it."""
     exploration: Exploration = field(default_factory=Exploration)
 
 
 @dataclass(frozen=True)
 class SacConfig:
-    entropy: str = "auto"  # weight of the entropy: a number, or auto, or auto_0.1 to begin there
+    """What is SAC's own."""
+
+    entropy: str = "auto"
+    """a number, auto, or auto_0.1 to begin there: weight of the entropy; larger explores more."""
 
 
 @dataclass(frozen=True)
 class PpoConfig:
-    n_steps: int = 128  # of every environment between updates
+    """What is PPO's own."""
+
+    n_steps: int = 128
+    """1 or more: steps of every environment between updates."""
     n_epochs: int = 4
+    """1 or more: passes over them."""
     gae_lambda: float = 0.95
+    """0 to 1: from one-step advantages to whole returns."""
     clip_range: float = 0.2
+    """above 0: how far an update may move the policy."""
     entropy: float = 0.0
+    """0 or more: weight of the entropy; larger explores more."""
     max_grad_norm: float = 0.5
+    """above 0: longer gradients are cut to this length."""
 
 
 @dataclass(frozen=True)
 class AlgorithmConfig:
-    """An algorithm of Stable-Baselines3. Off-policy ones do `gradient_steps` after `train_every` steps of every
-    environment; -1: as many as steps were made."""
+    """An algorithm of Stable-Baselines3."""
 
     kind: Literal["td3", "sac", "ppo"] = "td3"
+    """`td3` and `sac` keep a replay buffer and need continuous actions; `ppo` takes discrete ones too."""
     lr: float = 5e-4
+    """above 0: learning rate."""
     gamma: float = 0.98
+    """0 to 1: discount; 1 / (1 - gamma) steps should cover an episode's task."""
     batch_size: int = 256
+    """1 or more: transitions an update."""
     tau: float = 0.005
+    """0 to 1: how far target networks follow at each move."""
     train_every: int = 1
+    """1 or more: steps of every environment between rounds of updates; not of PPO."""
     gradient_steps: int = -1
+    """1 or more, or -1: updates a round; -1 makes as many as steps were made."""
     buffer_size: int = 100_000
+    """1 or more: transitions that the replay buffer holds; what it takes is printed at the start."""
     td3: Td3Config = field(default_factory=Td3Config)
     sac: SacConfig = field(default_factory=SacConfig)
     ppo: PpoConfig = field(default_factory=PpoConfig)
@@ -121,34 +155,38 @@ class AlgorithmConfig:
 
 @dataclass(frozen=True)
 class ReplayConfig:
-    """Of goals. `her`: share of samples whose goal is a later step of their episode."""
+    """Replay of goals."""
 
     her: float = 0.8
-    dtype: Storage | None = "float16"  # of particles; states and pixels stay as they are
+    """0 to 1: share of samples whose goal is a later step of their episode; sparse rewards need it."""
+    dtype: Storage | None = "float16"
+    """How particles are stored; null as they come. States and pixels stay as they are."""
 
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """environment: its own, from ground truth. chamfer: of particles alone, of those that `foreground` picks."""
+    """Where the reward comes from."""
 
     kind: Literal["environment", "chamfer"] = "environment"
+    """`environment`: its own, from ground truth. `chamfer`: of particles alone, of those that `foreground` picks."""
     chamfer: ChamferConfig = field(default_factory=ChamferConfig)
     foreground: ForegroundConfig = field(default_factory=ForegroundConfig)
-    foreground_steps: int = 2000  # of random actions that the filter is fitted to
+    foreground_steps: int = 2000
+    """1 or more: steps of random actions that the filter is fitted to."""
 
 
 @dataclass(frozen=True)
 class WarmUpConfig:
-    """Steps before learning begins, of a policy that sees the environment's own observation.
-
-    policy: "random" or "module:name", as for `dlp-dyn collect`. noise: width of Gaussian noise on its actions, which
-    are counted in [-1, 1]. random: share of episodes that play uniform actions instead.
-    """
+    """Steps before learning begins, of a policy that sees the environment's own observation."""
 
     steps: int = 1000
+    """0 or more: how many."""
     policy: str = "random"
+    """random, or module:name: who plays, as for `dlp-dyn collect`."""
     noise: float = 0.0
+    """0 or more: width of Gaussian noise on its actions, which are counted in [-1, 1]."""
     random: float = 0.0
+    """0 to 1: share of episodes that play uniform actions instead."""
 
     def __post_init__(self) -> None:
         _at_least("warm_up", self, steps=0)
@@ -170,13 +208,21 @@ class AgentConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     warm_up: WarmUpConfig = field(default_factory=WarmUpConfig)
     steps: int = 50_000
+    """1 or more: environment steps, those of the warm-up among them."""
     seed: int = 0
+    """any integer: of weights, environments and noise."""
     device: str = "cpu"
-    out: str = "runs/agent"  # the run folder; a named config gives runs/<name>
+    """cpu or cuda: where it trains."""
+    out: str = "runs/agent"
+    """a folder: the run folder; a named config gives runs/<name>."""
     log_every: int = 1_000
+    """1 or more steps: between lines of the log."""
     eval_every: int = 5_000
+    """1 or more steps: between evaluations; the best agent is kept."""
     eval_episodes: int = 50
+    """1 or more: episodes of each of them."""
     save_every: int = 10_000
+    """1 or more steps: between checkpoints to go on from."""
 
     def __post_init__(self) -> None:
         _at_least("", self, steps=1, log_every=1, eval_every=1, eval_episodes=1, save_every=1)

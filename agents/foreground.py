@@ -17,16 +17,17 @@ FEWEST_FRAMES = 50
 
 @dataclass(frozen=True)
 class ForegroundConfig:
-    """Particles are grouped by looks. A group that moves in fewer than `still` of the steps is background, one that
-    moves in more than `agent` is what the actions drive; the rest are objects.
-
-    A particle moves when its nearest look-alike of the next frame is `motion` or farther away, in image coordinates.
-    """
+    """Particles are grouped by looks. How often a group moves says whether it is background, agent or objects."""
 
     groups: int = 12
+    """1 or more: groups of looks; more than there are kinds of things."""
     motion: float = 0.03
+    """above 0, in [-1, 1] units: a particle moves when its nearest look-alike of the next frame is so far away or
+    farther."""
     still: float = 0.005
+    """0 to `agent`: a group that moves in a smaller share of the steps is background."""
     agent: float = 0.6
+    """`still` to 1: a group that moves in a larger share is what the actions drive."""
 
     def __post_init__(self) -> None:
         if self.groups < 1 or self.motion <= 0 or not 0 <= self.still < self.agent <= 1:

@@ -17,14 +17,21 @@ _INIT_STD = 0.02
 
 @dataclass(frozen=True)
 class EntityConfig:
-    """Sizes of actor and critic. mask_column: of an entity's transparency; None takes all entities as present."""
+    """Sizes of actor and critic."""
 
     dim: int = 64
+    """a multiple of n_heads: width of the entities."""
     n_heads: int = 4
-    n_layers: int = 1  # pairs of self-attention and attention to the goal, before the last self-attention
-    hidden: tuple[int, ...] = (128,)  # of the perceptron in every block
-    head: tuple[int, ...] = (256, 256)  # of the perceptron behind the readout
+    """1 or more: heads of attention."""
+    n_layers: int = 1
+    """1 or more: pairs of self-attention and attention to the goal, before the last self-attention."""
+    hidden: tuple[int, ...] = (128,)
+    """widths: the perceptron in every block."""
+    head: tuple[int, ...] = (256, 256)
+    """widths: the perceptron behind the readout."""
     mask_column: int | None = None
+    """a column, or null: an entity's transparency, below half of which it is absent; null takes all as present. Set by
+    itself for particles."""
 
     def __post_init__(self) -> None:
         if self.dim < 1 or self.n_heads < 1 or self.dim % self.n_heads:

@@ -23,21 +23,25 @@ class Things:
 
 @dataclass(frozen=True)
 class ChamferConfig:
-    """Two particles can be the same thing where their features differ by `match` or less (squared, summed).
+    """Distances are those of image coordinates, where the picture's side is 2.
 
-    plain: each particle is matched to the nearest such one of the other set; means both ways. Unmatched ones cost 1.
+    plain: each particle is matched to the nearest one of the other set that can be the same thing; means both ways.
+    Unmatched ones cost 1.
     density: ECRL's (arXiv 2404.01220): matched to the one most alike, those that share a match count once, all the
     unmatched ones of a side together cost 1.
     capped: as plain, but distances end at `cap`, which a particle that is missing costs too. So taking particles
     away from the state never raises the reward, and it lies in [-1, 0].
-
-    Distances are those of image coordinates, where the picture's side is 2.
     """
 
     kind: Literal["plain", "density", "capped"] = "capped"
-    match: float = 6.0  # ECRL's; features come normalised, of variance 1 each
-    norm: Literal["l1", "l2"] = "l2"  # ECRL measures positions in L1
+    """How matches and missing particles count."""
+    match: float = 6.0
+    """above 0: features that differ by no more (squared, summed) can be the same thing. They come normalised, of
+    variance 1 each; 6 is ECRL's."""
+    norm: Literal["l1", "l2"] = "l2"
+    """Of the distance; ECRL measures positions in L1."""
     cap: float = 2.0
+    """above 0: the largest distance, and the price of a missing particle; of the capped kind."""
 
     def __post_init__(self) -> None:
         if self.match <= 0 or self.cap <= 0:

@@ -19,15 +19,19 @@ from dlp_dyn.errors import InputError
 class Exploration:
     """With probability `epsilon` a uniform action, else the policy's with Gaussian noise of width `sigma`.
 
-    Both fall linearly to `final` of what they were between environment steps `decay_from` and `decay_to`. Actions
-    are counted in [-1, 1].
+    Actions are counted in [-1, 1].
     """
 
     epsilon: float = 0.3
+    """0 to 1: share of uniform actions."""
     sigma: float = 0.2
+    """0 or more: width of the noise on the others."""
     final: float = 0.5
+    """0 or more: both fall linearly to this fraction of what they were."""
     decay_from: int = 0
-    decay_to: int = 0  # 0: they do not fall
+    """0 or more environment steps: when they begin to fall."""
+    decay_to: int = 0
+    """0 or more environment steps: when they have fallen; 0 keeps them as they are."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon <= 1 or self.sigma < 0:

@@ -14,15 +14,16 @@ from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_sectio
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is read: clips of `clip_length` frames, every `stride`-th frame of an episode.
-
-    path: a rollout file; `balls` or `shapes` draws a small one on first use (see `data.synthetic`).
-    """
+    """What is read: clips of frames from a rollout file."""
 
     path: str
+    """a file, or balls or shapes: the rollout file; the two names draw a small one on first use."""
     clip_length: int = 1
+    """1 or more frames: 1 for models of single images; window + 1 or more for clips in the joint stage."""
     stride: int = 1
-    workers: int = 0  # processes that read clips; 0 reads in the training process
+    """1 or more: every so many-th frame of an episode is read; larger where frames hardly differ."""
+    workers: int = 0
+    """0 or more: processes that read clips; 0 reads in the training process."""
 
     def __post_init__(self) -> None:
         _at_least("data", self, clip_length=1, stride=1, workers=0)
@@ -37,13 +38,21 @@ class OptimizerConfig:
     """AdamW, and how its learning rate moves: linear warm-up, then the schedule, from `lr` to `lr * final_lr`."""
 
     betas: tuple[float, float] = (0.9, 0.999)
+    """two in [0, 1): how long averages of the gradient and of its square remember."""
     eps: float = 1e-8
+    """above 0: added to the gradient's root mean square; the published models use larger ones."""
     weight_decay: float = 0.0
+    """0 or more: pulls weights to zero."""
     schedule: Literal["constant", "cosine", "exponential"] = "constant"
+    """How the learning rate falls to its end."""
     warm_up_steps: int = 0
-    final_lr: float = 0.1  # fraction of `lr` that is left at the last step
+    """0 or more: steps over which the learning rate rises from 0."""
+    final_lr: float = 0.1
+    """0 to 1: fraction of `lr` that is left at the last step; not of the constant schedule."""
     max_grad_norm: float | None = None
-    ema_decay: float | None = None  # average of the weights, used for evaluation and in checkpoints
+    """above 0, or null: longer gradients are cut to this length."""
+    ema_decay: float | None = None
+    """0 to 1, or null: average of the weights, used for evaluation and in checkpoints."""
 
     def __post_init__(self) -> None:
         _at_least("optimizer", self, warm_up_steps=0, weight_decay=0)
@@ -63,39 +72,51 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that a training run depends on. `weights` names the model's loss terms, all of them.
-
-    With `dynamics.kind` other than none the model is one of videos. stage: `joint` trains all of it on clips;
-    `dynamics` takes the image model of the run `image` as it is, encodes the data once, and trains the dynamics on
-    the particles. In the joint stage, `image` is where the image model starts from.
-    """
+    """Everything that a training run depends on."""
 
     data: DataConfig
     model: DLPConfig = field(default_factory=DLPConfig)
     identity: IdentityConfig = field(default_factory=IdentityConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     stage: Literal["joint", "dynamics"] = "joint"
-    image: str | None = None  # a run folder or checkpoint
+    """With dynamics: `joint` trains all of the model on clips; `dynamics` takes the image model of the run `image` as
+    it is, encodes the data once, and trains the dynamics on the particles."""
+    image: str | None = None
+    """a run folder, checkpoint or Hub id: the image model of the second stage, or what the joint stage starts from."""
     weights: dict[str, float] = field(default_factory=dict)
-    ramps: dict[str, list[int]] = field(
-        default_factory=dict
-    )  # term: [first, last] step of a rise from 0 to 1
+    """0 or more each: weights of the model's loss terms, all of them named; see the terms."""
+    ramps: dict[str, list[int]] = field(default_factory=dict)
+    """[first, last] steps each: between them the weight of a term rises from 0 to what it is."""
     phases: PhaseSchedule = field(default_factory=PhaseSchedule)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     steps: int = 10_000
-    batch_size: int = 32  # clips an optimiser step, over all processes and accumulated parts together
-    accumulate: int = 1  # parts into which a step is cut, to fit in memory
+    """1 or more: optimiser steps."""
+    batch_size: int = 32
+    """1 or more: clips an optimiser step, over all processes and accumulated parts together."""
+    accumulate: int = 1
+    """1 or more: parts into which a step is cut, to fit in memory."""
     lr: float = 2e-4
+    """above 0: learning rate; 1e-3 for the lean networks, lower where losses jump."""
     seed: int = 0
+    """any integer: of weights, batches and noise; on a CPU the same seed gives the same run."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it trains; auto takes CUDA where there is one."""
     precision: Literal["no", "bf16"] = "no"
-    compile: bool = False  # torch.compile; measured slower on a CPU
-    out: str = "runs/run"  # the run folder; a named config gives runs/<name>
+    """bf16 halves activations; distributions, losses and compositing stay in float32."""
+    compile: bool = False
+    """torch.compile; measured slower on a CPU."""
+    out: str = "runs/run"
+    """a folder: the run folder; a named config gives runs/<name>."""
     log_every: int = 50
+    """1 or more steps: between lines of the log."""
     eval_every: int = 1_000
-    eval_frames: int = 256  # held-out frames looked at, evenly spread over the validation part
+    """1 or more steps: between evaluations on held-out frames; the best one's weights are kept."""
+    eval_frames: int = 256
+    """1 or more: held-out frames looked at, evenly spread over the validation part."""
     save_every: int = 1_000
+    """1 or more steps: between checkpoints to go on from."""
     sample_every: int = 1_000
+    """1 or more steps: between pictures."""
 
     def __post_init__(self) -> None:
         _at_least(

@@ -7,54 +7,56 @@ from dlp_dyn.errors import InputError
 
 @dataclass(frozen=True)
 class GraphConfig:
-    """An interaction network over particles.
-
-    rounds: of message passing. neighbours: messages come from so many nearest particles, 0 is all of them.
-    radius: and from no farther than this, in [-1, 1] units, fading out towards it; 0 is any distance. With a radius,
-    crowds look like the small groups that were trained on. motion_scale: a typical motion from one frame to the
-    next, in [-1, 1] units, which motions are measured in.
-    """
+    """An interaction network over particles."""
 
     hidden_dim: int = 64
+    """1 or more: width of its perceptrons."""
     rounds: int = 2
+    """1 or more: of message passing; more let effects travel through chains of particles within a frame."""
     neighbours: int = 0
+    """0 or more: messages come from so many nearest particles; 0 is all of them. Saves time with many particles."""
     radius: float = 0.0
+    """0 or more, in [-1, 1] units: messages come from no farther than this, fading out towards it, so that crowds look
+    like the small groups that were trained on; 0 is any distance."""
     motion_scale: float = 0.1
+    """above 0, in [-1, 1] units: a typical motion from one frame to the next, which motions are measured in."""
 
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """A transformer over particles and time.
-
-    attention: `joint`, every token attends to all tokens of its own and earlier frames, with biases that depend on
-    the distance in time and in particle number (DDLP's PINT); or `factorised`, over particles and then over time,
-    with patch and time embeddings in adaptive norms (LPWM, without latent actions).
-    n_slots: particles that position biases and embeddings are learned for; 0 takes the image model's number.
-    depth_logvar_is_delta: the spread of depth is read off the change of depth, as the official DDLP does.
-    """
+    """A transformer over particles and time."""
 
     attention: str = "joint"
+    """joint or factorised: every token attends to all tokens of its own and earlier frames, with biases that depend on
+    the distance in time and in particle number (DDLP's PINT); or over particles and then over time, with patch and time
+    embeddings in adaptive norms (LPWM, without latent actions)."""
     dim: int = 256
+    """a multiple of n_heads: width of the tokens."""
     n_layers: int = 6
+    """1 or more: depth."""
     n_heads: int = 8
+    """1 or more: heads of attention."""
     dropout: float = 0.1
+    """0 to 1: share of activations that are dropped in training."""
     n_slots: int = 0
+    """0 or more: particles that position biases and embeddings are learned for; 0 takes the image model's number."""
     depth_logvar_is_delta: bool = False
+    """The spread of depth is read off the change of depth, as the official DDLP does."""
 
 
 @dataclass(frozen=True)
 class DynamicsConfig:
-    """How particles move.
-
-    kind: `graph`, `transformer`, or `none` for a model of single images. window: frames that a step looks back on.
-    action_dim: width of the actions between frames, 0 for none; an action may be one-hot.
-    rollout_steps: in the second stage, steps that each training clip is rolled out for, after `window` frames.
-    """
+    """How particles move."""
 
     kind: str = "none"
+    """none, graph or transformer: none is a model of single images."""
     window: int = 10
+    """2 or more frames: what a step looks back on."""
     action_dim: int = 0
+    """0 or more: width of the actions between frames, one-hot for discrete ones; 0 uses none."""
     rollout_steps: int = 10
+    """1 or more: steps that the second stage rolls each training clip out for, after `window` frames; more make long
+    predictions better and training slower."""
     graph: GraphConfig = field(default_factory=GraphConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
 

@@ -27,14 +27,15 @@ WARM_UP = Phase(fixed_scale=True, alpha_noise=0.1, glimpse_loss=True)
 
 @dataclass(frozen=True)
 class PhaseSchedule:
-    """Warm-up, then noise, then normal training; lengths in steps.
-
-    later_frames_steps: over so many steps each, one after the other, the later frames of clips come to count in full.
-    """
+    """Warm-up, then noise, then normal training."""
 
     warm_up_steps: int = 0
+    """0 or more: first steps, in which DLPv2 learns to draw glimpses alone."""
     noisy_steps: int = 0
+    """0 or more: steps after that with noise on what is drawn and a fixed size (DLPv2)."""
     later_frames_steps: int = 0
+    """0 or more: over so many steps each, one after the other, the later frames of clips come to count in full; in the
+    second stage, rollouts grow by a step every so many steps. 0 has all of them from the start."""
 
     def at(self, step: int) -> Phase:
         """The phase of a step counted from 1."""
