@@ -7,28 +7,35 @@ import numpy as np
 
 from dlp_dyn.errors import InputError
 
+_TRUNK_CELL = 4  # pixels, of the lean trunk
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
-    """Layer sizes.
-
-    `style` says which layers the channel lists describe: `lean` (ours), `dlpv3` or `dlpv2` (as published). In the
-    lean style `proposal_channels` are the shared trunk's, and glimpses are drawn `draw_factor` times as fine as they
-    are read: a particle larger than the glimpse's side in pixels would be drawn blurred otherwise. `recompute` trades
-    a seventh of a training step's time for a third of its memory.
-    """
+    """Layer sizes."""
 
     style: str = "lean"
+    """lean, dlpv3 or dlpv2: which layers the channel lists describe; lean is ours, the others are as published."""
     proposal_channels: list[int] = field(default_factory=lambda: [16, 32, 32])
+    """widths, 2 or more: layers that propose particles; in the lean style the trunk that all heads share."""
     glimpse_channels: list[int] = field(default_factory=lambda: [32, 64])
+    """widths: layers that read and, reversed, draw glimpses; wider ones draw more detail."""
     background_channels: list[int] = field(default_factory=lambda: [16, 32, 32])
+    """widths: layers that read and, reversed, draw the background."""
     stem_channels: int = 32
+    """1 or more: width of the first layer of DLPv3's networks."""
     map_channels: int = 32
+    """1 or more: width of the coarse maps that glimpses and background are read into."""
     hidden_dim: int = 128
+    """1 or more: width of the perceptrons that read attributes and features."""
     glimpse_start: int = 4
+    """1 or more: side of the map that a glimpse is drawn from; about an eighth to a half of the glimpse's pixels."""
     draw_factor: int = 2
+    """1 or more: glimpses are drawn so many times as fine as they are read; 1 blurs particles larger than a glimpse."""
     recompute: bool = False
+    """Saves a third of a training step's memory for a seventh more time."""
     background_start: int = 8
+    """1 or more: side of the map that a background is drawn from."""
 
     @property
     def lean(self) -> bool:
@@ -53,28 +60,30 @@ class NetworkConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """How an image becomes particles.
-
-    selection: which of the proposals become particles. `variance`, `distance`, `random` choose before their
-    attributes are read and `mixer` learns weights for it (DLPv2); `confidence` chooses after (DLPv3).
-    apart: late selection passes over proposals nearer than this fraction of a glimpse's side to a chosen one.
-    passes: 2 reads the attributes again at the anchor that the first pass corrected.
-    transparency: `gated`, one logit with a·b = 0.01 (DLPv3), or `free`, two (DLPv2).
-    interaction: depth and feature residuals from attention among the particles (DLPv3).
-    hard_background_mask: boxes of visible particles are cut out of the background's input, all or nothing.
-    correlation: attributes also see where the glimpse of the frame before fits best (DDLP's tracking).
-    """
+    """How an image becomes particles."""
 
     selection: str = "confidence"
+    """confidence, variance, distance, random or mixer: which proposals become particles. The first chooses after their
+    attributes are read (DLPv3), the others before; mixer learns weights for it (DLPv2)."""
     apart: float = 0.75
+    """0 or more, in glimpse sides: proposals nearer than this to a chosen one are passed over, which stops several
+    particles from sharing an object; lower it where objects touch. Of the confidence selection."""
     passes: int = 2
+    """1 or 2: the second reads the attributes again, at the anchor that the first one corrected."""
     transparency: str = "gated"
+    """gated or free: one logit with a·b = 0.01, so nearly on or off (DLPv3), or two parameters (DLPv2)."""
     interaction: bool = True
+    """Attention among the particles corrects depth and features (DLPv3)."""
     interaction_heads: int = 1
+    """1 or more: heads of that attention."""
     interaction_layers: int = 1
+    """1 or more: layers of that attention."""
     hard_background_mask: bool = True
+    """Boxes of visible particles are cut out of what the background is read from, all or nothing."""
     correlation: bool = False
+    """Attributes also see where the glimpse of the frame before fits best (DDLP's tracking). Not with confidence."""
     glimpse_padding: str = "border"
+    """border or zeros: what a glimpse sees beyond the image."""
 
     @property
     def early(self) -> bool:
@@ -84,52 +93,56 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class PriorConfig:
-    """Constant priors.
-
-    offset_std, scale_std: standard deviations. scale_fraction: expected particle side / glimpse side.
-    transparency: the two parameters of its Beta distribution.
-    """
+    """Constant priors."""
 
     offset_std: float = 0.2
+    """above 0, in [-1, 1] units: how far a particle lies from its anchor; smaller binds it tighter."""
     scale_std: float = 0.3
+    """above 0, in logits: standard deviation of sizes."""
     scale_fraction: float = 0.75
+    """0 to 1: expected particle side / glimpse side."""
     transparency: list[float] = field(default_factory=lambda: [0.01, 0.01])
+    """two above 0: parameters of a Beta distribution; smaller ones push particles to fully on or off."""
 
 
 @dataclass(frozen=True)
 class CompatConfig:
-    """Quirks of the official code that change the function computed by its weights; off unless converted.
-
-    beta_kl_eps: inside the Beta KL's special functions. merge_repeated_widths: DLPv2's builder loses a layer of
-    the background encoder where a width repeats. pixel_border_sampling: DLPv3's samplers use
-    `align_corners=False`. scalar_norm: DLPv3 normalises the embedding of single numbers.
-    """
+    """Quirks of the official code that change the function computed by its weights; off unless converted."""
 
     beta_kl_eps: float = 0.0
+    """0 or more: added inside the Beta KL's special functions."""
     merge_repeated_widths: bool = False
+    """DLPv2's builder loses a layer of the background encoder where a width repeats."""
     pixel_border_sampling: bool = False
+    """DLPv3's samplers use `align_corners=False`."""
     scalar_norm: bool = False
+    """DLPv3 normalises the embedding of single numbers."""
 
 
 @dataclass(frozen=True)
 class DLPConfig:
-    """The image model.
-
-    n_particles: how many slots an image has. n_proposals: how many of the patch keypoints an early selection
-    keeps for the Chamfer term (0: all). glimpse_fraction: glimpse side / image side before any scale is known.
-    reconstruction: `mse`, `vgg` (DLPv2's perceptual loss) or `lpips` (DLPv3's).
-    mask_kl: KL terms count as much as their particle is visible (DLPv3).
-    """
+    """The image model."""
 
     image_size: int = 64
+    """a multiple of patch_size: side of the frames in pixels; time and memory grow with its square."""
     patch_size: int = 8
+    """a divisor of image_size: every patch proposes one particle; smaller ones find smaller, more crowded objects."""
     n_particles: int = 10
+    """1 to the number of proposals: slots of an image. Give one or two more than there are objects; too few leave
+    objects to the background, spare ones are off."""
     n_proposals: int = 0
+    """0 to the number of patches: keypoints that an early selection keeps for the Chamfer term; 0 keeps all."""
     glimpse_fraction: float = 0.25
+    """0 to 1: glimpse side / image side; a little more than the largest object."""
     feature_dim: int = 4
+    """1 or more: numbers that say what a particle looks like; 4 for plain objects, 8 for varied ones."""
     background_dim: int = 2
+    """1 or more: numbers that say what the background looks like; 1 where it never changes."""
     reconstruction: str = "mse"
+    """mse, vgg or lpips: the reconstruction error. The perceptual ones (DLPv2's, DLPv3's) suit real pictures, are slow,
+    and fetch weights on first use."""
     mask_kl: bool = True
+    """KL terms count as much as their particle is visible (DLPv3)."""
     networks: NetworkConfig = field(default_factory=NetworkConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
@@ -181,22 +194,73 @@ class DLPConfig:
                 f"model.n_particles={self.n_particles} is more than the {available} proposals: "
                 "lower it, or use smaller patches"
             )
+        self._check_doublings()
+
+    def _check_doublings(self) -> None:
+        """Raise InputError where layers that halve and double do not meet the sizes of images and glimpses."""
+        n, glimpse, side = self.networks, self.glimpse_size, self.image_size
+        least = max(_TRUNK_CELL, 2 ** len(n.glimpse_channels)) if n.lean else 2
+        if glimpse < least:
+            raise InputError(
+                f"model.glimpse_fraction={self.glimpse_fraction} of model.image_size={side} makes glimpses of "
+                f"{glimpse} pixels, {least} are the least: add model.glimpse_fraction={least / (side - 1):.3g}"
+            )
+        start = 8 if n.style == "dlpv2" else n.glimpse_start
+        doublings = max(glimpse / start, 0.5)
+        if not np.log2(doublings).is_integer() or doublings < 1:
+            remedy = (
+                "change one of them"
+                if n.style == "dlpv2"
+                else f"add model.networks.glimpse_start={_undoubled(glimpse)}"
+            )
+            raise InputError(
+                f"model.glimpse_fraction={self.glimpse_fraction} of model.image_size={side} makes glimpses of "
+                f"{glimpse} pixels, which is not {start} doubled a few times: {remedy}"
+            )
+        if n.style == "dlpv2":
+            return
+        levels = len(n.background_channels)
+        fixed = 2 ** (min(levels, 2) - 1) if n.lean else 2 ** (levels - 1)
+        if side % (fixed * n.background_start) or not (n.lean or side == fixed * n.background_start):
+            raise InputError(
+                f"model.image_size={side} is not drawn from a map of {n.background_start}: "
+                f"add model.networks.background_start={_map_side(side, fixed, n.lean)}"
+            )
+        coarse = (side // 2 ** (levels + (1 if n.lean else -1))) ** 2
+        if self.encoder.interaction and n.hidden_dim % max(coarse, 1):
+            raise InputError(
+                f"model.networks.hidden_dim={n.hidden_dim} is not a multiple of {coarse}, the cells that "
+                f"{levels} background layers make of model.image_size={side}: "
+                f"add model.networks.hidden_dim={coarse * (n.hidden_dim // coarse + 1)}"
+            )
+
+
+def _undoubled(side: int) -> int:
+    """The smallest side, from 3 on, that gives this one by doubling."""
+    while side % 2 == 0 and side >= 6:
+        side //= 2
+    return side
+
+
+def _map_side(side: int, fixed: int, any_fraction: bool) -> int:
+    """A side of the map that a background of `side` pixels can be drawn from."""
+    whole = side // fixed
+    return next(d for d in range(8, 0, -1) if whole % d == 0) if any_fraction else whole
 
 
 @dataclass(frozen=True)
 class IdentityConfig:
-    """Which particle is which over time.
-
-    kind: `tracker` (DDLP; trained on clips), `grid` (LPWM; late selection only) or `match` (image models as they are).
-    static_frames: so many first frames of a clip keep the constant priors, and the dynamics are the others' prior.
-    patience, reach: of `match`; frames that an unseen object is kept, and how far it may be from where it is expected,
-    in [-1, 1] units.
-    """
+    """Which particle is which over time."""
 
     kind: str = "match"
+    """match, tracker or grid: match carries slots from frame to frame with any image model; tracker is DDLP's and is
+    trained on clips; grid is LPWM's, a slot a patch, with the confidence selection only."""
     static_frames: int = 4
+    """1 or more: first frames of a clip that keep the constant priors; of the others the dynamics are the prior."""
     patience: int = 5
+    """0 or more frames: how long match keeps an object that it does not see."""
     reach: float = 0.4
+    """above 0, in [-1, 1] units: how far from where it is expected match looks for an object."""
 
     def check(self, image: DLPConfig) -> None:
         """Raise InputError for values that do not fit each other or the image model."""

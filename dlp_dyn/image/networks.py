@@ -99,7 +99,7 @@ class GlimpseEncoder(nn.Module):
             side = side // 2 ** (levels - 1)
         else:
             self.cnn = lean.encoder(in_channels, n.glimpse_channels, n.map_channels)
-            side = _halve(side, levels)
+            side //= 2**levels
         self.out_dim = n.map_channels * side * side
 
     def forward(self, glimpses: Float[Tensor, "B C S S"]) -> Float[Tensor, "B D"]:
