@@ -3,25 +3,26 @@
 import { ON, colour } from "./draw.js";
 
 const byId = (id) => document.getElementById(id);
-// How far a slider goes to either side; the server allows more.
-const REACH = { x: 1.2, y: 1.2, depth: 6, motion_x: 0.2, motion_y: 0.2, transparency: 1 };
+// How far a slider goes to either side where the server allows more than is handy.
+const REACH = { x: 1.2, y: 1.2, depth: 6, motion_x: 0.2, motion_y: 0.2 };
+const FEATURE_REACH = 4;
 
 export class Panel {
-  // choose(i); change(name, value, done): done says that the slider was let go.
-  constructor(names, { predicts, choose, change }) {
+  // limits: {name: [low, high]}. choose(i); change(name, value, done): done says that the slider was let go.
+  constructor(limits, { predicts, choose, change }) {
     this.choose = choose;
     this.sliders = {};
-    for (const name of names) {
-      if (predicts || !name.startsWith("motion")) this.add(name, change);
+    for (const [name, range] of Object.entries(limits)) {
+      if (predicts || !name.startsWith("motion")) this.add(name, range, change);
     }
   }
 
-  add(name, change) {
+  add(name, range, change) {
     const label = document.createElement("label");
-    const slider = Object.assign(document.createElement("input"), { type: "range", id: `attribute-${name}`, step: "any" });
-    const high = REACH[name] ?? (name === "width" || name === "height" ? 0.98 : 4);
-    slider.min = name === "transparency" ? 0 : name === "width" || name === "height" ? 0.02 : -high;
-    slider.max = high;
+    const slider = Object.assign(document.createElement("input"), { type: "range", id: `attribute-${name}`, step: "any", disabled: true });
+    const reach = REACH[name] ?? (name.startsWith("feature") ? FEATURE_REACH : Infinity);
+    slider.min = Math.max(range[0], -reach);
+    slider.max = Math.min(range[1], reach);
     const value = document.createElement("output");
     value.htmlFor = slider.id;
     label.append(name.replace("_", " "), slider, value);

@@ -6,7 +6,6 @@ import { Panel } from "./panel.js";
 import { ask, newestOnly, pictures, Refused } from "./server.js";
 
 const FAR = 1.5; // how far out of the image a particle can be dragged
-const SIZES = [0.02, 0.98];
 const byId = (id) => document.getElementById(id);
 const frame = new Board(byId("frame"));
 const scene = new Board(byId("scene"));
@@ -31,7 +30,7 @@ function take(answer) {
   }
   if (answer.frame) shown.frameImage = pictures(answer.frame, model.side)[0];
   if (shown.chosen >= shown.particles.length) shown.chosen = -1;
-  if (ahead) Object.assign(shown.particles[ahead.particle], ahead.values);
+  if (ahead && shown.particles[ahead.particle]) Object.assign(shown.particles[ahead.particle], ahead.values);
   repaint();
 }
 
@@ -137,6 +136,7 @@ const seek = newestOnly((asked) =>
   attempt(async () => {
     say();
     recolouring = false;
+    ahead = null;
     take(await ask("seek", asked));
     fitHorizon();
     futures.outdate("Another frame is shown");
@@ -195,16 +195,20 @@ function pull(event) {
   const at = scene.at(event);
   const p = shown.particles[drag.i];
   if (drag.kind === "move") moveTo(at.x + drag.dx, at.y + drag.dy);
-  else change({ width: clamp(at.x - p.x, ...SIZES), height: clamp(at.y - p.y, ...SIZES) });
+  else resizeTo(at.x - p.x, at.y - p.y);
 }
 
 function moveTo(x, y) {
   change({ x: clamp(x, -FAR, FAR), y: clamp(y, -FAR, FAR) });
 }
 
+function resizeTo(width, height) {
+  change({ width: clamp(width, ...model.limits.width), height: clamp(height, ...model.limits.height) });
+}
+
 function resize(factor) {
   const p = shown.particles[shown.chosen];
-  if (p) change({ width: clamp(p.width * factor, ...SIZES), height: clamp(p.height * factor, ...SIZES) });
+  if (p) resizeTo(p.width * factor, p.height * factor);
 }
 
 const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
@@ -258,6 +262,7 @@ const buttonOf = { h: "hide", c: "copy", r: "recolour", f: "forward", b: "back",
 const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function pressKey(event) {
+  if (!model) return;
   const key = (event.ctrlKey || event.metaKey) && event.key === "z" ? "u" : event.key;
   if (event.altKey || (key === event.key && (event.ctrlKey || event.metaKey))) return;
   if (event.target.tagName === "BUTTON" && (key === " " || key === "Enter")) return;
@@ -292,7 +297,7 @@ attempt(async () => {
   byId("time").max = model.lengths[answer.episode] - 1;
   byId("time").value = answer.time;
   if (!model.predicts) byId("futures-note").textContent = "This is a model of single images: it draws, and knows no motion.";
-  panel = new Panel(Object.keys(answer.particles[0]), {
+  panel = new Panel(model.limits, {
     predicts: model.predicts,
     choose,
     change: (name, value, done) => {
