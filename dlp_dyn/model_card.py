@@ -50,7 +50,7 @@ def _training(config: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
         return ""
     data = config["data"]
     rows = [
-        ("data", f"{data['path']}, clips of {data['clip_length']}, every {data['stride']}. frame"),
+        ("data", f"{data['path']}, clips of {data['clip_length']} frames, stride {data['stride']}"),
         ("steps", f"{config['steps']:,} of {config['batch_size']} clips"),
         ("learning rate", f"{config['lr']:g}, {config['optimizer']['schedule']}"),
         ("seed", str(config["seed"])),
@@ -62,7 +62,7 @@ def _training(config: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
         versions = session["versions"]
         rows += [
             ("started", session["started"]),
-            ("device", f"{session['gpu'] or session['cpu']}, {session['threads']} threads"),
+            ("device", f"{session['gpu'] or session['cpu']}, CPU threads: {session['threads']}"),
             ("versions", f"dlp_dyn {versions['dlp_dyn']}, torch {versions['torch']}"),
         ]
     return f"## Training\n\nEvery setting: `{CONFIG}`.\n\n{_table(('', ''), rows)}"

@@ -117,7 +117,7 @@ def test_the_card_tells_of_data_figures_and_use(run: Path, tmp_path: Path) -> No
     card = huggingface_hub.ModelCard.load(tmp_path / "shared" / "README.md")
     assert card.data.to_dict()["library_name"] == "dlp_dyn"
     assert 'VideoModel.from_pretrained("shared")' in card.text
-    assert "| data | balls.h5, clips of 1, every 1. frame |" in card.text
+    assert "| data | balls.h5, clips of 1 frames, stride 1 |" in card.text
     assert "| 1 | 0.125 |" in card.text
     assert "![shared: pictures of held-out data](sample.png)" in card.text
 

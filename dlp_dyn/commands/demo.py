@@ -7,12 +7,15 @@ from dlp_dyn.commands.words import device
 
 DRAWN = 3  # clips in the picture; the table is of all
 NEXT = """
-{out}: what was seen (green) and predicted (red) beside what happened
+{out}: seen (green) and predicted (red) frames beside what happened. Next:
 
-next:  dlp-dyn view{run}                                  move a particle with the mouse and watch the future change
-       dlp-dyn train balls                           train such an image model from nothing, on balls drawn for it
-       dlp-dyn import my_videos/ --out mine.h5 --image-size 64
-       dlp-dyn train shapes data.path=mine.h5        ... or on your own videos"""
+  move a particle with the mouse and watch the future change
+    dlp-dyn view{shown}
+  train an image model from nothing, on balls drawn for it, in ten minutes
+    dlp-dyn train balls
+  or on your own videos
+    dlp-dyn import my_videos/ --out mine.h5 --image-size 64
+    dlp-dyn train shapes data.path=mine.h5 out=runs/mine"""
 
 
 def demo(args: argparse.Namespace) -> None:
@@ -44,4 +47,6 @@ def demo(args: argparse.Namespace) -> None:
     predict(run, data, args.out, args.context, args.horizon, 0, drawn, args.part, device=on)
     name = args.run_folder or "Balls, the model that comes with dlp_dyn"
     console().print(video_tables.over_time(report, Rollouts(data).image_size[0], f"{name}: held-out clips"))
-    print(NEXT.format(out=args.out, run=f" {args.run_folder}" if args.run_folder else ""))
+    shown = [f" {args.run_folder}"] if args.run_folder else []
+    shown += [f" --data {args.data}"] if args.data else []
+    print(NEXT.format(out=args.out, shown="".join(shown)))

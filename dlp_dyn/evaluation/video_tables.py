@@ -37,12 +37,13 @@ def motion(report: VideoReport) -> Table:
 def over_time(report: VideoReport, side: int, title: str) -> Table:
     """The short one: how position errors, in pixels of images of `side`, grow over the predicted steps."""
     steps = [step for step in _STEPS if step < report.horizon] + [report.horizon]
-    reference = report.motion[report.reference]
+    there = report.motion[report.reference]["objects"]
+    against = "truth" if report.reference == "truth" else "the particles that the model finds there"
     caption = (
-        f"{report.episodes} clips, {report.context} frames seen, {report.horizon} predicted. Position error in pixels "
-        "at so many steps; med_10: its sum over ten steps in image sides; psnr in dB and objects on: over the whole "
-        f"horizon and its second half ({reference['objects']:.3g} are right); constant velocity: straight lines from "
-        "what was seen" + (", true ~: from the true state" if report.reference == "truth" else "")
+        f"{report.episodes} clips, {report.context} frames seen, {report.horizon} predicted. Pixels from {against} at "
+        "so many steps; med_10: sum over ten steps, in image sides; psnr: dB, all steps; objects: visible ones, second "
+        f"half of the steps ({there:.3g} is right); constant velocity: straight on from what was seen"
+        + (", or from the true state" if report.reference == "truth" else "")
     )
     table = Table(title=title, caption=caption)
     table.add_column("prediction", no_wrap=True)
