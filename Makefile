@@ -3,7 +3,7 @@ PYTHON ?= python
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: format lint type test test-slow test-gpu check
+.PHONY: format lint type docs test test-slow test-gpu check
 
 format:
 	$(PYTHON) -m ruff check --fix .
@@ -16,6 +16,9 @@ lint:
 type:
 	$(PYTHON) -m pyright --pythonpath "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 
+docs:
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+
 test:
 	$(PYTHON) -m pytest
 
@@ -25,4 +28,4 @@ test-slow:
 test-gpu:
 	$(PYTHON) -m pytest -m gpu
 
-check: lint type test
+check: lint type docs test

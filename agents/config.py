@@ -214,7 +214,7 @@ class AgentConfig:
     device: str = "cpu"
     """cpu or cuda: where it trains."""
     out: str = "runs/agent"
-    """a folder: the run folder; a named config gives runs/<name>."""
+    """a folder: the run folder; a named config gives runs/NAME."""
     log_every: int = 1_000
     """1 or more steps: between lines of the log."""
     eval_every: int = 5_000

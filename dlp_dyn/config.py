@@ -106,7 +106,7 @@ class TrainConfig:
     compile: bool = False
     """torch.compile; measured slower on a CPU."""
     out: str = "runs/run"
-    """a folder: the run folder; a named config gives runs/<name>."""
+    """a folder: the run folder; a named config gives runs/NAME."""
     log_every: int = 50
     """1 or more steps: between lines of the log."""
     eval_every: int = 1_000

@@ -123,7 +123,7 @@ def read_video(path: Path) -> UInt8[np.ndarray, "T H W 3"]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
-        frames = np.asarray(iio.imread(path))
+        frames = np.asarray(iio.imread(path, index=...))  # pyright: ignore[reportArgumentType] (all frames, of WebP too)
     except Exception as error:  # plugins report broken files in many ways
         raise InputError(f"{path}: not readable as a video ({type(error).__name__})") from error
     if frames.ndim == 3:
