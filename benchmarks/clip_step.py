@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from benchmarks.measure import Cost, Row, compare, flops, held_bytes, main, saved_bytes
+from benchmarks.measure import Cost, Row, compare, flops, main, peak_and_base, saved_bytes
 from benchmarks.plain import plain_geometry
 from dlp_dyn import config, losses
 from dlp_dyn.clip import Clip
@@ -28,7 +28,7 @@ QUICK = ("batch_size=1", "data.clip_length=5")
 
 
 @contextmanager
-def _published(n_frames: int) -> Iterator[None]:
+def published(n_frames: int) -> Iterator[None]:
     """While open, models work the published way. The features of a frame are encoded before the next is looked at."""
     at_once = AppearanceEncoder.forward
 
@@ -64,7 +64,7 @@ def build(
 
     def loss() -> Tensor:
         half = torch.autocast(device.type, torch.bfloat16, enabled="bf16" in variants)
-        with _published(length) if plain else nullcontext(), half:
+        with published(length) if plain else nullcontext(), half:
             terms, _ = model(clip)
         return losses.total(terms, training.weights)[0]
 
@@ -97,7 +97,9 @@ def row(name: str, device: torch.device, quick: bool, rounds: int = 7) -> Row:
 
 
 def _peak_and_base(name: str, plain: bool, device: torch.device, quick: bool) -> tuple[int, int]:
-    """Bytes held at most during three steps, and before them, in a process of its own."""
+    """Bytes held at most during three steps, and before them; on a CPU in a process of its own."""
+    if device.type == "cuda":  # whose allocator can tell
+        return peak_and_base(build(name, plain, device, quick)[2], device)
     request = json.dumps([name, plain, str(device), quick, torch.get_num_threads()])
     command = [sys.executable, "-m", "benchmarks.clip_step", "--peak", request]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -110,10 +112,7 @@ def _print_peak(request: str) -> None:
     torch.set_num_threads(threads)
     device = torch.device(device_name)
     step = build(name, plain, device, quick)[2]
-    base, _ = held_bytes(device)
-    for _ in range(3):
-        step()
-    print(json.dumps([held_bytes(device)[1], base]))
+    print(json.dumps(peak_and_base(step, device)))
 
 
 if __name__ == "__main__":

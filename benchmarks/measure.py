@@ -73,18 +73,18 @@ def compare(
     try:
         for i in range(rounds):
             for which in (0, 1) if i % 2 == 0 else (1, 0):
-                times[which].append(_seconds(calls[which], device, repeats[which]))
+                times[which].append(seconds(calls[which], device, repeats[which]))
     finally:
         gc.enable()
     return timing(times[0]), timing(times[1])
 
 
 def _warm(call: Callable[[], Any], device: torch.device) -> float:
-    _seconds(call, device, 2)
-    return _seconds(call, device, 1)
+    seconds(call, device, 2)
+    return seconds(call, device, 1)
 
 
-def _seconds(call: Callable[[], Any], device: torch.device, repeats: int) -> float:
+def seconds(call: Callable[[], Any], device: torch.device, repeats: int) -> float:
     _wait(device)
     start = time.perf_counter()
     for _ in range(repeats):
@@ -138,6 +138,17 @@ def held_bytes(device: torch.device) -> tuple[int, int]:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return most, most
+
+
+def peak_and_base(step: Callable[[], Any], device: torch.device) -> tuple[int, int]:
+    """Bytes held at most during three steps, and before them."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    base, _ = held_bytes(device)
+    for _ in range(3):
+        step()
+    return held_bytes(device)[1], base
 
 
 def flops(call: Callable[[], Any]) -> int:

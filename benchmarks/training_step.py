@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Cost, Row, compare, flops, held_bytes, main, saved_bytes
+from benchmarks.measure import Cost, Row, compare, flops, main, peak_and_base, saved_bytes
 from benchmarks.plain import plain_model
 from dlp_dyn import config, losses
 from dlp_dyn.clip import Clip
@@ -75,7 +75,9 @@ def _row(name: str, device: torch.device, quick: bool) -> Row:
 
 
 def _peak_and_base(name: str, plain: bool, device: torch.device) -> tuple[int, int]:
-    """Bytes held at most during three steps, and before them, in a process of its own."""
+    """Bytes held at most during three steps, and before them; on a CPU in a process of its own."""
+    if device.type == "cuda":  # whose allocator can tell
+        return peak_and_base(build(name, plain, device)[2], device)
     request = json.dumps([name, plain, str(device), torch.get_num_threads()])
     command = [sys.executable, "-m", "benchmarks.training_step", "--peak", request]
     answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
@@ -88,10 +90,7 @@ def _print_peak(request: str) -> None:
     torch.set_num_threads(threads)
     device = torch.device(device_name)
     step = build(name, plain, device)[2]
-    base, _ = held_bytes(device)
-    for _ in range(3):
-        step()
-    print(json.dumps([held_bytes(device)[1], base]))
+    print(json.dumps(peak_and_base(step, device)))
 
 
 if __name__ == "__main__":

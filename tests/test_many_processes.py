@@ -95,7 +95,7 @@ def runs(balls_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         [sys.executable, *launch, str(tests / "many_processes.py"), str(folder / "plan.json")],
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=280,
         cwd=tests.parent,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
