@@ -7,6 +7,7 @@ follows it, which vector environments invite.
 
 import atexit
 import importlib
+import inspect
 import multiprocessing
 import os
 import sys
@@ -274,8 +275,20 @@ def load_policy(name: str) -> Callable[[gym.Env, np.random.Generator], Policy]:
     if not callable(target):
         raise InputError(f"policy {name!r}: is a {type(target).__name__}, not a function or class")
     if isinstance(target, type):
+        _check_arguments(name, target, "env", "rng")
         return target
+    _check_arguments(name, target, "observation", "action_space", "rng")
     return lambda env, rng: lambda observation: target(observation, env.action_space, rng)
+
+
+def _check_arguments(policy: str, target: Callable[..., Any], *names: str) -> None:
+    """Raise InputError for what cannot be called with so many arguments."""
+    try:
+        inspect.signature(target).bind(*names)
+    except TypeError as error:
+        raise InputError(
+            f"policy {policy!r}: is called with ({', '.join(names)}), which it does not take ({error}); change it"
+        ) from None
 
 
 def _search_here() -> None:

@@ -114,6 +114,10 @@ def test_resize_and_progress(tmp_path):
         ({"policy": "no_such_module:f"}, "cannot be imported"),
         ({"policy": "counting_env:no_such_function"}, "cannot be imported"),
         ({"policy": "counting_env:SIDE"}, "not a function"),
+        (
+            {"policy": "counting_env:blind"},
+            r"is called with \(observation, action_space, rng\), which it does not",
+        ),
         ({"policy": "counting_env:wrong"}, "not in the action space"),
         ({"crop": (0, 0, 17, 16)}, "does not lie inside"),
         ({"episodes": 0}, "1 or more"),
