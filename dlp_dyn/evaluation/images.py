@@ -91,7 +91,8 @@ def spread_frames(rollouts: Rollouts, part: Part, n: int) -> Episode:
     episodes = rollouts.part(part)
     if not len(episodes):
         raise InputError(
-            f"{rollouts.path}: no episode in the {part} part ({rollouts.n_episodes} in all); add episodes"
+            f"{rollouts.path}: no episode in the {part} part ({rollouts.n_episodes} in all); "
+            "add episodes, or cut long ones with dlp-dyn import --episode-length"
         )
     starts, ends = rollouts.episode_starts[episodes], rollouts.episode_ends[episodes]
     rows = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
