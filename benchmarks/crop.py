@@ -3,6 +3,7 @@
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from benchmarks import plain
 from benchmarks.measure import Cost, Row, compare, main, saved_bytes
@@ -20,11 +21,18 @@ def run(device: torch.device, quick: bool) -> list[Row]:
     return [_row(device, quick, *size) for size in ([(2, 4, 8, 32)] if quick else SIZES)]
 
 
-def _row(device: torch.device, quick: bool, batch: int, n: int, side: int, canvas: int) -> Row:
+def inputs(device: torch.device, batch: int, n: int, canvas: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Random images, positions and sizes; the last two want gradients."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, canvas, canvas, generator=generator).to(device)
     position = (2 * torch.rand(batch, n, 2, generator=generator) - 1).to(device).requires_grad_()
     size = (0.05 + 0.2 * torch.rand(batch, n, 2, generator=generator)).to(device).requires_grad_()
+    return images, position, size
+
+
+def _row(device: torch.device, quick: bool, batch: int, n: int, side: int, canvas: int) -> Row:
+    images, position, size = inputs(device, batch, n, canvas)
+    generator = torch.Generator().manual_seed(1)
     weight = torch.rand(batch, n, 3, side, side, generator=generator).to(device)
     forwards = [
         partial(f, images, position, size, side) for f in (geometry.crop_glimpses, plain.crop_glimpses)

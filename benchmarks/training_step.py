@@ -30,7 +30,7 @@ CONFIGS = (
 
 
 def build(
-    name: str, plain: bool, device: torch.device
+    name: str, plain: bool, device: torch.device, batch: int = BATCH
 ) -> tuple[DLP, Callable[[], Tensor], Callable[[], None]]:
     """A model, its loss on random images, and a whole step."""
     base, *variants = name.split()
@@ -40,7 +40,7 @@ def build(
     cfg, weights = training.model, training.weights
     torch.manual_seed(0)
     model = (plain_model(cfg) if plain else DLP(cfg)).to(device)
-    frames = torch.randint(0, 256, (BATCH, 1, cfg.image_size, cfg.image_size, 3), dtype=torch.uint8)
+    frames = torch.randint(0, 256, (batch, 1, cfg.image_size, cfg.image_size, 3), dtype=torch.uint8)
     clip = Clip(frames).to(device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
 

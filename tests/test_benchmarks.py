@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import gpu
+from benchmarks import check, gpu
 from benchmarks.count import ceiling, count, launches
 
 CPU = torch.device("cpu")
@@ -38,3 +38,11 @@ def test_other_ways_take_the_step_too(way: gpu.Way) -> None:
     row = gpu.step_row(way, False, CPU, True, ceiling(CPU))
     assert row["operations"] > 100
     assert row["peak_bytes"] is None
+
+
+def test_nothing_has_become_dearer() -> None:
+    """Counts, which a busy machine does not change; `python -m benchmarks.check` prints them."""
+    ratios = check.measured()
+    assert ratios.keys() == check.KNOWN.keys()
+    grown = {name: ratio for name, ratio in ratios.items() if ratio > check.SLACK * check.KNOWN[name]}
+    assert not grown
