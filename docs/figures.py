@@ -59,7 +59,7 @@ def draw_particles(path: Path) -> None:
     for axis in axes:
         axis.set(xticks=[], yticks=[])
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
