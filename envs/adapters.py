@@ -17,6 +17,8 @@ from dlp_dyn.errors import InputError
 
 ZOOM = 2  # simulators draw at this many times the size: smoother than multisampling, and cheaper
 
+ATARI_SCREEN = (160, 210)  # width, height
+
 FETCH_CAMERA = {
     "distance": 1.2,
     "azimuth": 180.0,
@@ -89,18 +91,26 @@ def push_t(image_size: int = 64, **settings: Any) -> gym.Env:
 
 
 def atari(
-    game: str = "Pong", image_size: int = 64, frame_skip: int = 4, noop_max: int = 30, **settings: Any
+    game: str = "Pong",
+    image_size: int = 64,
+    crop: Crop | None = None,
+    frame_skip: int = 4,
+    noop_max: int = 30,
+    **settings: Any,
 ) -> gym.Env:
     """An ALE game in colour, squeezed to a square. Extra `atari` (ale-py is GPL-2.0, its games are included).
 
     Each picture is the maximum of the last two frames, since sprites flicker. Up to `noop_max` steps of doing
-    nothing begin an episode. `game` as in the id: "Pong", "MsPacman".
+    nothing begin an episode. `game` as in the id: "Pong", "MsPacman". crop: of the screen of 160 x 210, as in
+    `dlp_dyn.data.images.fit`; (0, 34, 160, 194) is the field of Pong without the score.
     """
     gym.register_envs(_import("ale_py", "atari"))
     env = gym.make(f"ALE/{game}-v5", frameskip=1, obs_type="rgb", disable_env_checker=True, **settings)
-    return gym.wrappers.AtariPreprocessing(
-        env, noop_max=noop_max, frame_skip=frame_skip, screen_size=image_size, grayscale_obs=False
+    size = image_size if crop is None else ATARI_SCREEN
+    env = gym.wrappers.AtariPreprocessing(
+        env, noop_max=noop_max, frame_skip=frame_skip, screen_size=size, grayscale_obs=False
     )
+    return env if crop is None else SquarePixels(env, image_size, crop)
 
 
 def fetch(env_id: str = "FetchPush-v4", image_size: int = 64, **settings: Any) -> gym.Env:

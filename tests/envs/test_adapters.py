@@ -64,6 +64,18 @@ def test_pixels_join_the_goals_of_a_dict() -> None:
     assert observation["pixels"].shape == (32, 32, 3)
 
 
+def test_a_game_is_cropped() -> None:
+    pytest.importorskip("ale_py", reason="needs the extra atari")
+    whole = gym.make("envs:Atari-v0", image_size=64)
+    field = gym.make("envs:Atari-v0", image_size=64, crop=(0, 34, 160, 194))
+    assert field.spec is not None
+    frame, _ = field.reset(seed=0)
+    assert frame.shape == (64, 64, 3)
+    assert frame[0].std(0).max() < 1  # no score above the field
+    assert whole.reset(seed=0)[0][0].std(0).max() > 5
+    np.testing.assert_array_equal(gym.make(field.spec).reset(seed=0)[0], frame)
+
+
 def test_no_picture_or_no_package_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="render_mode rgb_array"):
         SquarePixels(gym.make("CartPole-v1"))
