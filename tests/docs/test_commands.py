@@ -76,7 +76,8 @@ def small(words: list[str]) -> list[str]:
         return with_value(with_value(words, "--episodes", "4"), "--max-steps", "24")
     if verb in ("evaluate", "predict", "demo"):
         words = with_value(words, "--episodes", "1")
-    return with_value(words, "--horizon", "3") if "--horizon" in words or verb == "demo" else words
+        words = with_value(words, "--horizon", "3") if "--horizon" in words or verb != "evaluate" else words
+    return words
 
 
 def small_evaluation(words: list[str]) -> list[str]:
@@ -138,6 +139,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.timeout(900)  # ten seconds on a machine that does nothing else
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_the_commands_of_a_page_run(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
