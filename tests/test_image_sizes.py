@@ -9,6 +9,7 @@ from dlp_dyn.clip import Clip
 from dlp_dyn.config import load
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
+from dlp_dyn.image.networks import glimpse_decoder
 
 
 def loss(settings: list[str]) -> float:
@@ -47,3 +48,11 @@ def test_dlpv2_glimpses_are_eight_doubled() -> None:
     cfg = load("shapes_dlpv2", ["data.path=x.h5", "model.image_size=96"])
     with pytest.raises(InputError, match="24 pixels, which is not 8 doubled a few times: change one of them"):
         cfg.model.check()
+
+
+def test_the_smallest_glimpses_of_dlpv2_are_drawn() -> None:
+    """8 pixels: what they are drawn from, not doubled at all."""
+    cfg = load("balls_ddlp", ["data.path=x.h5", "model.image_size=32"]).model
+    assert cfg.glimpse_size == 8
+    glimpses = glimpse_decoder(cfg)(torch.zeros(2, cfg.feature_dim))
+    assert glimpses.shape == (2, 4, 8, 8)
