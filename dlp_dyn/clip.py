@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
@@ -52,3 +53,8 @@ class SceneClip:
 
     def _map(self, fn: Callable[[Tensor], Tensor]) -> "SceneClip":
         return SceneClip(self.scene.map(fn), None if self.actions is None else fn(self.actions))
+
+
+def to_images(frames: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
+    """Stored frames as the models see them: float32 in [0, 1], channels first."""
+    return Clip(torch.from_numpy(np.ascontiguousarray(frames))[:, None]).video[:, 0]

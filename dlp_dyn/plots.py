@@ -13,8 +13,8 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from dlp_dyn import geometry, metrics
+from dlp_dyn.clip import to_images
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluation.images import to_images
 from dlp_dyn.image.model import DLP
 
 TILE = 192  # least side of a picture in a grid, in pixels

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dlp_dyn import geometry, losses, metrics
 from dlp_dyn.checkpoint import load_model
-from dlp_dyn.clip import Clip
+from dlp_dyn.clip import to_images
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
@@ -136,10 +136,6 @@ def judge(model: DLP, episode: Episode, scores: Mapping[str, Score], batch_size:
     found = [metrics.match(*frame) for frame in zip(particles, on, objects, visible, strict=True)]
     matches = Matches(np.stack([m.slot for m in found]), np.stack([m.distance for m in found]), visible)
     return FrameScores(pictures, on.sum(1), matches)
-
-
-def to_images(frames: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
-    return Clip(torch.from_numpy(np.ascontiguousarray(frames))[:, None]).video[:, 0]
 
 
 def report(judged: Sequence[FrameScores]) -> Report:
