@@ -122,12 +122,6 @@ class AgentEnv(VecEnv):
         self._returns[rows], self._lengths[rows] = 0, 0
         return self._split(now)[0], rewards, dones, infos
 
-    def unscaled(self, actions: Float[np.ndarray, "E A"]) -> np.ndarray:
-        """The environments' actions for those counted in [-1, 1]."""
-        space = self.action_space
-        assert isinstance(space, gym.spaces.Box)
-        return (space.low + (actions + 1) / 2 * (space.high - space.low)).astype(space.dtype)
-
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray) -> Float[np.ndarray, " B"]:
         """The reward of many pairs: of particles where it is theirs, otherwise of states.
 

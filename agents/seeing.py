@@ -65,7 +65,7 @@ def chamfer_reward(cfg: AgentConfig, encoder: ParticleEncoder) -> tuple[ChamferR
     seen = [env.reset()["observation"]]
     cuts: list[list[int]] = [[0] for _ in range(N_ENVS)]
     for step in range(1, cfg.reward.foreground_steps // N_ENVS + 1):
-        now, _, dones, _ = env.step(env.unscaled(players()))
+        now, _, dones, _ = env.step(players())
         assert isinstance(now, dict)  # it has goals
         seen.append(now["observation"])
         for i in np.flatnonzero(dones):
@@ -92,7 +92,7 @@ def _frames(cfg: AgentConfig) -> UInt8[np.ndarray, "M H W 3"]:
     frames: list[np.ndarray] = []
     while len(frames) < cfg.observation.normalizer_frames:
         for _ in range(STRIDE):
-            _, _, dones, _ = env.step(env.unscaled(players()))
+            _, _, dones, _ = env.step(players())
             players.begin(dones)
         for raw in env.raw:
             frames += [raw] if whole else [raw[key] for key in cfg.observation.images.values()]

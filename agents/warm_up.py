@@ -1,24 +1,37 @@
 """First steps, by a scripted or random policy, before learning begins."""
 
+import copy
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Shaped
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from agents.config import WarmUpConfig
 from agents.environments import AgentEnv
 from dlp_dyn.data.collect import load_policy
+from dlp_dyn.errors import InputError
 from dlp_dyn.observation.observer import batch_of, with_rows
 from dlp_dyn.progress import Tracker
 
 
 class Players:
-    """A policy for each environment, made anew for every episode; they see the environments' own observations."""
+    """A policy for each environment, made anew for every episode; they see the environments' own observations.
+
+    Raises InputError for noise on actions that are not continuous.
+    """
 
     def __init__(self, cfg: WarmUpConfig, env: AgentEnv, seed: int) -> None:
         self.cfg, self.env = cfg, env
         self.rng = np.random.default_rng([seed, 1])
+        self.space = copy.deepcopy(env.action_space)
+        self.space.seed(int(self.rng.integers(2**31)))
+        if cfg.noise and not isinstance(self.space, gym.spaces.Box):
+            raise InputError(
+                f"config: warm_up.noise is {cfg.noise}, for continuous actions; the environment has {self.space}: "
+                "give warm_up.noise=0"
+            )
         self.make = None if cfg.policy == "random" else load_policy(cfg.policy)
         self.policies: list[Any] = [None] * env.num_envs
         self.begin(np.ones(env.num_envs, bool))
@@ -29,16 +42,21 @@ class Players:
             plays = self.make is not None and self.rng.random() >= self.cfg.random
             self.policies[i] = self.make(self.env.envs[i], self.rng) if plays and self.make else None
 
-    def __call__(self) -> Float[np.ndarray, "E A"]:
-        """Actions, counted in [-1, 1]."""
-        space = self.env.action_space
-        actions = self.rng.uniform(-1, 1, (self.env.num_envs, *space.shape))  # pyright: ignore
-        for i, policy in enumerate(self.policies):
-            if policy is not None:
-                low, high = space.low, space.high  # pyright: ignore
-                action = 2 * (np.asarray(policy(self.env.raw[i])) - low) / (high - low) - 1
-                actions[i] = action + self.cfg.noise * self.rng.standard_normal(action.shape)
-        return actions.clip(-1, 1).astype(np.float32)
+    def __call__(self) -> Shaped[np.ndarray, "E ..."]:
+        """Actions of the environments' kind and range."""
+        return np.stack(
+            [self._act(policy, raw) for policy, raw in zip(self.policies, self.env.raw, strict=True)]
+        )
+
+    def _act(self, policy: Any, raw: Any) -> np.ndarray:
+        if policy is None:
+            return np.asarray(self.space.sample())
+        action = np.asarray(policy(raw))
+        if not isinstance(self.space, gym.spaces.Box):
+            return action
+        low, high = self.space.low, self.space.high
+        noise = self.cfg.noise * (high - low) / 2 * self.rng.standard_normal(action.shape)
+        return (action + noise).clip(low, high).astype(self.space.dtype)
 
 
 def warm_up(model: OffPolicyAlgorithm, cfg: WarmUpConfig, progress: Tracker) -> None:
@@ -50,12 +68,12 @@ def warm_up(model: OffPolicyAlgorithm, cfg: WarmUpConfig, progress: Tracker) -> 
     players = Players(cfg, env, model.seed or 0)
     for _ in range(cfg.steps // env.num_envs):
         actions = players()
-        now, rewards, dones, infos = env.step(env.unscaled(actions))
+        now, rewards, dones, infos = env.step(actions)
         rows = np.flatnonzero(dones)
         reached: Any = now
         if rows.size:
             reached = with_rows(now, rows, batch_of([infos[i]["terminal_observation"] for i in rows]))
-        buffer.add(observation, reached, actions, rewards, dones, infos)
+        buffer.add(observation, reached, model.policy.scale_action(actions), rewards, dones, infos)
         observation = now
         players.begin(dones)
         model.num_timesteps += env.num_envs

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 PLAIN_INTERVAL_S = 10.0
-RATE_WINDOW_S = 30.0  # the rate is that of so long: work whose pace changes tells how much is left all the same
+RATE_WINDOW_S = 30.0  # of which the rate is told: the pace of work may change
 
 
 class Tracker:
@@ -73,7 +73,9 @@ class Tracker:
         rate, done, left = self._rate(), f"{self._done}", ""
         if self._total is not None:
             done += f"/{self._total}"
-            left = time.strftime("  %H:%M:%S left", time.gmtime((self._total - self._done) / max(rate, 1e-9)))
+            left = time.strftime(
+                "  %H:%M:%S left", time.gmtime(max(self._total - self._done, 0) / max(rate, 1e-9))
+            )
         self.say(f"{self._label} {done}  {rate:.3g} {self._unit}/s{left}  {note}".rstrip())
 
     def _stop(self) -> None:

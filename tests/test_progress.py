@@ -30,3 +30,14 @@ def test_units_of_an_earlier_run_have_no_pace(monkeypatch: pytest.MonkeyPatch) -
     clock[0] = 10.0
     tracker.advance(20)
     assert out.getvalue() == "train 520/600  2 steps/s  00:00:40 left\n"
+
+
+def test_more_than_was_asked_for_leaves_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PPO ends a round of its own."""
+    clock = [0.0]
+    monkeypatch.setattr("dlp_dyn.progress.time.monotonic", lambda: clock[0])
+    out = io.StringIO()
+    tracker = progress.Tracker("train", 5000, "steps", 0, Console(file=out))
+    clock[0] = 10.0
+    tracker.advance(5120)
+    assert out.getvalue() == "train 5120/5000  512 steps/s  00:00:00 left\n"

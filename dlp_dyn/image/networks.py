@@ -167,7 +167,9 @@ def glimpse_decoder(cfg: DLPConfig) -> nn.Module:
     if n.style == "dlpv2":
         widths = [32] + [64] * _doublings(8, side)
         ups = [_dlpv2_layer(a, b, upsample="bilinear") for a, b in pairwise(widths)]
-        cnn = Stack(*ups, _dlpv2_layer(widths[-1], 32), ConvLayer(32, _GLIMPSE_CHANNELS, 1, init_std=_DLPV2_STD))
+        cnn = Stack(
+            *ups, _dlpv2_layer(widths[-1], 32), ConvLayer(32, _GLIMPSE_CHANNELS, 1, init_std=_DLPV2_STD)
+        )
         return _FromVector([features, 256, 256, 2048], nn.ReLU, 8, cnn)
     start = n.glimpse_start
     times = _doublings(start, side)

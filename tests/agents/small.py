@@ -17,7 +17,7 @@ def write_encoder() -> Callable[..., Path]:
     """`write_encoder(folder, seed=0)`: the run folder of an image model for pictures of 32 pixels."""
 
     def write(folder: Path, seed: int = 0) -> Path:
-        cfg = config.load("tiny", ["data.path=none"])
+        cfg = config.load("tiny", ["data.path=none", "model.networks.hidden_dim=32"])  # some particles are on
         torch.manual_seed(seed)
         weights = DLP(cfg.model).state_dict()
         checkpoint.save(folder / "checkpoints" / "best", weights, config.to_yaml(cfg))
