@@ -158,9 +158,7 @@ def train(cfg: AgentConfig, going_on: bool = False) -> Path:
     ):
         progress.say(algorithms.replay_memory(model))
         if saved:
-            progress.say(
-                f"{run}: going on after step {saved.step} of {cfg.steps}; running episodes begin anew"
-            )
+            progress.say(_what_goes_on(saved, cfg, model))
         if encoder is not None and cfg.network.kind == "flat" and not cfg.observation.track:
             progress.say(
                 "network.kind=flat on particles whose slots have no meaning: a baseline that cannot work well"

@@ -5,6 +5,7 @@ are extras and are imported only when asked for.
 """
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -36,11 +37,11 @@ class SquarePixels(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs)
     Raises InputError when there is no picture.
     """
 
-    def __init__(self, env: gym.Env, image_size: int = 64, crop: Crop | None = None) -> None:
+    def __init__(self, env: gym.Env, image_size: int = 64, crop: str | Sequence[int] | None = None) -> None:
         RecordConstructorArgs.__init__(self, image_size=image_size, crop=crop)
         super().__init__(env)
         self.image_size = image_size
-        self.crop: Crop | None = crop
+        self.crop: Crop | None = _as_crop(crop)
         self.key = image_key(env.observation_space)
         if self.key is None and env.render_mode != "rgb_array":
             raise InputError(f"{env}: no pixels: make it with render_mode rgb_array")
@@ -59,6 +60,18 @@ class SquarePixels(gym.ObservationWrapper[Any, Any, Any], RecordConstructorArgs)
     def shrink(self, image: np.ndarray) -> UInt8[np.ndarray, "S S 3"]:
         name = str(self.env)
         return fit(as_rgb(image, name), self.image_size, self.crop, name)
+
+
+def _as_crop(crop: str | Sequence[int] | None) -> Crop | None:
+    """YAML and specs from JSON know lists alone. Raises InputError for what is no crop."""
+    if crop is None:
+        return None
+    if crop == "square":
+        return "square"
+    if isinstance(crop, str) or len(crop) != 4:
+        raise InputError(f"crop {crop}: give square, or left, top, right and bottom in pixels")
+    left, top, right, bottom = crop
+    return left, top, right, bottom
 
 
 class _GoalPicture(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
@@ -93,7 +106,7 @@ def push_t(image_size: int = 64, **settings: Any) -> gym.Env:
 def atari(
     game: str = "Pong",
     image_size: int = 64,
-    crop: Crop | None = None,
+    crop: str | Sequence[int] | None = None,
     frame_skip: int = 4,
     noop_max: int = 30,
     **settings: Any,

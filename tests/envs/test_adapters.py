@@ -64,6 +64,18 @@ def test_pixels_join_the_goals_of_a_dict() -> None:
     assert observation["pixels"].shape == (32, 32, 3)
 
 
+def test_a_crop_may_come_from_yaml() -> None:
+    def picture(crop: Any) -> np.ndarray:
+        env = gym.make("envs:Push-v0", render_mode="rgb_array", image_size=64)
+        return SquarePixels(env, 32, crop).reset(seed=0)[0]["pixels"]
+
+    np.testing.assert_array_equal(picture([0, 0, 32, 32]), picture((0, 0, 32, 32)))
+    assert (picture([0, 0, 32, 32]) != picture(None)).any()
+    for wrong in ("round", [1, 2, 3]):
+        with pytest.raises(InputError, match="left, top, right and bottom"):
+            picture(wrong)
+
+
 def test_a_game_is_cropped() -> None:
     pytest.importorskip("ale_py", reason="needs the extra atari")
     whole = gym.make("envs:Atari-v0", image_size=64)
