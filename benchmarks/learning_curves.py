@@ -77,7 +77,7 @@ def draw(path: str | Path, curves: Mapping[str, LearningCurve]) -> None:
     axes.set(xlabel="environment steps", ylabel="success", ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     axes.margins(x=0.02)
-    figure.legend(loc="outside lower center", ncols=min(len(curves), 6), frameon=False)
+    figure.legend(loc="outside lower center", ncols=min(len(curves), 3), frameon=False)
     canvas.draw()
     plots.write_image(path, np.asarray(canvas.buffer_rgba())[..., :3].copy())
 

@@ -101,7 +101,7 @@ class TrainConfig:
     """any integer: of weights, batches and noise; on a CPU the same seed gives the same run."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it trains; auto takes CUDA where there is one."""
-    precision: Literal["no", "bf16"] = "no"
+    precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 halves activations; distributions, losses and compositing stay in float32."""
     compile: bool = False
     """torch.compile; measured slower on a CPU."""

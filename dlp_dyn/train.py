@@ -166,7 +166,7 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
     AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
     accelerator = Accelerator(
         cpu=cfg.device == "cpu" or not torch.cuda.is_available(),
-        mixed_precision=cfg.precision,
+        mixed_precision="no" if cfg.precision == "fp32" else cfg.precision,
         gradient_accumulation_steps=cfg.accumulate,
         kwargs_handlers=[
             # The warm-up phase leaves some weights without gradient.

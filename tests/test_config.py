@@ -1,8 +1,14 @@
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
 
 import pytest
+import yaml
 
+from agents.config import AgentConfig
 from dlp_dyn import config, settings
+from dlp_dyn.config import TrainConfig
 from dlp_dyn.errors import InputError
 
 
@@ -89,3 +95,20 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
     broken.write_text("model: {patch: 4}\n")
     with pytest.raises(InputError, match=r"broken\.yaml: unknown key 'model\.patch'"):
         config.load(broken)
+
+
+def choices(cls: type) -> Iterator[tuple[str, object]]:
+    """Every fixed choice of a config and of the configs inside it."""
+    for name, kind in get_type_hints(cls).items():
+        for part in (kind, *get_args(kind)):
+            if is_dataclass(part):
+                assert isinstance(part, type)
+                yield from ((f"{name}.{inner}", choice) for inner, choice in choices(part))
+            elif get_origin(part) is Literal:
+                yield from ((name, choice) for choice in get_args(part))
+
+
+@pytest.mark.parametrize(("name", "choice"), [*choices(TrainConfig), *choices(AgentConfig)])
+def test_choices_may_be_typed_as_they_are(name: str, choice: object) -> None:
+    """YAML takes `no`, `off` and `1e3` for other things than text."""
+    assert yaml.safe_load(f"{name}: {choice}") == {name: choice}
