@@ -3,7 +3,7 @@
 import json
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,6 +221,15 @@ def test_weights_have_to_name_every_term(tiny: Tiny) -> None:
         train(replace(cfg, weights=weights))
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where the tests run in the background and a shell turned it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_a_second_signal_acts_as_usual() -> None:
     with interrupts() as request:
         signal.raise_signal(signal.SIGINT)
@@ -229,6 +238,7 @@ def test_a_second_signal_acts_as_usual() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_saves_before_leaving(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     stop_at(2, monkeypatch, signal.SIGINT)
     cfg = tiny(save_every=100, log_every=100, eval_every=100)
