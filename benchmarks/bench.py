@@ -2,12 +2,12 @@
 
 import torch
 
-from benchmarks import clip_step, composite, crop, rollout, training_step
+from benchmarks import clip_step, composite, crop, encode, loader, rollout, training_step
 from benchmarks.measure import Row, main
 
 
 def run(device: torch.device, quick: bool) -> list[Row]:
-    scripts = (crop, composite, training_step, clip_step, rollout)
+    scripts = (crop, composite, training_step, clip_step, rollout, encode, loader)
     return [row for script in scripts for row in script.run(device, quick)]
 
 

@@ -39,7 +39,7 @@ SMALL = (
     "model.n_proposals=4", "model.networks.background_channels=[32,64,128]", "dynamics.transformer.dim=16",
     "dynamics.transformer.n_layers=1",
 )  # fmt: skip
-SCRIPTS = ("composite", "crop", "training_step", "clip_step", "rollout", "encode")
+SCRIPTS = ("composite", "crop", "training_step", "clip_step", "rollout", "encode", "loader")
 SECONDS = 570.0  # for everything
 ROUNDS = 10
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import check, gpu
+from benchmarks import check, gpu, loader
 from benchmarks.count import ceiling, count, launches
+from dlp_dyn.data.balls import write_balls
+from dlp_dyn.data.rollouts import ClipDataset, collate
 
 CPU = torch.device("cpu")
 
@@ -46,3 +48,11 @@ def test_nothing_has_become_dearer() -> None:
     assert ratios.keys() == check.KNOWN.keys()
     grown = {name: ratio for name, ratio in ratios.items() if ratio > check.SLACK * check.KNOWN[name]}
     assert not grown
+
+
+def test_both_loaders_read_the_same_clips(tmp_path: Path) -> None:
+    write_balls(tmp_path / "balls.h5", (2, 0, 0), 6, image_size=32, n_balls=2, radius=4.0, speed=1.0)
+    data = ClipDataset(tmp_path / "balls.h5", "train", 3)
+    loader.write_pictures(data, tmp_path)
+    ours = collate(data.__getitems__([0, 5])).video
+    torch.testing.assert_close(loader.read_pictures(tmp_path, data.starts[[0, 5]], 3), ours, rtol=0, atol=0)
