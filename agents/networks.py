@@ -45,7 +45,6 @@ class EntityConfig:
 
 
 SMALL = EntityConfig()
-ECRL = EntityConfig(dim=64, n_heads=8, hidden=(256, 256), head=(256, 256, 256))
 
 
 class Block(nn.Module):

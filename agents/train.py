@@ -33,6 +33,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupt, Interrupted, interrupts
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.progress import Tracker, track
+from dlp_dyn.settings import split_words
 
 EVALUATION_SEED = 20_000  # beside those of the training
 
@@ -238,15 +239,8 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> Path:
 
 
 def _run(args: argparse.Namespace) -> None:
-    names = [text for text in args.config if "=" not in text]
-    overrides = [text for text in args.config if "=" in text]
-    if args.resume and names:
-        raise InputError(f"--resume goes on with the config in {args.resume}; leave '{names[0]}' out")
-    if not args.resume and len(names) != 1:
-        raise InputError(
-            f"one CONFIG and key=value overrides are expected; found {' '.join(names) or 'no CONFIG'}"
-        )
-    run = resume(args.resume, overrides) if args.resume else train(config.load(names[0], overrides))
+    name, overrides = split_words(args.config, args.resume)
+    run = resume(args.resume, overrides) if args.resume else train(config.load(name, overrides))
     print(f"run folder: {run}")
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from dlp_dyn import plots
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation.curves import check_plot, write_figure
 
 _SIZE, _DPI = (7.0, 4.0), 110
 
@@ -62,14 +62,10 @@ def _read_run(run: Path) -> LearningCurve:
 
 def draw(path: str | Path, curves: Mapping[str, LearningCurve]) -> None:
     """A PNG. Raises InputError for a name of another kind, and when it cannot be written."""
-    # Takes a second to import.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # takes a second to import
 
-    if Path(path).suffix != ".png":
-        raise InputError(f"{path}: curves are drawn as .png; rename it")
+    check_plot(path)
     figure = Figure(_SIZE, dpi=_DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for label, curve in curves.items():
         (line,) = axes.plot(curve.steps, curve.success, label=label)
@@ -78,8 +74,7 @@ def draw(path: str | Path, curves: Mapping[str, LearningCurve]) -> None:
     axes.grid(alpha=0.3)
     axes.margins(x=0.02)
     figure.legend(loc="outside lower center", ncols=min(len(curves), 3), frameon=False)
-    canvas.draw()
-    plots.write_image(path, np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    write_figure(path, figure)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

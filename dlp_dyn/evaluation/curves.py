@@ -4,11 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dlp_dyn import plots
 from dlp_dyn.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # method -> figure -> a value a step, None where it is unknown
 Curves = Mapping[str, Mapping[str, Sequence[float | None]]]
@@ -54,9 +58,7 @@ def draw_curves(path: str | Path, curves: Curves) -> None:
     Methods keep their colour from panel to panel; references are dashed.
     Raises InputError when nothing is known or the file cannot be written.
     """
-    # Takes a second to import.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure  # takes a second to import
 
     check_plot(path)
     names = [name for name in _PANELS if any(name in figures for figures in curves.values())]
@@ -64,7 +66,6 @@ def draw_curves(path: str | Path, curves: Curves) -> None:
         raise InputError(f"{path}: nothing to draw; known are {', '.join(_PANELS)}")
     rows, columns = -(-len(names) // _COLUMNS), min(len(names), _COLUMNS)
     figure = Figure((_WIDTH * columns, _HEIGHT * rows + 0.4), dpi=_DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     lines = {}
     for i, name in enumerate(names):
         axes, panel = figure.add_subplot(rows, columns, i + 1), _PANELS[name]
@@ -83,5 +84,13 @@ def draw_curves(path: str | Path, curves: Curves) -> None:
     figure.legend(
         [lines[m] for m in shown], shown, loc="outside lower center", ncols=min(len(shown), 8), frameon=False
     )
+    write_figure(path, figure)
+
+
+def write_figure(path: str | Path, figure: "Figure") -> None:
+    """A PNG, without a screen. Raises InputError when it cannot be written."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     plots.write_image(path, np.asarray(canvas.buffer_rgba())[..., :3].copy())

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.testing import assert_close
 
+from agents import config
 from agents.attention import Attention, attend
-from agents.networks import ECRL, EntityConfig, EntityTransformer
+from agents.networks import EntityConfig, EntityTransformer
 from dlp_dyn.errors import InputError
 
 DIM, MASK = 7, 5
@@ -165,10 +166,11 @@ def test_attention_to_oneself_is_attention_to_a_context_that_is_oneself() -> Non
 
 def test_ecrls_numbers_of_parameters() -> None:
     """0.617 and 0.650 million: 9 columns, 3 actions, behind which a perceptron of three layers."""
-    actor = EntityTransformer(ECRL, 9, has_goal=True)
-    critic = EntityTransformer(ECRL, 9, has_goal=True, action_dim=3)
+    ecrl = config.load("ecrl", ["observation.encoder=runs/any"]).network.entity
+    actor = EntityTransformer(ecrl, 9, has_goal=True)
+    critic = EntityTransformer(ecrl, 9, has_goal=True, action_dim=3)
     for net, inputs, outputs, millions in ((actor, 64, 3, 0.617), (critic, 128, 1, 0.650)):
-        sizes = [inputs, *ECRL.head, outputs]
+        sizes = [inputs, *ecrl.head, outputs]
         head = sum((before + 1) * after for before, after in pairwise(sizes))
         assert round((sum(weight.numel() for weight in net.parameters()) + head) / 1e6, 3) == millions
 
