@@ -176,6 +176,24 @@ def composite(
     if fused:
         assert alpha_noise == 0
         return _fused(glimpses, position, size, transparency, depth, canvas, align_corners)
+    return _windowed(
+        glimpses, position, size, transparency, depth, canvas, window, alpha_noise, align_corners
+    )
+
+
+@torch.compiler.disable()  # the size of windows depends on what is drawn
+def _windowed(
+    glimpses: Float[Tensor, "B N 4 S S"],
+    position: Float[Tensor, "B N 2"],
+    size: Float[Tensor, "B N 2"],
+    transparency: Float[Tensor, "B N 1"],
+    depth: Float[Tensor, "B N 1"],
+    canvas: int,
+    window: int | None,
+    alpha_noise: float,
+    align_corners: bool,
+) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
+    """In pieces where they pay."""
     if alpha_noise > 0:
         window = canvas
     elif window is None:

@@ -14,6 +14,7 @@ _WANTED = os.environ.get("DLP_DYN_KERNELS", "1") != "0"
 
 
 @cache
+@torch.compiler.assume_constant_result
 def usable(device: torch.device) -> bool:
     """Whether kernels run on a device: on CUDA, with Triton and the C compiler that it starts kernels with."""
     compiler = os.environ.get("CC") or which("gcc") or which("clang")

@@ -13,7 +13,6 @@ import triton
 import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from dlp_dyn.blending import DEPTH_EPS
 
@@ -32,56 +31,104 @@ def composite(
     align_corners: bool = True,
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
     """Foreground and background weight, as `dlp_dyn.geometry.composite`. All inputs of one floating type."""
-    return _Composite.apply(glimpses, position, size, transparency, nearness, canvas, align_corners)
+    places = [x.contiguous() for x in (position, size, transparency, nearness)]
+    foreground, background, _ = _forward(glimpses.flatten(0, 1), *places, canvas, align_corners)
+    return foreground, background
 
 
-class _Composite(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        glimpses: Tensor,
-        position: Tensor,
-        size: Tensor,
-        transparency: Tensor,
-        nearness: Tensor,
-        canvas: int,
-        align_corners: bool,
-    ) -> tuple[Tensor, Tensor]:
-        b, n = position.shape[:2]
-        glimpses = glimpses.flatten(0, 1)  # channels last or not: the kernels are told the strides
-        places = [x.contiguous() for x in (position, size, transparency, nearness)]
-        foreground = glimpses.new_empty(b, 3, canvas, canvas)
-        background, share = (glimpses.new_empty(b, 1, canvas, canvas) for _ in range(2))
-        tiles = triton.cdiv(canvas, _TILE)
-        _launch(
-            _draw, (b, tiles, tiles), glimpses, *places, foreground, background, share, n, *glimpses.stride(), canvas,
-            glimpses.shape[-1], align_corners, _TILE,
-        )  # fmt: skip
-        ctx.save_for_backward(glimpses, *places, share, foreground, background)
-        ctx.canvas, ctx.align_corners = canvas, align_corners
-        return foreground, background
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        return _gradients(ctx, *grad_outputs)
+# Operators of their own, so that a compiler takes the kernels as they are instead of looking into them.
+@torch.library.custom_op("dlp_dyn::composite", mutates_args=())
+def _forward(
+    glimpses: Tensor,
+    position: Tensor,
+    size: Tensor,
+    transparency: Tensor,
+    nearness: Tensor,
+    canvas: int,
+    align_corners: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Foreground, background weight, and the inverse of the sum of weights. Glimpses of any layout."""
+    b, n = position.shape[:2]
+    drawn = _empty_canvases(glimpses, position, size, transparency, nearness, canvas, align_corners)
+    tiles = triton.cdiv(canvas, _TILE)
+    _launch(
+        _draw, (b, tiles, tiles), glimpses, position, size, transparency, nearness, *drawn, n, *glimpses.stride(),
+        canvas, glimpses.shape[-1], align_corners, _TILE,
+    )  # fmt: skip
+    return drawn
 
 
-@once_differentiable
-def _gradients(ctx: Any, to_foreground: Tensor, to_background: Tensor) -> tuple[Tensor | None, ...]:
-    glimpses, *places, share, foreground, background = ctx.saved_tensors
+@_forward.register_fake
+def _empty_canvases(
+    glimpses: Tensor,
+    position: Tensor,
+    size: Tensor,  # noqa: ARG001
+    transparency: Tensor,  # noqa: ARG001
+    nearness: Tensor,  # noqa: ARG001
+    canvas: int,
+    align_corners: bool,  # noqa: ARG001
+) -> tuple[Tensor, Tensor, Tensor]:
+    b = position.shape[0]
+    foreground = glimpses.new_empty(b, 3, canvas, canvas)
+    background, share = (glimpses.new_empty(b, 1, canvas, canvas) for _ in range(2))
+    return foreground, background, share
+
+
+@torch.library.custom_op("dlp_dyn::composite_backward", mutates_args=())
+def _backward(
+    glimpses: Tensor,
+    position: Tensor,
+    size: Tensor,
+    transparency: Tensor,
+    nearness: Tensor,
+    to_total: Tensor,
+    align_corners: bool,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of the glimpses, and of (position, size, transparency, nearness) by tile of a glimpse."""
+    to_glimpses, to_places = _empty_gradients(
+        glimpses, position, size, transparency, nearness, to_total, align_corners
+    )
+    side = glimpses.shape[-1]
+    _launch(
+        _gather, to_places.shape[:2], glimpses, position, size, transparency, nearness, to_total, to_glimpses,
+        to_places, position.shape[1], *glimpses.stride(), to_total.shape[-1], side, align_corners, _TILE,
+    )  # fmt: skip
+    return to_glimpses, to_places
+
+
+@_backward.register_fake
+def _empty_gradients(
+    glimpses: Tensor,
+    position: Tensor,  # noqa: ARG001
+    size: Tensor,  # noqa: ARG001
+    transparency: Tensor,  # noqa: ARG001
+    nearness: Tensor,  # noqa: ARG001
+    to_total: Tensor,  # noqa: ARG001
+    align_corners: bool,  # noqa: ARG001
+) -> tuple[Tensor, Tensor]:
+    per_side = triton.cdiv(glimpses.shape[-1], _TILE)
+    to_glimpses = torch.empty_like(glimpses, memory_format=torch.contiguous_format)
+    return to_glimpses, glimpses.new_empty(len(glimpses), per_side**2, 6)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+    *tensors, _, ctx.align_corners = inputs
+    ctx.save_for_backward(*tensors, *output)
+
+
+def _gradients(
+    ctx: Any, to_foreground: Tensor, to_background: Tensor, _: Tensor
+) -> tuple[Tensor | None, ...]:
+    *inputs, foreground, background, share = ctx.saved_tensors
     shares = torch.cat([to_foreground, -to_background], 1) * share
     to_weight = shares[:, 3:] * (background - 1) - (shares[:, :3] * foreground).sum(1, keepdim=True)
-    to_total = torch.cat([shares, to_weight], 1)
-    (b, n), side = places[0].shape[:2], glimpses.shape[-1]
-    per_side = triton.cdiv(side, _TILE)
-    to_glimpses = torch.empty_like(glimpses, memory_format=torch.contiguous_format)
-    to_places = glimpses.new_empty(b * n, per_side**2, 6)
-    _launch(
-        _gather, (b * n, per_side**2), glimpses, *places, to_total, to_glimpses, to_places, n, *glimpses.stride(),
-        ctx.canvas, side, ctx.align_corners, _TILE,
-    )  # fmt: skip
-    to_position, to_size, *others = to_places.sum(1).view(b, n, 6).split([2, 2, 1, 1], -1)
-    return to_glimpses.unflatten(0, (b, n)), to_position, to_size, *others, None, None
+    to_total = torch.cat([shares, to_weight], 1).contiguous()
+    to_glimpses, by_tile = _backward(*inputs, to_total, ctx.align_corners)
+    to_places = by_tile.sum(1).view(*inputs[1].shape[:2], 6).split([2, 2, 1, 1], -1)
+    return to_glimpses, *to_places, None, None
+
+
+_forward.register_autograd(_gradients, setup_context=_keep)
 
 
 def _launch(kernel: Any, programs: tuple[int, ...], *arguments: Any) -> None:
