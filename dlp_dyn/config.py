@@ -103,8 +103,8 @@ class TrainConfig:
     """Where it trains; auto takes CUDA where there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """bf16 halves activations; distributions, losses and compositing stay in float32."""
-    compile: bool = False
-    """torch.compile; measured slower on a CPU."""
+    compile: Literal["none", "default", "reduce-overhead"] = "none"
+    """A mode of torch.compile: `reduce-overhead` replays CUDA graphs, `default` does not. Slower on a CPU."""
     out: str = "runs/run"
     """a folder: the run folder; a named config gives runs/NAME."""
     log_every: int = 50

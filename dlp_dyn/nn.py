@@ -55,13 +55,12 @@ class ConvLayer(nn.Module):
         init_std: float | None = None,
     ) -> None:
         super().__init__()
-        self.late_padding = late_padding
-        self.late_mode = "constant" if padding == "zeros" else padding
+        around = kernel // 2
+        self.outside = (0, 1, 0, 1) if late_padding else (around,) * 4 if padding == "replicate" else (0,) * 4
+        self.padding: Padding = padding
         self.upsample = upsample
-        inside = 0 if late_padding else kernel // 2
-        self.conv = nn.Conv2d(
-            in_channels, out_channels, kernel, stride=stride, padding=inside, padding_mode=padding, bias=bias
-        )
+        inside = 0 if any(self.outside) else around
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=inside, bias=bias)
         if init_std is not None:
             nn.init.normal_(self.conv.weight, 0.0, init_std)
             if self.conv.bias is not None:
@@ -72,8 +71,8 @@ class ConvLayer(nn.Module):
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         if self.upsample == "nearest":
             x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-        if self.late_padding:
-            x = F.pad(x, (0, 1, 0, 1), mode=self.late_mode)
+        if any(self.outside):
+            x = _pad(x, self.outside, self.padding)
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
@@ -82,6 +81,22 @@ class ConvLayer(nn.Module):
         if self.upsample == "bilinear":
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
         return x
+
+
+def _pad(x: Tensor, sides: tuple[int, ...], how: Padding) -> Tensor:
+    """sides: columns on the left and the right, rows on the top and the bottom."""
+    if how == "zeros":
+        return F.pad(x, sides)
+    if not torch.compiler.is_compiling():
+        return F.pad(x, sides, mode="replicate")
+    # The compiler gives the gradient of "replicate" another layout than the operator has, and then stops at it.
+    left, right, top, bottom = sides
+    x = torch.cat([x[..., :1].expand(*x.shape[:3], left), x, x[..., -1:].expand(*x.shape[:3], right)], 3)
+    width = x.shape[3]
+    above, below = (
+        row.expand(*x.shape[:2], n, width) for row, n in ((x[:, :, :1], top), (x[:, :, -1:], bottom))
+    )
+    return torch.cat([above, x, below], 2)
 
 
 class Stack(nn.Sequential):

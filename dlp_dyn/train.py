@@ -65,8 +65,8 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
     accelerator.wait_for_everyone()
 
     # In place: the wrapped module keeps its type and the names of its weights.
-    if cfg.compile:
-        state.model.compile()
+    if cfg.compile != "none":
+        state.model.compile(mode=cfg.compile)
     model = accelerator.prepare_model(state.model)
     batches = iter(_loader(cfg, stage, state.step, accelerator))
     watch = DivergenceWatch(list(cfg.weights), device, state.ceiling)
@@ -90,6 +90,7 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
                 asked = time.perf_counter()
                 clip: Clip | SceneClip = next(batches)
                 meter.waited += time.perf_counter() - asked
+                torch.compiler.cudagraph_mark_step_begin()  # what earlier batches gave is not needed any more
                 with accelerator.accumulate(model):
                     terms, metrics = model(clip.to(device), phase)
                     loss, means = losses.total(terms, weights)
@@ -169,8 +170,8 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
         mixed_precision="no" if cfg.precision == "fp32" else cfg.precision,
         gradient_accumulation_steps=cfg.accumulate,
         kwargs_handlers=[
-            # The warm-up phase leaves some weights without gradient.
-            DistributedDataParallelKwargs(find_unused_parameters=True),
+            # DLPv2's warm-up leaves weights without gradient; to look for them costs a walk through the graph a step.
+            DistributedDataParallelKwargs(find_unused_parameters=cfg.phases.warm_up_steps > 0),
             InitProcessGroupKwargs(timeout=_PATIENCE),
         ],
     )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,7 +21,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig, IdentityConfig
 from dlp_dyn.image.decoder import Decoded
 from dlp_dyn.image.encoder import Encoding
-from dlp_dyn.image.identity import State, identity
+from dlp_dyn.image.identity import State, Tracker, identity
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample
@@ -63,6 +64,7 @@ class VideoModel(SharedModel):
         self.image = DLP(cfg.image)
         self.identity = identity(cfg.identity, cfg.image)
         self.frozen = False
+        self._terms = self._ramped_terms
         image, d = cfg.image, cfg.dynamics
         if d.kind == "graph":
             self.dynamics = GraphDynamics(d, image.feature_dim, image.background_dim)
@@ -104,6 +106,18 @@ class VideoModel(SharedModel):
         if self.frozen:
             self.image.eval()
         return self
+
+    def compile(self, **options: Any) -> None:
+        """Compile what training runs; options of `torch.compile`.
+
+        A model that tracks is compiled in parts. As a whole its loop over frames would be unrolled, and compiling take
+        as many times as long.
+        """
+        if isinstance(self.identity, Tracker) and not self.frozen:
+            self.identity.compile(**options)
+            self._terms = torch.compile(self._ramped_terms, **options)
+        else:
+            super().compile(**options)
 
     def forward(
         self, clip: Clip | SceneClip, phase: Phase = NORMAL
@@ -203,7 +217,7 @@ class VideoModel(SharedModel):
             )
         self.check_actions(clip.actions, video.shape[1] - 1)
         encoding, _ = self.encode(video, None, rsample, phase)
-        terms, pictures = self.terms(video, encoding, clip.actions, phase)
+        terms, pictures = self._terms(video, encoding, clip.actions, phase, self._ramp(video, phase))
         with torch.no_grad():
             metrics = {
                 "psnr": losses.psnr(video.flatten(0, 1), pictures),
@@ -219,6 +233,21 @@ class VideoModel(SharedModel):
         phase: Phase = NORMAL,
     ) -> tuple[dict[str, Float[Tensor, " B"]], Float[Tensor, "F C H W"]]:
         """The unweighted terms of the joint loss (DDLP, section 4.3), and the reconstructed frames."""
+        return self._ramped_terms(video, encoding, actions, phase, self._ramp(video, phase))
+
+    def _ramp(self, video: Float[Tensor, "B T C H W"], phase: Phase) -> Float[Tensor, " U"]:
+        """How much each frame counts whose prior the dynamics are."""
+        frame = torch.arange(1.0, video.shape[1] - self.cfg.identity.static_frames + 1, device=video.device)
+        return (phase.later_frames / frame).clamp_max(1)
+
+    def _ramped_terms(
+        self,
+        video: Float[Tensor, "B T C H W"],
+        encoding: Encoding,
+        actions: Float[Tensor, "B T A"] | None,
+        phase: Phase,
+        ramp: Float[Tensor, " U"],
+    ) -> tuple[dict[str, Float[Tensor, " B"]], Float[Tensor, "F C H W"]]:
         b, n_frames = video.shape[:2]
         first = self.cfg.identity.static_frames
         scene = encoding.scene
@@ -239,14 +268,6 @@ class VideoModel(SharedModel):
         drawn = Decoded(*(static(getattr(decoded, name)) for name in Decoded.__dataclass_fields__))
         terms = self.image.terms(video[:, :first].flatten(0, 1), early, drawn, phase)
         terms = {key: over_clip(term, first) for key, term in terms.items()}
-
-        later = n_frames - first
-        frame = torch.arange(1, later + 1, device=video.device)
-        ramp = (
-            (phase.later_frames / frame).clamp_max(1)
-            if math.isfinite(phase.later_frames)
-            else frame.new_ones(later)
-        )
 
         def ramped(x: Float[Tensor, "B U"]) -> Tensor:
             return (ramp * x).sum(1) / n_frames

@@ -1,5 +1,6 @@
 """What the steps of one rollout hand on, so that nothing is computed twice that would come out the same."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -15,7 +16,7 @@ class Memory:
     """Of one rollout of one transformer, whose weights may not change meanwhile; empty before the first step.
 
     tokens: of the frames in the window. n_new: how many of them the last step brought. slid: whether older ones left.
-    pasts: of each block that attends over time. constants: what is the same at every step.
+    pasts: of each block that attends over time. constants: what is the same at every step. linear: applies layers.
     """
 
     tokens: Float[Tensor, "B T N D"] | None = None
@@ -23,7 +24,7 @@ class Memory:
     slid: bool = False
     pasts: list[Past] = field(default_factory=list)
     constants: list[Tensor] = field(default_factory=list)
-    linear: PackedLinear = field(default_factory=PackedLinear)
+    linear: Callable[..., Tensor] = field(default_factory=PackedLinear)
 
     def missing(self, n_frames: int) -> int:
         """How many of the newest frames of a window have no tokens here: all, or the one that came last."""

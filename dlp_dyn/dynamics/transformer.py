@@ -11,6 +11,7 @@ from dlp_dyn.dynamics.actions import ActionInput
 from dlp_dyn.dynamics.blocks import INIT_STD, Block, Past, RelativeBias, init_linear
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.dynamics.memory import Memory
+from dlp_dyn.dynamics.packed import linear
 from dlp_dyn.dynamics.tokens import SceneHeads, SceneTokens
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Scene, SceneDistribution
@@ -140,7 +141,7 @@ class TransformerDynamics(nn.Module):
         Raises InputError for more particles than the model has slots.
         """
         n_frames = history.background.shape[1]
-        memory = Memory()
+        memory = Memory(linear=linear)
         tokens = memory.extend(self._embed(history), n_frames)
         return self.heads(self.trunk(tokens, self._actions(actions), memory), history)
 

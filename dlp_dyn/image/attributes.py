@@ -1,6 +1,7 @@
 """Glimpse -> what it says of its particle: offset, scale, transparency and, without interaction, depth."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxtyping import Float, Int
@@ -24,14 +25,19 @@ class Attributes:
     transparency: Beta
     depth: Normal | None
 
-    def take(self, index: Int[Tensor, "B K"]) -> "Attributes":
-        def pick(d: Normal) -> Normal:
-            return Normal(gather(d.loc, index), gather(d.scale, index), validate_args=False)
+    def map(self, fn: Callable[[Tensor], Tensor]) -> "Attributes":
+        """Map over the parameters of every distribution."""
+
+        def over(d: Normal) -> Normal:
+            return Normal(fn(d.loc), fn(d.scale), validate_args=False)
 
         t = self.transparency
-        transparency = beta(gather(t.concentration1, index), gather(t.concentration0, index))
-        depth = None if self.depth is None else pick(self.depth)
-        return Attributes(pick(self.offset), pick(self.scale), transparency, depth)
+        transparency = beta(fn(t.concentration1), fn(t.concentration0))
+        depth = None if self.depth is None else over(self.depth)
+        return Attributes(over(self.offset), over(self.scale), transparency, depth)
+
+    def take(self, index: Int[Tensor, "B K"]) -> "Attributes":
+        return self.map(lambda x: gather(x, index))
 
 
 class _Heads(nn.Module):

@@ -44,6 +44,11 @@ class Located:
     confidence: Float[Tensor, "B N 1"] | None
     proposals: Float[Tensor, "B M 2"]
 
+    def map(self, fn: Callable[[Tensor], Tensor]) -> "Located":
+        """Map over all tensors."""
+        confidence = None if self.confidence is None else fn(self.confidence)
+        return Located(fn(self.anchors), self.attributes.map(fn), confidence, fn(self.proposals))
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -54,6 +59,11 @@ class Placed:
     scale: Float[Tensor, "B N 2"]
     transparency: Float[Tensor, "B N 1"]
     glimpses: Float[Tensor, "B N 3 S S"]
+
+    def map(self, fn: Callable[[Tensor], Tensor]) -> "Placed":
+        """Map over all tensors."""
+        located = self.located.map(fn)
+        return Placed(located, fn(self.position), fn(self.scale), fn(self.transparency), fn(self.glimpses))
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,9 @@ All have `encode(encoder, video, draw, phase, state) -> (encoding over (B, T), s
 that later frames depend on, so a clip may be given whole or frame by frame.
 """
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -55,6 +56,19 @@ class Tracker:
 
     def __init__(self, static_frames: int = 1) -> None:
         self.static_frames = static_frames
+        self._compiled: tuple[_First, _Next, _Whole] | None = None
+
+    def compile(self, **options: Any) -> None:
+        """Compile the search in a frame, for training: once, however many frames a clip has.
+
+        options: of `torch.compile`.
+        """
+
+        def owned(part: Callable[..., Placed]) -> Callable[..., Placed]:
+            """Gives tensors that share no memory, because the compiler cannot always tell views of each other."""
+            return torch.compile(lambda *inputs: part(*inputs).map(torch.clone), **options)
+
+        self._compiled = owned(_first), owned(_next), torch.compile(_whole, **options)
 
     def encode(
         self,
@@ -65,35 +79,57 @@ class Tracker:
         state: State = None,
     ) -> tuple[Encoding, State]:
         assert state is None or isinstance(state, TrackState)
+        # What is judged comes in batches of other sizes, and would be compiled again for each.
+        compiled = self._compiled if torch.is_grad_enabled() else None
+        first, following, whole = compiled or (_first, _next, _whole)
         n_frames = video.shape[1]
         placed: list[Placed] = []
         known: list[Tensor] = []
         for t in range(n_frames):
             if state is None:
-                located = encoder.locate(video[:, t], phase)
-                known.append(located.proposals)
+                placed.append(first(encoder, video[:, t], draw, phase))
+                known.append(placed[-1].located.proposals)
             else:
-                located = self._follow(encoder, video[:, t], state, phase)
-            placed.append(encoder.place(video[:, t], located, draw, phase))
+                placed.append(following(encoder, video[:, t], state, draw, phase))
             state = _track_state(placed[-1])
-        whole = encoder.describe(video.flatten(0, 1), _join(placed), draw)
-        encoding = whole.map(lambda x: x.unflatten(0, (-1, n_frames)))
+        encoding = whole(encoder, video, placed, draw)
         proposals = encoding.anchors[:, :, :0]
         if known:
-            known += [encoder.propose(video[:, t]) for t in range(1, min(self.static_frames, n_frames))]
+            static = video[:, 1 : self.static_frames]
+            if static.shape[1]:
+                known += encoder.propose(static.flatten(0, 1)).unflatten(0, static.shape[:2]).unbind(1)
             proposals = torch.stack(known + known[-1:] * (n_frames - len(known)), 1)
-        return (
-            Encoding(encoding.posterior, encoding.scene, encoding.anchors, proposals, encoding.glimpses),
-            state,
-        )
+        return replace(encoding, proposals=proposals), state
 
-    def _follow(self, encoder: SceneEncoder, image: Tensor, state: TrackState, phase: Phase) -> Located:
-        standard = phase.fixed_scale or encoder.cfg.encoder.passes == 1  # one pass knows one size of glimpses
-        anchors = state.position
-        scale = None if standard else state.scale
-        attributes = encoder.track(image, anchors, scale, None if phase.fixed_scale else state.template)
-        confidence = None if state.moments is None else state.moments + _spread(attributes)
-        return Located(anchors, attributes, confidence, anchors[:, :0])
+
+_First = Callable[[SceneEncoder, Tensor, Draw, Phase], Placed]
+_Next = Callable[[SceneEncoder, Tensor, TrackState, Draw, Phase], Placed]
+_Whole = Callable[[SceneEncoder, Tensor, Sequence[Placed], Draw], Encoding]
+
+
+def _first(encoder: SceneEncoder, image: Float[Tensor, "B C H W"], draw: Draw, phase: Phase) -> Placed:
+    """Particles where the proposals are."""
+    return encoder.place(image, encoder.locate(image, phase), draw, phase)
+
+
+def _next(
+    encoder: SceneEncoder, image: Float[Tensor, "B C H W"], state: TrackState, draw: Draw, phase: Phase
+) -> Placed:
+    """Particles near where those of the frame before were."""
+    standard = phase.fixed_scale or encoder.cfg.encoder.passes == 1  # one pass knows one size of glimpses
+    anchors = state.position
+    scale = None if standard else state.scale
+    attributes = encoder.track(image, anchors, scale, None if phase.fixed_scale else state.template)
+    confidence = None if state.moments is None else state.moments + _spread(attributes)
+    return encoder.place(image, Located(anchors, attributes, confidence, anchors[:, :0]), draw, phase)
+
+
+def _whole(
+    encoder: SceneEncoder, video: Float[Tensor, "B T C H W"], placed: Sequence[Placed], draw: Draw
+) -> Encoding:
+    """What needs no search, of all frames in one batch."""
+    encoding = encoder.describe(video.flatten(0, 1), _join(placed), draw)
+    return encoding.map(lambda x: x.unflatten(0, (-1, video.shape[1])))
 
 
 def _spread(attributes: Attributes) -> Tensor:

@@ -14,6 +14,7 @@ from functools import partial
 from unittest import mock
 
 import torch
+import torch._dynamo.utils
 from torch import Tensor
 
 from dlp_dyn import config, geometry, losses
@@ -21,7 +22,12 @@ from dlp_dyn.clip import Clip
 from dlp_dyn.image.model import DLP
 from dlp_dyn.kernels import composite as kernel
 from dlp_dyn.particles import mean
+from dlp_dyn.video import VideoConfig, VideoModel
 
+SMALL_CLIPS = (
+    "model.n_particles=2", "model.n_proposals=3", "model.patch_size=16", "identity.static_frames=1",
+    "dynamics.transformer.dim=16", "dynamics.transformer.n_layers=1", "dynamics.transformer.dropout=0",
+)  # fmt: skip
 NAMES = ("glimpses", "position", "size", "transparency", "depth")
 Inputs = list[Tensor]
 
@@ -85,7 +91,8 @@ def compare(inputs: Inputs, canvas: int, align_corners: bool, device: str) -> di
     """Largest difference of results, and of gradients in units of the largest one."""
     inputs = [x.to(device).requires_grad_() for x in inputs]
     eager, fused = (eager_or_fused(inputs, canvas, align_corners, fused) for fused in (False, True))
-    weights = [torch.randn(x.shape).to(device) for x in eager]
+    last = {"memory_format": torch.channels_last}  # gradients come in any layout
+    weights = [torch.randn(x.shape).to(device).contiguous(**last) for x in eager]
     gradients = [torch.autograd.grad(x, inputs, weights) for x in (eager, fused)]
     found = {"image": max(float((a - b).detach().abs().max()) for a, b in zip(eager, fused, strict=True))}
     for name, a, b in zip(NAMES, *gradients, strict=True):
@@ -133,6 +140,68 @@ def model_terms(device: str) -> dict[str, float]:
     }
 
 
+def compiled_terms(video: bool, device: str) -> dict[str, float]:
+    """A model's loss and gradients, compiled without a single break, and as it is; the kernel draws both."""
+    torch.manual_seed(0)
+    if video:
+        cfg = config.load("balls_ddlp", ["data.path=unused", *SMALL_CLIPS])
+        model: DLP | VideoModel = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics)).to(device)
+    else:
+        cfg = config.load("tiny", ["data.path=unused"])
+        model = DLP(cfg.model).to(device)
+    length, side = (3 if video else 1), cfg.model.image_size
+    clip = Clip(torch.randint(0, 256, (1, length, side, side, 3), dtype=torch.uint8)).to(device)
+    weights = list(model.parameters())
+    found = []
+    with (
+        mock.patch("dlp_dyn.image.model.rsample", mean),
+        mock.patch("dlp_dyn.video.rsample", mean),
+        mock.patch("dlp_dyn.kernels.usable", _always),  # a plain function: the compiler reads it
+    ):
+        for compile in (False, True):
+            if compile and device == "cpu":  # all of the compiler but the kernels that it writes
+                model.compile(backend="aot_eager", fullgraph=True)
+            elif compile:
+                model.compile(mode="reduce-overhead", fullgraph=True)
+            for _ in range(
+                3 if compile and device != "cpu" else 1
+            ):  # CUDA graphs are replayed from the third on
+                torch.compiler.cudagraph_mark_step_begin()
+                loss = losses.total(model(clip)[0], cfg.weights)[0]
+                gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+                found = [
+                    *found[:1],
+                    (loss.detach().clone(), [g if g is None else g.clone() for g in gradients]),
+                ]
+    (loss, gradients), (compiled_loss, compiled_gradients) = found
+    pairs = [
+        (a, b) for a, b in zip(gradients, compiled_gradients, strict=True) if a is not None and b is not None
+    ]
+    largest = max(a.abs().max() for a, _ in pairs)
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    return {
+        "loss": float((loss - compiled_loss).abs() / loss.abs()),
+        "gradient": float(max((a - b).abs().max() for a, b in pairs) / largest),
+        "graphs": graphs,
+    }
+
+
+def _always(device: torch.device) -> bool:  # noqa: ARG001
+    return True
+
+
+def operators_hold(device: str) -> bool:
+    """What a compiler is told of the operators is true of them: shapes, layouts, gradients."""
+    glimpses, *places = (x.to(device).requires_grad_() for x in near())
+    tensors = (glimpses.detach().flatten(0, 1).requires_grad_(), *places)
+    torch.library.opcheck(kernel._forward, (*tensors, 16, True))
+    still = [x.detach() for x in tensors]
+    torch.library.opcheck(kernel._backward, (*still, torch.randn(1, 5, 16, 16, device=device), True))
+    return True
+
+
 def broken(device: str) -> bool:
     """Whether a place that is no number shows in the picture."""
     inputs = [x.to(device) for x in changed(near(), 1, lambda x: x * float("nan"))]
@@ -144,6 +213,9 @@ def _main(device: str) -> None:
     answer |= {
         "gradcheck": check_gradients(device),
         "model": model_terms(device),
+        "compiled images": compiled_terms(False, device),
+        "compiled clips": compiled_terms(True, device),
+        "operators": operators_hold(device),
         "broken shows": broken(device),
     }
     repeats = [torch.stack([x.sum() for x in _gradients(device)]) for _ in range(2)]

@@ -49,6 +49,12 @@ def check_rest(found: dict[str, Any]) -> None:
     assert found["gradcheck"] is True
     assert found["model"]["loss"] < 1e-6
     assert 0 < found["model"]["gradient"] < 1e-5  # not 0: it was the kernel that drew
+    for kind, graphs in (("images", 1), ("clips", 4)):  # first frame, next frames, all frames, terms
+        compiled = found[f"compiled {kind}"]
+        assert compiled["graphs"] == graphs
+        assert compiled["loss"] < 1e-6
+        assert compiled["gradient"] < 1e-5
+    assert found["operators"] is True
     assert found["broken shows"] is True
     assert found["repeats"] is True
 
@@ -61,7 +67,9 @@ def test_the_kernel_draws_what_eager_code_does(interpreted: dict[str, Any], name
 
 @needs_triton
 def test_gradients_models_and_broken_places(interpreted: dict[str, Any]) -> None:
-    assert interpreted.keys() == {*CASES, "gradcheck", "model", "broken shows", "repeats"}
+    assert interpreted.keys() == {
+        *CASES, "gradcheck", "model", "compiled images", "compiled clips", "operators", "broken shows", "repeats",
+    }  # fmt: skip
     check_rest(interpreted)
 
 
