@@ -51,35 +51,52 @@ def glimpse_error(
     return reconstruction_error(kind, flat_target, flat).unflatten(0, target.shape[:2]).mean(1)
 
 
+@torch.compiler.disable()  # nothing but convolutions, of a network that is fetched when it is first asked for
 def vgg_distance(target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
-    """Sum of squared differences of VGG16 features at five depths; only `image` gets a gradient."""
+    """Sum of squared differences of VGG16 features at five depths; only `image` gets a gradient.
+
+    Under autocast both images' features are in its precision, and their squares are summed in float32.
+    """
     network = _vgg16(image.device)
     with torch.no_grad():
-        expected = _tap(network, target)
+        expected = network(target)
     return torch.stack(
-        [(a - b).square().sum((1, 2, 3)) for a, b in zip(expected, _tap(network, image), strict=True)]
+        [(a - b).float().square().sum((1, 2, 3)) for a, b in zip(expected, network(image), strict=True)]
     ).sum(0)
 
 
-def _tap(network: nn.Sequential, images: Tensor) -> list[Tensor]:
-    mean, std = (images.new_tensor(v)[:, None, None] for v in (_MEAN, _STD))
-    x, taps = (images - mean) / std, []
-    for i, layer in enumerate(network):
-        x = layer(x)
-        if i in _TAPS:
-            taps.append(x)
-    return taps
-
-
+@torch.compiler.disable()
 def lpips(target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
     """LPIPS with VGG16 of each image in [0, 1]."""
     network = _lpips(image.device)
     return network(2 * target - 1, 2 * image - 1).flatten()
 
 
+class _Features(nn.Module):
+    """What VGG16 makes of images in [0, 1] at the depths `_TAPS`."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = layers
+        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
+        self.register_buffer("std", torch.tensor(_STD)[:, None, None])
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        x, taps = (images - self.mean) / self.std, []
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i in _TAPS:
+                taps.append(x)
+        return taps
+
+
 @cache
-def _vgg16(device: torch.device) -> nn.Sequential:
-    return pretrained.vgg16_features(_INSTEAD).to(device)
+def _vgg16(device: torch.device) -> nn.Module:
+    features = _Features(pretrained.vgg16_features(_INSTEAD)).to(device)
+    return features.to(memory_format=torch.channels_last)
 
 
 @cache

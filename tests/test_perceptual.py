@@ -59,7 +59,7 @@ def features(network: nn.Sequential, images: Tensor) -> list[Tensor]:
 def test_features_are_taken_after_their_relu(network: nn.Sequential) -> None:
     target, _ = pair(64)
     with torch.no_grad():
-        taps = perceptual._tap(perceptual._vgg16(target.device), target)
+        taps = perceptual._vgg16(target.device)(target)
         expected = features(network, target)
     for tap, same, depth, stride in zip(taps, expected, DEPTHS, STRIDES, strict=True):
         assert tap.shape == (2, depth, 64 // stride, 64 // stride)
@@ -88,6 +88,18 @@ def test_only_the_image_gets_a_gradient(network: nn.Sequential) -> None:
     assert image.grad is not None
     assert image.grad.abs().max() > 0
     assert all(p.grad is None and not p.requires_grad for p in network.parameters())
+
+
+def test_half_precision_changes_little(network: nn.Sequential) -> None:  # noqa: ARG001
+    """Features in bfloat16, sums in float32: a distance of thousands is not rounded to eight bits."""
+    target, image = pair(64)
+    with torch.no_grad():
+        exact = perceptual.vgg_distance(target, image)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = perceptual.vgg_distance(target, image)
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half, exact, rtol=0.01, atol=0)
+    assert not torch.equal(half, exact)
 
 
 def test_small_glimpses_are_enlarged_to_32(network: nn.Sequential) -> None:  # noqa: ARG001

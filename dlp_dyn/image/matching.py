@@ -1,5 +1,7 @@
 """Particles of frames that were encoded one by one, joined to the particles of the frame before."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -42,13 +44,14 @@ class Matcher:
         flat = encoder(video.flatten(0, 1), draw, phase)
         encoding = flat.map(lambda x: x.unflatten(0, (-1, n_frames)))
         n = encoding.anchors.shape[2]
-        orders, scenes = [], []
+        order = self._orders(encoding.scene.particles, state)
+        scenes = []
         for t in range(n_frames):
-            found = encoding.scene[:, t].particles
-            order, state = self.follow(found, state)
-            orders.append(order)
+            found = encoding.scene[:, t].particles.map(lambda x, t=t: gather(x, order[:, t]))
+            state = self._remember(state, found)
             scenes.append(state.particles)
-        order = torch.stack(orders, 1).flatten(0, 1)
+            state = replace(state, particles=state.particles.detach())
+        order = order.flatten(0, 1)
 
         def in_order(x: Tensor) -> Tensor:
             if x.ndim < 3 or x.shape[1] != n:
@@ -68,16 +71,31 @@ class Matcher:
 
     def follow(self, found: Particles, state: MatchState | None) -> tuple[Int[Tensor, "B N"], MatchState]:
         """Which particle of the next frame goes into each slot, and what is remembered from then on."""
-        if state is None:
-            order = torch.arange(found.position.shape[1], device=found.position.device)
-            missed = torch.where(_on(found), 0, self.patience + 1)
-            return order.expand(len(missed), -1), MatchState(found, torch.zeros_like(found.position), missed)
         order = self._order(state, found)
         return order, self._remember(state, found.map(lambda x: gather(x, order)))
 
     @torch.no_grad()
-    def _order(self, state: MatchState, found: Particles) -> Int[Tensor, "B N"]:
-        """Which particle of the new frame goes into each slot."""
+    def _orders(self, found: Particles, state: MatchState | None) -> Int[Tensor, "B T N"]:
+        """Which particle of each frame goes into each slot; worked out on the CPU, so that a GPU is waited for once."""
+        widths = [x.shape[-1] for x in found]
+        known = Particles(*torch.cat(list(found), -1).cpu().split(widths, -1))
+        if state is not None:
+            state = MatchState(state.particles.to("cpu"), state.velocity.cpu(), state.missed.cpu())
+        orders = []
+        for t in range(found.position.shape[1]):
+            order, state = self.follow(known[:, t], state)
+            orders.append(order)
+        return torch.stack(orders, 1).to(found.position.device)
+
+    @torch.no_grad()
+    def _order(self, state: MatchState | None, found: Particles) -> Int[Tensor, "B N"]:
+        """Which particle of the new frame goes into each slot; of the first frame, each stays where it is."""
+        if state is None:
+            return (
+                torch.arange(found.position.shape[1])
+                .expand(len(found.position), -1)
+                .to(found.position.device)
+            )
         expected = state.particles.position + state.velocity
         distance = torch.cdist(expected.float(), found.position.float()).square()
         looks = torch.cdist(state.particles.features.float(), found.features.float()).square()
@@ -93,8 +111,11 @@ class Matcher:
         columns = [linear_sum_assignment(c)[1] for c in cost.cpu().numpy()]
         return torch.from_numpy(np.stack(columns)).to(found.position.device)
 
-    @torch.no_grad()
-    def _remember(self, state: MatchState, found: Particles) -> MatchState:
+    def _remember(self, state: MatchState | None, found: Particles) -> MatchState:
+        """What was found, slot by slot, and where an object was missed what was expected of it."""
+        if state is None:
+            missed = torch.where(_on(found), 0, self.patience + 1)
+            return MatchState(found, torch.zeros_like(found.position), missed)
         expected = state.particles.position + state.velocity
         alive = state.missed <= self.patience
         jump = (found.position - expected).norm(dim=-1)
@@ -111,7 +132,7 @@ class Matcher:
         )
         held = iter(memory)
         particles = found.map(lambda x: torch.where(hold, next(held), x))
-        moved = torch.where(same[..., None], found.position - state.particles.position, 0.0)
+        moved = torch.where(same[..., None], found.position.detach() - state.particles.position, 0.0)
         return MatchState(particles, torch.where(hold, state.velocity, moved), missed)
 
 
