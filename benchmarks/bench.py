@@ -3,7 +3,8 @@
 import torch
 
 from benchmarks import clip_step, composite, crop, encode, loader, rollout, training_step
-from benchmarks.measure import Row, main
+from benchmarks.measure import Row
+from benchmarks.table import main
 
 
 def run(device: torch.device, quick: bool) -> list[Row]:

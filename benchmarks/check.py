@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import composite, crop, plain, training_step
 from benchmarks.count import count
-from benchmarks.measure import flops, saved_bytes
+from benchmarks.measure import saved_bytes
 from dlp_dyn import config, geometry
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.particles import Particles, Scene
@@ -62,10 +62,11 @@ def _geometry() -> dict[str, float]:
 def _step() -> dict[str, float]:
     ours, theirs = (training_step.build("tiny", is_plain, CPU, batch=2) for is_plain in (False, True))
     saved = [saved_bytes(loss, list(model.parameters())) for model, loss, _ in (ours, theirs)]
+    counted = [count(step) for _, _, step in (ours, theirs)]
     return {
-        "training step, tiny: operations": count(ours[2]).operations / count(theirs[2]).operations,
+        "training step, tiny: operations": counted[0].operations / counted[1].operations,
         "training step, tiny: saved bytes": saved[0] / saved[1],
-        "training step, tiny: floating-point operations": flops(ours[2]) / flops(theirs[2]),
+        "training step, tiny: floating-point operations": counted[0].flops / counted[1].flops,
     }
 
 

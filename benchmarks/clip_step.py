@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from benchmarks.measure import Cost, Row, compare, flops, main, peak_and_base, saved_bytes
+from benchmarks.count import count
+from benchmarks.measure import Cost, Row, compare, peak_and_base, saved_bytes
 from benchmarks.plain import plain_geometry
+from benchmarks.table import main
 from dlp_dyn import config, losses
 from dlp_dyn.clip import Clip
 from dlp_dyn.image.appearance import AppearanceEncoder
@@ -85,15 +87,16 @@ def row(name: str, device: torch.device, quick: bool, rounds: int = 7) -> Row:
     built = [build(name, plain, device, quick) for plain in (False, True)]
     times = compare(built[0][2], built[1][2], device, 1 if quick else rounds)
     saved = [saved_bytes(loss, list(model.parameters())) for model, loss, _ in built]
-    operations = flops(built[0][2])
+    work = [count(step) for _, _, step in built]
     del built
     costs = [
-        Cost(times[plain], saved[plain], *_peak_and_base(name, bool(plain), device, quick))
+        Cost(
+            times[plain], saved[plain], *_peak_and_base(name, bool(plain), device, quick), work[plain].flops,
+            work[plain].moved, half=not plain and "bf16" in name,
+        )
         for plain in (False, True)
-    ]
-    return Row(
-        "training step on clips", f"{name}, {1 if quick else BATCH} clips", costs[0], costs[1], operations
-    )
+    ]  # fmt: skip
+    return Row("training step on clips", f"{name}, {1 if quick else BATCH} clips", costs[0], costs[1])
 
 
 def _peak_and_base(name: str, plain: bool, device: torch.device, quick: bool) -> tuple[int, int]:

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from benchmarks import plain
-from benchmarks.measure import Cost, Row, compare, main, saved_bytes
+from benchmarks.count import count
+from benchmarks.measure import Cost, Row, compare, saved_bytes
+from benchmarks.table import main
 from dlp_dyn import geometry
 
 QUESTION = "place and blend glimpses, forward and backward"
@@ -46,7 +48,10 @@ def _row(
     forwards = [partial(f, *given, canvas) for f in (geometry.composite, plain.composite)]
     calls = [lambda f=f: torch.autograd.grad(f(), given, weights) for f in forwards]
     times = compare(calls[0], calls[1], device, 1 if quick else 15)
-    costs = [Cost(t, saved_bytes(f)) for t, f in zip(times, forwards, strict=True)]
+    costs = [
+        Cost(t, saved_bytes(f), moved=count(call).moved)
+        for t, f, call in zip(times, forwards, calls, strict=True)
+    ]
     label = f"{batch} images x {n} glimpses of {side}, at {canvas}, up to {largest:g} of it"
     return Row("place and blend", label, costs[0], costs[1])
 

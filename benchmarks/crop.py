@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from benchmarks import plain
-from benchmarks.measure import Cost, Row, compare, main, saved_bytes
+from benchmarks.count import count
+from benchmarks.measure import Cost, Row, compare, saved_bytes
+from benchmarks.table import main
 from dlp_dyn import geometry
 
 QUESTION = "crop glimpses, forward and backward"
@@ -39,7 +41,10 @@ def _row(device: torch.device, quick: bool, batch: int, n: int, side: int, canva
     ]
     calls = [lambda f=f: torch.autograd.grad(f(), (position, size), weight) for f in forwards]
     times = compare(calls[0], calls[1], device, 1 if quick else 15)
-    costs = [Cost(t, saved_bytes(f)) for t, f in zip(times, forwards, strict=True)]
+    costs = [
+        Cost(t, saved_bytes(f), moved=count(call).moved)
+        for t, f, call in zip(times, forwards, calls, strict=True)
+    ]
     return Row("crop", f"{batch} images x {n} crops of {side}, at {canvas}", costs[0], costs[1])
 
 

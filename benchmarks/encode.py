@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from benchmarks.measure import Cost, Row, Timing, compare, main
+from benchmarks.count import count
+from benchmarks.measure import Cost, Row, Timing, compare
 from benchmarks.plain import plain_geometry, plain_model
+from benchmarks.table import main
 from dlp_dyn import checkpoint, config
 from dlp_dyn.image.model import DLP
 from dlp_dyn.observation.encoder import ParticleEncoder
@@ -36,10 +38,14 @@ def run(device: torch.device, quick: bool) -> list[Row]:
 
 def _row(device: torch.device, quick: bool, n: int, ours: Encode, name: str, plain: Encode) -> Row:
     frames = np.random.default_rng(0).integers(0, 256, (n, 64, 64, 3), np.uint8)
+    work = [count(lambda f=f: f(frames)) for f in (ours, plain)]  # before ours is traced
     for _ in range(2 if quick else 25):
         ours(frames)  # shapes are traced when they have come often, as they do in a training
     times = compare(lambda: ours(frames), lambda: plain(frames), device, 1 if quick else 9)
-    each = [Cost(Timing(t.median / n, t.low / n, t.high / n), saved=0) for t in times]
+    each = [
+        Cost(Timing(t.median / n, t.low / n, t.high / n), 0, flops=w.flops // n, moved=w.moved // n)
+        for t, w in zip(times, work, strict=True)
+    ]
     return Row("encode", f"batch {n}, {LEAN} against {name}", each[0], each[1])
 
 

@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.clip_step import published
 from benchmarks.count import Ceiling, ceiling, count, launches
-from benchmarks.measure import flops, machine, seconds, timing
+from benchmarks.measure import machine, seconds, timing
 from dlp_dyn import config, losses
 from dlp_dyn.clip import Clip
 from dlp_dyn.config import TrainConfig
@@ -46,7 +46,10 @@ ROUNDS = 10
 
 @dataclass(frozen=True)
 class Way:
-    """One way to take the step. kernels: of `dlp_dyn.kernels`. exact: float32 products without TF32."""
+    """One way to take the step. kernels: of `dlp_dyn.kernels`. exact: float32 products without TF32.
+
+    compile: mode of torch.compile, or none.
+    """
 
     name: str
     plain: bool = False
@@ -54,7 +57,7 @@ class Way:
     kernels: bool = True
     half: bool = False
     recompute: bool = False
-    compile: bool = False
+    compile: str = "none"
 
 
 WAYS = (
@@ -64,7 +67,8 @@ WAYS = (
     Way("ours, fused compositor"),
     Way("ours, bf16", half=True),
     Way("ours, bf16, recompute", half=True, recompute=True),
-    Way("ours, bf16, compiled", half=True, compile=True),
+    Way("ours, bf16, compiled", half=True, compile="default"),
+    Way("ours, bf16, CUDA graphs", half=True, compile="reduce-overhead"),
 )
 
 
@@ -112,7 +116,7 @@ def measure(device: torch.device, quick: bool, out: Path) -> None:
     kinds = (False,) if quick else (False, True)
     for vgg in kinds:
         for way in ways:
-            if not way.compile:
+            if way.compile == "none":
                 keep("steps", step_row(way, vgg, device, quick, most))
     for script in SCRIPTS:
         if (found := apart(script, f"benchmarks.{script}", "--json")) is not None:
@@ -121,7 +125,10 @@ def measure(device: torch.device, quick: bool, out: Path) -> None:
     for vgg in kinds:
         for way in ways:
             request = json.dumps([way.name, vgg, most.flops, most.bytes])
-            if way.compile and (row := apart(way.name, "benchmarks.gpu", "--row", request)) is not None:
+            if (
+                way.compile != "none"
+                and (row := apart(way.name, "benchmarks.gpu", "--row", request)) is not None
+            ):
                 keep("steps", row)
 
 
@@ -133,9 +140,9 @@ def step_row(way: Way, vgg: bool, device: torch.device, quick: bool, most: Ceili
     cfg = config.load(
         "balls_ddlp", ["data.path=unused", *changes, f"model.networks.recompute={way.recompute}".lower()]
     )
-    with _without_download(), _as(way, cfg.data.clip_length):
+    with without_download(), _as(way, cfg.data.clip_length):
         model, step = build(cfg, way, device)
-        for _ in range(1 if quick else 3):
+        for _ in range(1 if quick else 4):  # CUDA graphs are recorded in the second
             step()
         cuda = device.type == "cuda"
         if cuda:
@@ -143,17 +150,16 @@ def step_row(way: Way, vgg: bool, device: torch.device, quick: bool, most: Ceili
         taken = timing([seconds(step, device, 1) for _ in range(1 if quick else ROUNDS)])
         peak = torch.cuda.max_memory_allocated(device) if cuda else None
         started = launches(step, device)
-        eager = None if way.compile else (flops(step), count(step))
+        counted = count(step) if way.compile == "none" else None
     parameters = sum(p.numel() for p in model.parameters())
     row = {"way": way.name, "vgg": vgg, "parameters": parameters, "launches": started, "peak_bytes": peak}
     row |= {
         "seconds": asdict(taken),
         "frames_per_second": cfg.batch_size * cfg.data.clip_length / taken.median,
     }
-    if eager is not None:
-        operations, counted = eager
+    if counted is not None:
         ceiling_flops = most.flops["bfloat16" if way.half else "float32"]
-        row |= {"flops": operations, "mfu": operations / taken.median / ceiling_flops} | asdict(counted)
+        row |= {"mfu": counted.flops / taken.median / ceiling_flops} | asdict(counted)
         row |= {"bandwidth_share_if_uncached": counted.moved / taken.median / most.bytes}
     return row
 
@@ -167,10 +173,11 @@ def build(cfg: TrainConfig, way: Way, device: torch.device) -> tuple[VideoModel,
     frames = torch.randint(0, 256, (cfg.batch_size, cfg.data.clip_length, side, side, 3), dtype=torch.uint8)
     clip = Clip(frames).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=not way.plain)
-    if way.compile:
-        model.compile()
+    if way.compile != "none":
+        model.compile(mode=way.compile)
 
     def step() -> None:
+        torch.compiler.cudagraph_mark_step_begin()
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=way.half):
             terms, _ = model(clip)
@@ -190,7 +197,7 @@ def _as(way: Way, n_frames: int) -> Iterator[None]:
 
 
 @contextmanager
-def _without_download() -> Iterator[None]:
+def without_download() -> Iterator[None]:
     """The perceptual network with random weights, which take as long as others."""
     from torchvision.models import vgg16
 

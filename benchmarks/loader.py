@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from benchmarks.measure import Cost, Row, compare, main
+from benchmarks.count import count
+from benchmarks.measure import Cost, Row, compare
+from benchmarks.table import main
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.data.rollouts import ClipDataset, collate
@@ -45,7 +47,9 @@ def _row(device: torch.device, quick: bool, batch: int, length: int, side: int) 
             return read_pictures(pictures, data.starts[next(theirs)], length).to(device)
 
         times = compare(ours, plain, device, 1 if quick else 15)
-    costs = [Cost(t, 0) for t in times]
+        clip = collate(data.__getitems__(choices[0].tolist()))
+        moved = 2 * clip.frames.nbytes + count(lambda: clip.video).moved  # out of the file, then to floats
+    costs = [Cost(t, 0, moved=moved) for t in times]
     return Row("load", f"{batch} clips x {length} frames at {side}", costs[0], costs[1])
 
 

@@ -1,26 +1,20 @@
 """Time and memory of two implementations of one thing, side by side in one run."""
 
-import argparse
 import datetime
 import gc
-import json
 import os
 import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
-_QUIET_LOAD = 0.5  # average number of running processes above which times are not to be trusted
 _SHORTEST = 0.05  # seconds that one measurement lasts at least, by repeating short calls
 
 
@@ -35,26 +29,28 @@ class Timing:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one implementation takes, in bytes. saved: for backward. peak: held at most; base: at rest."""
+    """What one implementation takes, in bytes. saved: for backward. peak: held at most; base: at rest.
+
+    flops, moved: see `count.Count`; None where they say nothing. half: its products are of bfloat16.
+    """
 
     time: Timing
     saved: int
     peak: int | None = None
     base: int | None = None
+    flops: int | None = None
+    moved: int | None = None
+    half: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """One question at one size. plain: None where only ours is of interest.
-
-    flops: of a call of ours, None where nothing but sampling is done.
-    """
+    """One question at one size. plain: None where only ours is of interest."""
 
     question: str
     size: str
     ours: Cost
     plain: Cost | None
-    flops: int | None = None
 
     @property
     def speedup(self) -> float | None:
@@ -151,13 +147,6 @@ def peak_and_base(step: Callable[[], Any], device: torch.device) -> tuple[int, i
     return held_bytes(device)[1], base
 
 
-def flops(call: Callable[[], Any]) -> int:
-    """Floating-point operations of a call's products and convolutions, backward included."""
-    with FlopCounterMode(display=False) as counter:
-        call()
-    return counter.get_total_flops()
-
-
 def machine(device: torch.device) -> dict[str, Any]:
     """What a figure is worthless without."""
     return {
@@ -180,74 +169,3 @@ def _cpu_model() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def main(question: str, run: Callable[[torch.device, bool], list[Row]]) -> None:
-    """The command line of every script of this folder: measure, then print a table or JSON."""
-    parser = argparse.ArgumentParser(description=question)
-    parser.add_argument("--quick", action="store_true", help="small sizes, one round: shows that it runs")
-    parser.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
-    parser.add_argument("--device", default="cpu", help="(default: cpu)")
-    parser.add_argument("--threads", type=int, help="of torch (default: its own choice)")
-    args = parser.parse_args()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    device = torch.device(args.device)
-    about = machine(device)
-    if about["load_at_start"] > _QUIET_LOAD:
-        print(
-            f"warning: the machine is busy (load {about['load_at_start']}): do not trust the times",
-            file=sys.stderr,
-        )
-    rows = run(device, args.quick)
-    if args.json:
-        answer = {"machine": about, "rows": [asdict(row) | {"speedup": row.speedup} for row in rows]}
-        print(json.dumps(answer, indent=2))
-    else:
-        _print(question, about, rows)
-
-
-def _print(title: str, about: dict[str, Any], rows: list[Row]) -> None:
-    console = Console() if sys.stdout.isatty() else Console(width=150)
-    table = Table(title=title)
-    table.add_column("what")
-    for name in (
-        "ms, ours",
-        "ms, plain",
-        "faster",
-        "saved MB, ours",
-        "plain",
-        "peak MB, ours",
-        "plain",
-        "GFLOP/s",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        speed = f"{row.flops / 1e9 / row.ours.time.median:.0f}" if row.flops else "-"
-        table.add_row(
-            f"{row.question}: {row.size}",
-            _ms(row.ours.time),
-            "-" if row.plain is None else _ms(row.plain.time),
-            "-" if row.speedup is None else f"{row.speedup:.2f}x",
-            *("-" if cost is None else f"{cost.saved / 1e6:.1f}" for cost in (row.ours, row.plain)),
-            *(_peak(cost) for cost in (row.ours, row.plain)),
-            speed,
-        )
-    console.print(table)
-    console.print(
-        "ms: median (quartiles). saved: kept for backward. peak: of a process (above its rest, with model and data)."
-    )
-    for key, value in about.items():
-        console.print(f"{key}: {value}", highlight=False)
-
-
-def _peak(cost: Cost | None) -> str:
-    return (
-        "-"
-        if cost is None or cost.peak is None or cost.base is None
-        else f"{cost.peak / 1e6:.0f} (+{(cost.peak - cost.base) / 1e6:.0f})"
-    )
-
-
-def _ms(t: Timing) -> str:
-    return f"{1e3 * t.median:.2f} ({1e3 * t.low:.2f}-{1e3 * t.high:.2f})"

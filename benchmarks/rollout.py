@@ -6,7 +6,7 @@ rollout too. Then the time of one predicted frame at several horizons, which sho
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from itertools import pairwise
 
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from benchmarks import plain_rollout
-from benchmarks.measure import Cost, Row, Timing, main, timing
+from benchmarks.count import Count, count
+from benchmarks.measure import Cost, Row, Timing, timing
 from benchmarks.plain import plain_geometry
+from benchmarks.table import main
 from dlp_dyn import config
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.particles import Scene, logit
@@ -41,10 +43,12 @@ def build(name: str, device: torch.device) -> VideoModel:
 def run(device: torch.device, quick: bool) -> list[Row]:
     horizon, rounds = (2, 1) if quick else (HORIZON, 4)
     official, lean = (build(name, device) for name in (OFFICIAL, LEAN))
-    times = {name: _stages(model, horizon, rounds) for name, model in ((OFFICIAL, official), (LEAN, lean))}
+    models = ((OFFICIAL, official), (LEAN, lean))
+    times = {name: _stages(model, horizon, rounds) for name, model in models}
+    work = {name: _work(model, horizon) for name, model in models}
     length = f"{CONTEXT} -> {CONTEXT + horizon} frames"
     rows = [
-        _row(stage, f"{name}, {length}", ours[stage], plain[stage])
+        _row(stage, f"{name}, {length}", ours[stage], plain[stage], work[name][stage])
         for name, (ours, plain) in times.items()
         for stage in STAGES
     ]
@@ -53,14 +57,34 @@ def run(device: torch.device, quick: bool) -> list[Row]:
         _row(stage, f"{LEAN} against plain {OFFICIAL}", times[LEAN][0][stage], reference[stage])
         for stage in STAGES
     ]
-    for name, model in ((OFFICIAL, official), (LEAN, lean)):
+    for name, model in models:
         each = _a_frame(model, HORIZONS[:1] if quick else HORIZONS, 1 if quick else 3)
         rows += [_row("a predicted frame", f"{name}, horizon {n}", t) for n, t in each.items()]
     return rows
 
 
-def _row(question: str, size: str, ours: Timing, plain: Timing | None = None) -> Row:
-    return Row(question, size, Cost(ours, saved=0), None if plain is None else Cost(plain, saved=0))
+def _row(
+    question: str, size: str, ours: Timing, plain: Timing | None = None, work: Count | None = None
+) -> Row:
+    flops, moved = (None, None) if work is None else (work.flops, work.moved)
+    cost = Cost(ours, saved=0, flops=flops, moved=moved)
+    return Row(question, size, cost, None if plain is None else Cost(plain, saved=0))
+
+
+@torch.no_grad()
+def _work(model: VideoModel, horizon: int) -> dict[str, Count]:
+    """What there is to do in each stage of ours."""
+    side, device = model.cfg.image.image_size, next(model.parameters()).device
+    video = torch.rand(CLIPS, CONTEXT, 3, side, side, device=device)
+    context = model.encode(video)[0].scene
+    scene = sized(model, rollout(model.dynamics, context, horizon))
+    stages = {
+        "tracking": count(lambda: model.encode(video)),
+        "dynamics": count(lambda: rollout(model.dynamics, context, horizon)),
+        "decoding": count(lambda: model.images(scene)),
+    }
+    sums = (sum(getattr(part, f.name) for part in stages.values()) for f in fields(Count))
+    return stages | {"whole": Count(*sums)}
 
 
 def _stages(model: VideoModel, horizon: int, rounds: int) -> tuple[Times, Times]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from benchmarks.measure import Cost, Row, Timing, held_bytes, main, timing
+from benchmarks.measure import Cost, Row, Timing, held_bytes, timing
 from benchmarks.rollout import CONTEXT, LEAN, OFFICIAL, now, sized
+from benchmarks.table import main
 from dlp_dyn import config
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.image.config import DLPConfig, IdentityConfig

@@ -8,8 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.measure import Cost, Row, compare, flops, main, peak_and_base, saved_bytes
+from benchmarks.count import count
+from benchmarks.measure import Cost, Row, compare, peak_and_base, saved_bytes
 from benchmarks.plain import plain_model
+from benchmarks.table import main
 from dlp_dyn import config, losses
 from dlp_dyn.clip import Clip
 from dlp_dyn.image.model import DLP
@@ -65,13 +67,16 @@ def _row(name: str, device: torch.device, quick: bool) -> Row:
     built = [build(name, plain, device) for plain in (False, True)]
     times = compare(built[0][2], built[1][2], device, 1 if quick else 7)
     saved = [saved_bytes(loss, list(model.parameters())) for model, loss, _ in built]
-    operations = flops(built[0][2])
+    work = [count(step) for _, _, step in built]
     del built
     costs = [
-        Cost(times[plain], saved[plain], *_peak_and_base(name, bool(plain), device))
+        Cost(
+            times[plain], saved[plain], *_peak_and_base(name, bool(plain), device), work[plain].flops,
+            work[plain].moved, half=not plain and "bf16" in name,
+        )
         for plain in (False, True)
-    ]
-    return Row("training step", f"{name}, batch {BATCH}", costs[0], costs[1], operations)
+    ]  # fmt: skip
+    return Row("training step", f"{name}, batch {BATCH}", costs[0], costs[1])
 
 
 def _peak_and_base(name: str, plain: bool, device: torch.device) -> tuple[int, int]:

@@ -1,0 +1,158 @@
+"""How often a training step makes a GPU wait for the host, counted on any machine:
+
+    python -m benchmarks.waits
+
+A read takes a number from the GPU into Python, a copy moves a tensor between the two: in both the host waits until the
+GPU has done all that it was given. The step runs on fake tensors, which have a device and a shape but no numbers, so
+no GPU is needed. Backward passes cannot be run so on CUDA, and are counted on fake tensors of a CPU (reads only).
+"""
+
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torchvision.models import vgg
+
+from dlp_dyn import config, losses, perceptual
+from dlp_dyn.clip import Clip
+from dlp_dyn.config import TrainConfig
+from dlp_dyn.divergence import DivergenceWatch
+from dlp_dyn.image.matching import Matcher
+from dlp_dyn.image.model import DLP
+from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.particles import Particles
+from dlp_dyn.run_log import Meter
+from dlp_dyn.video import VideoConfig, VideoModel
+
+CONFIGS = (
+    "shapes_dlpv2", "shapes_dlpv3", "balls", "balls_ddlp", "balls_ddlp model.reconstruction=vgg", "balls_joint",
+)  # fmt: skip
+_READS = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
+# Torch cannot tell the shape of what these give: that of what they take.
+_SHAPELESS = (torch.ops.aten._sample_dirichlet.default, torch.ops.aten._dirichlet_grad.default)
+
+
+@dataclass
+class Waits:
+    """By the line of this package that made them."""
+
+    reads: Counter[str] = field(default_factory=Counter)
+    copies: Counter[str] = field(default_factory=Counter)
+
+
+class _Watch(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = Waits()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func in _READS:
+            self.waits.reads[_line()] += 1
+            return 1 if func is _READS[0] else args[0].new_zeros((1, args[0].ndim), dtype=torch.long)
+        if func in _SHAPELESS:
+            return torch.empty_like(args[0])
+        result = func(*args, **kwargs)
+        devices = {x.device.type for x in tree_leaves((args, result)) if isinstance(x, Tensor) and x.ndim}
+        if len(devices) > 1:
+            self.waits.copies[_line()] += 1
+        return result
+
+
+def _line() -> str:
+    """The innermost line of the package."""
+    root = Path(config.__file__).parent
+    for frame in reversed(traceback.extract_stack()):
+        if root in Path(frame.filename).parents:
+            return f"{Path(frame.filename).relative_to(root)}:{frame.lineno}"
+    return "elsewhere"
+
+
+def build(cfg: TrainConfig) -> DLP | VideoModel:
+    """As training does."""
+    if cfg.dynamics.kind == "none":
+        return DLP(cfg.model)
+    return VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+
+
+def _make_fake(model: nn.Module, device: str) -> None:
+    """Weights of the same shapes, inside of a FakeTensorMode."""
+    for module in model.modules():
+        for name, x in module.named_parameters(recurse=False):
+            module.register_parameter(name, nn.Parameter(_like(x, device), x.requires_grad))
+        for name, x in module.named_buffers(recurse=False):
+            module.register_buffer(name, _like(x, device))
+
+
+def _like(x: Tensor, device: str) -> Tensor:
+    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=device)
+
+
+@contextmanager
+def _fakes(device: str) -> Iterator[None]:
+    """What fake tensors cannot do, or would have to fetch: cuDNN's own operators, a Hungarian match, VGG16."""
+    network = perceptual._Features(vgg.make_layers(vgg.cfgs["D"])).eval().requires_grad_(False)
+
+    def in_place(self: Matcher, state: object, found: Particles) -> Tensor:  # noqa: ARG001
+        return torch.arange(found.position.shape[1]).expand(len(found.position), -1)
+
+    with (
+        FakeTensorMode(allow_fallback_kernels=False),
+        torch.backends.cudnn.flags(enabled=False),
+        mock.patch("dlp_dyn.kernels.usable", return_value=True),
+        mock.patch.object(Matcher, "_order", in_place),
+        mock.patch("dlp_dyn.perceptual._vgg16", return_value=network),
+    ):
+        _make_fake(network, device)
+        yield
+
+
+def waits(name: str, device: str, backward: bool, phase: Phase = NORMAL) -> Waits:
+    """Of one step of a config on a fake device: loss, log and update, or with the backward pass and no update."""
+    base, *changes = name.split()
+    cfg = config.load(base, ["data.path=unused", "batch_size=2", *changes])
+    side = cfg.model.image_size
+    model = build(cfg)
+    with _fakes(device):
+        _make_fake(model, device)
+        optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=True)
+        log, meter = DivergenceWatch(list(cfg.weights), torch.device(device), 1.0), Meter()
+        clip = Clip(torch.empty(2, cfg.data.clip_length, side, side, 3, dtype=torch.uint8, device=device))
+        with _Watch() as watch:
+            terms, metrics = model(clip, phase)
+            loss, means = losses.total(terms, cfg.weights)
+            if backward:
+                loss.backward()
+                return watch.waits
+            log.add_terms(1, [cfg.weights[k] * means[f"loss/{k}"] for k in cfg.weights])
+            meter.add({"loss": loss} | means | {k: v.mean() for k, v in metrics.items()})
+            for parameter in model.parameters():
+                parameter.grad = torch.empty_like(parameter)
+            log.add_grad_norm(1, torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))
+            optimizer.step()
+    return watch.waits
+
+
+def main() -> None:
+    for name in CONFIGS:
+        forward, backward = waits(name, "cuda", False), waits(name, "cpu", True)
+        print(f"{name}: {forward.reads.total()} reads, {forward.copies.total()} copies; backward: ", end="")
+        print(f"{(backward.reads - forward.reads).total()} reads")
+        for line, times in (forward.reads + forward.copies).most_common():
+            print(f"    {times:3d} at {line}")
+
+
+if __name__ == "__main__":
+    main()
