@@ -114,8 +114,10 @@ def encode_part(
 def _key(model: VideoModel, rollouts: Rollouts) -> str:
     """Changes with anything that the encoded particles depend on."""
     digest = hashlib.sha256()
-    status = rollouts.path.stat()
-    digest.update(f"{model.cfg.image} {model.cfg.identity} {status.st_size} {status.st_mtime_ns}".encode())
+    digest.update(f"{model.cfg.image} {model.cfg.identity}".encode())
+    for file in rollouts.files:
+        status = file.stat()
+        digest.update(f" {status.st_size} {status.st_mtime_ns}".encode())
     for name, tensor in sorted(model.image.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

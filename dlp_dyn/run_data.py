@@ -13,7 +13,10 @@ CLIPS = "clips.h5"
 
 
 def data_of(run: str | Path) -> Path:
-    """A rollout file that fits a run. Raises InputError where none is known or it is not there any more."""
+    """A rollout file, or a folder of them, that fits a run.
+
+    Raises InputError where none is known or it is not there any more.
+    """
     checkpoint = resolve(run)
     if (checkpoint / CLIPS).is_file():
         return checkpoint / CLIPS
@@ -22,6 +25,6 @@ def data_of(run: str | Path) -> Path:
         raise InputError(f"{checkpoint}: does not say what it was trained on; give a file with --data")
     side = read_section(file, "model", DLPConfig).image_size
     path = local_file(read_section(file, "data", DataConfig).path, side)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{checkpoint}: trained on {path}, which is not there; give a file with --data")
     return path

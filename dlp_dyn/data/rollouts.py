@@ -1,6 +1,9 @@
 """Reading rollout files: episodes, ground truth, and random clips fast enough that no GPU waits for them."""
 
-from collections.abc import Sequence
+import errno
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,69 +21,142 @@ from dlp_dyn.errors import InputError
 REMAKE = "write it again with `dlp-dyn collect` or `dlp-dyn import`"
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The HDF5 file; one line about it, as InputError, where it cannot be read."""
+    try:
+        with h5py.File(path) as file:
+            yield file
+    except InputError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            raise InputError(
+                f"{path}: too many open files; raise the limit (`ulimit -n`), or write fewer and larger ones"
+            ) from error
+        raise InputError(
+            f"{path}: truncated or damaged ({one_line(error)}); copy it again or {REMAKE}"
+        ) from error
+
+
+class _File:
+    """One HDF5 file of a store: what is in it, and its frames through a memory map. InputError as of Rollouts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; {REMAKE}")
+        if not h5py.is_hdf5(path):
+            raise InputError(
+                f"{path}: not a rollout file (not HDF5); turn other formats into one with `dlp-dyn import`"
+            )
+        with _opened(path) as file:
+            self.attributes: dict[str, Any] = {name: _plain(value) for name, value in file.attrs.items()}
+            if (version := self.attributes.get("format_version")) != FORMAT_VERSION:
+                raise InputError(
+                    f"{path}: format version {version}, this dlp-dyn reads version {FORMAT_VERSION}; {REMAKE}"
+                )
+            ends, parts, frames = (
+                dataset(file, name) for name in ("episode_ends", "episode_parts", "frames")
+            )
+            if frames.dtype != np.uint8:
+                raise InputError(f"{path}: frames of {frames.dtype}, expected uint8 in [0, 255]; {REMAKE}")
+            if frames.ndim != 4 or not len(ends) or ends[-1] != len(frames) or len(parts) != len(ends):
+                raise InputError(
+                    f"{path}: frames {frames.shape}, episode_ends {ends.shape} and episode_parts {parts.shape} "
+                    f"do not match; {REMAKE}"
+                )
+            self.n_frames, self.row_shapes, self._pieces = len(frames), _row_shapes(file), _pieces(frames)
+            self._bytes = None if self._pieces is None else np.asarray(np.memmap(path, np.uint8, "r"))
+
+    def read(
+        self, rows: Int[np.ndarray, " n"], images: UInt8[np.ndarray, "B H W 3"], at: Int[np.ndarray, " n"]
+    ) -> None:
+        """Puts frame `rows[i]` of the file into `images[at[i]]`."""
+        if self._pieces is None or self._bytes is None:
+            # Compressed, by h5repack for one: slower, but it works.
+            with _opened(self.path) as file:
+                frames = dataset(file, "frames")
+                for i, row in zip(at.tolist(), rows.tolist(), strict=True):
+                    frames.read_direct(images[i], np.s_[row])
+        else:
+            flat, size = images.reshape(len(images), -1), images[0].size
+            for i, offset in zip(at.tolist(), self._pieces.offsets(rows, size).tolist(), strict=True):
+                flat[i] = self._bytes[offset : offset + size]
+
+    def column(self, name: str) -> np.ndarray:
+        with _opened(self.path) as file:
+            return dataset(file, name)[:]
+
+
 class Rollouts:
-    """A rollout file, open for reading.
+    """A store of rollouts, open for reading: a rollout file, or a folder of them.
+
+    The files of a folder (`*.h5`, in the order of their names) are read as if their episodes stood in one file, one
+    after the other. Numbers of frames and episodes are those of the store.
 
     The frames stay on disk and are read through a memory map, so random clips cost a copy and nothing else,
     and the operating system keeps what fits in memory. Everything else is read on first use. Safe to hand to
     DataLoader workers, forked or spawned.
 
-    Raises InputError when the file is missing, damaged, not a rollout file or of another format version.
+    attributes: those that have one value in all files.
+
+    Raises InputError when a file is missing, damaged, not a rollout file or of another format version, when a folder
+    has none, and when the files of a folder differ in their arrays or the shape of a row.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(f"{self.path}: no such file; {REMAKE}")
-        if not h5py.is_hdf5(self.path):
+        paths = sorted(self.path.glob("*.h5")) if self.path.is_dir() else [self.path]
+        if not paths:
             raise InputError(
-                f"{self.path}: not a rollout file (not HDF5); turn other formats into one "
-                "with `dlp-dyn import`"
+                f"{self.path}: no rollout file (*.h5) in this folder; write one with `dlp-dyn collect` or "
+                "`dlp-dyn import`, or give another folder"
             )
-        try:
-            with h5py.File(self.path) as file:
-                self.attributes: dict[str, Any] = {name: _plain(value) for name, value in file.attrs.items()}
-                if (version := self.attributes.get("format_version")) != FORMAT_VERSION:
-                    raise InputError(
-                        f"{self.path}: format version {version}, this dlp-dyn reads version "
-                        f"{FORMAT_VERSION}; {REMAKE}"
-                    )
-                self.episode_ends: Int[np.ndarray, " E"] = dataset(file, "episode_ends")[:]
-                self.episode_parts: UInt8[np.ndarray, " E"] = dataset(file, "episode_parts")[:]
-                frames = dataset(file, "frames")
-                if frames.dtype != np.uint8:
-                    raise InputError(
-                        f"{self.path}: frames of {frames.dtype}, expected uint8 in [0, 255]; {REMAKE}"
-                    )
-                self._shape, self._offsets = frames.shape, _frame_offsets(frames)
-                self._names = _dataset_names(file)
-                self.action_dim: int = dataset(file, "actions").shape[1] if "actions" in self._names else 0
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"{self.path}: truncated or damaged ({one_line(error)}); copy it again or {REMAKE}"
-            ) from error
-        if len(self._shape) != 4 or not len(self.episode_ends) or self.episode_ends[-1] != self._shape[0]:
-            raise InputError(f"{self.path}: frames {self._shape} and episode_ends do not match; {REMAKE}")
+        self._files = [_File(file) for file in paths]
+        _check_agreement(self._files)
+        first = self._files[0]
+        self.attributes: dict[str, Any] = {
+            name: value
+            for name, value in first.attributes.items()
+            if all(file.attributes.get(name) == value for file in self._files)
+        }
+        self._row_shapes = first.row_shapes
+        lengths = np.array([file.n_frames for file in self._files])
+        self._ends: Int[np.ndarray, " F"] = np.cumsum(lengths)
+        self._starts: Int[np.ndarray, " F"] = self._ends - lengths
+        ends = [s + file.column("episode_ends") for s, file in zip(self._starts, self._files, strict=True)]
+        # From the first frame of each episode to that of the next: starts and ends are views of it.
+        self._bounds: Int[np.ndarray, " E+1"] = np.concatenate([[0], *ends])
+        self.episode_parts: UInt8[np.ndarray, " E"] = np.concatenate(
+            [file.column("episode_parts") for file in self._files]
+        )
         self._columns: dict[str, np.ndarray] = {}
-        self._bytes = np.memmap(self.path, np.uint8, "r") if self._offsets is not None else None
 
     def __reduce__(self) -> tuple[type["Rollouts"], tuple[Path]]:
-        return type(self), (self.path,)  # a worker process opens the file for itself
+        return type(self), (self.path,)  # a worker process opens the files for itself
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(file.path for file in self._files)
 
     @property
     def n_episodes(self) -> int:
-        return len(self.episode_ends)
+        return len(self._bounds) - 1
 
     @property
     def n_frames(self) -> int:
-        return self._shape[0]
+        return int(self._ends[-1])
 
     @property
     def image_size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
-        return self._shape[1], self._shape[2]
+        height, width, _ = self._row_shapes["frames"]
+        return height, width
+
+    @property
+    def action_dim(self) -> int:
+        return self._row_shapes.get("actions", (0,))[0]
 
     @property
     def has_actions(self) -> bool:
@@ -89,19 +165,23 @@ class Rollouts:
     @property
     def state_names(self) -> tuple[str, ...]:
         """Which ground truth there is, of the names that Episode lists."""
-        return tuple(sorted(name.removeprefix("states/") for name in self._names if "/" in name))
+        return tuple(sorted(name.removeprefix("states/") for name in self._row_shapes if "/" in name))
 
     @property
     def has_states(self) -> bool:
         return bool(self.state_names)
 
-    @cached_property
+    @property
     def episode_starts(self) -> Int[np.ndarray, " E"]:
-        return np.concatenate([[0], self.episode_ends[:-1]])
+        return self._bounds[:-1]
+
+    @property
+    def episode_ends(self) -> Int[np.ndarray, " E"]:
+        return self._bounds[1:]
 
     @cached_property
     def episode_lengths(self) -> Int[np.ndarray, " E"]:
-        return self.episode_ends - self.episode_starts
+        return np.diff(self._bounds)
 
     def part(self, name: Part) -> Int[np.ndarray, " n"]:
         """Numbers of the episodes in a part."""
@@ -113,78 +193,133 @@ class Rollouts:
         return self.read(int(self.episode_starts[index]), int(self.episode_lengths[index]))
 
     def read(self, start: int, length: int) -> Episode:
-        """`length` frames from frame `start` of the file on, with actions and ground truth where known."""
+        """`length` frames from frame `start` of the store on, with actions and ground truth where known."""
         if start < 0 or length < 1 or start + length > self.n_frames:
             raise InputError(
                 f"{self.path}: frames {start} to {start + length} asked for, there are {self.n_frames}"
             )
         rows = slice(start, start + length)
-        steps = {name: self.column(name)[rows] for name in STEP_FIELDS if name in self._names}
+        steps = {name: self.column(name)[rows] for name in STEP_FIELDS if name in self._row_shapes}
         return Episode(
             self.frames(np.arange(start, start + length)), **steps, states=self.states(start, length) or None
         )
 
     def states(self, start: int, length: int) -> dict[str, np.ndarray]:
-        """Ground truth of `length` frames from `start` on (see Episode); empty where the file has none."""
+        """Ground truth of `length` frames from `start` on (see Episode); empty where there is none."""
         return {name: self.column(f"states/{name}")[start : start + length] for name in self.state_names}
 
     def frames(self, rows: Int[np.ndarray, "*S"]) -> UInt8[np.ndarray, "*S H W 3"]:
-        """The frames with these numbers."""
-        images = np.empty((rows.size, *self._shape[1:]), np.uint8)
-        if self._offsets is None or self._bytes is None:
-            # Compressed, by h5repack for one: slower, but it works.
-            with h5py.File(self.path) as file:
-                frames = dataset(file, "frames")
-                for image, row in zip(images, rows.flat, strict=True):
-                    frames.read_direct(image, np.s_[int(row)])
-        else:
-            flat, size = images.reshape(rows.size, -1), int(np.prod(self._shape[1:]))
-            for i, offset in enumerate(self._offsets[rows.ravel()].tolist()):
-                flat[i] = self._bytes[offset : offset + size]
-        return images.reshape(*rows.shape, *self._shape[1:])
+        """The frames with these numbers. IndexError for a number that no frame has."""
+        flat = rows.ravel()
+        if (flat < 0).any():
+            raise IndexError("a number of a frame is negative")
+        images = np.empty((flat.size, *self._row_shapes["frames"]), np.uint8)
+        files = np.searchsorted(self._ends, flat, side="right")
+        for number in np.unique(files):
+            at = np.flatnonzero(files == number)
+            self._files[number].read(flat[at] - self._starts[number], images, at)
+        return images.reshape(*rows.shape, *images.shape[1:])
 
     def column(self, name: str) -> np.ndarray:
-        """A whole array by its name in the file (`actions`, `states/position`, ...), kept in memory."""
+        """A whole array by its name in the files (`actions`, `states/position`, ...), kept in memory."""
         if name not in self._columns:
-            with h5py.File(self.path) as file:
-                self._columns[name] = dataset(file, name)[:]
+            self._columns[name] = np.concatenate([file.column(name) for file in self._files])
         return self._columns[name]
+
+
+def _check_agreement(files: Sequence[_File]) -> None:
+    first = files[0]
+    for file in files[1:]:
+        for name in sorted(first.row_shapes | file.row_shapes):
+            here, there = (
+                f"shape {f.row_shapes[name]} a row" if name in f.row_shapes else "none" for f in (file, first)
+            )
+            if here != there:
+                raise InputError(
+                    f"{file.path}: {name}: {here}, in {first.path.name} {there}; the files of a folder must agree: "
+                    "write this one again likewise, or move it to another folder"
+                )
 
 
 def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _dataset_names(file: h5py.File) -> set[str]:
-    names: set[str] = set()
-    file.visititems(lambda name, item: names.add(name) if isinstance(item, h5py.Dataset) else None)
-    return names
+def _row_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
+    """The shape of a row of every array of the file."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes[name] = item.shape[1:]
+
+    file.visititems(note)
+    return shapes
 
 
-def _frame_offsets(frames: h5py.Dataset) -> Int[np.ndarray, " N"] | None:
-    """Where in the file each frame begins; None where frames are not stored as plain bytes."""
-    frame_bytes = int(np.prod(frames.shape[1:]))
+@dataclass(frozen=True)
+class _Pieces:
+    """Where frames lie that are stored as plain bytes.
+
+    starts: the byte of the file at which each piece of `length` frames begins.
+    """
+
+    starts: Int[np.ndarray, " P"]
+    length: int
+
+    def offsets(self, rows: Int[np.ndarray, " n"], frame_bytes: int) -> Int[np.ndarray, " n"]:
+        """Where in the file these frames begin."""
+        piece, within = np.divmod(rows, self.length)
+        return self.starts[piece] + within * frame_bytes
+
+
+def _pieces(frames: h5py.Dataset) -> _Pieces | None:
+    """None where frames are not stored as plain bytes."""
     if frames.chunks is None:
         offset = frames.id.get_offset()
-        return None if offset is None else offset + frame_bytes * np.arange(len(frames))
-    per_chunk = frames.chunks[0]
+        return None if offset is None else _Pieces(np.array([offset]), len(frames))
+    length = frames.chunks[0]
     if frames.chunks[1:] != frames.shape[1:] or frames.id.get_create_plist().get_nfilters():
         return None
-    starts = np.zeros(-(-len(frames) // per_chunk), np.int64)
+    starts = np.zeros(-(-len(frames) // length), np.int64)
 
     def note(chunk: Any) -> None:
-        starts[chunk.chunk_offset[0] // per_chunk] = chunk.byte_offset
+        starts[chunk.chunk_offset[0] // length] = chunk.byte_offset
 
     frames.id.chunk_iter(note)
-    rows = np.arange(len(frames))
-    return starts[rows // per_chunk] + rows % per_chunk * frame_bytes
+    return _Pieces(starts, length)
+
+
+class Ranges:
+    """Ranges of integers, one after the other: an array of all their numbers, computed where it is indexed.
+
+    starts, lengths: of each range. Those that touch are kept as one.
+    """
+
+    def __init__(self, starts: Int[np.ndarray, " R"], lengths: Int[np.ndarray, " R"]) -> None:
+        begins = np.cumsum(lengths) - lengths
+        shifts = starts - begins  # from an index to the number there
+        kept = np.flatnonzero(np.diff(shifts, append=shifts[-1] + 1))
+        self._shifts, self._ends = shifts[kept], (begins + lengths)[kept]
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    def __getitem__(self, indices: int | Sequence[int] | Int[np.ndarray, "*S"]) -> Int[np.ndarray, "*S"]:
+        """The numbers at these indices, of which negative ones count from the end. IndexError past either end."""
+        indices = np.asarray(indices)
+        indices = np.where(indices < 0, indices + len(self), indices)
+        if (indices < 0).any():
+            raise IndexError(f"an index is below {-len(self)}")
+        return np.asarray(indices + self._shifts[np.searchsorted(self._ends, indices, side="right")])
 
 
 class ClipDataset(Dataset[Clip]):
     """Every clip of `clip_length` frames, `stride` frames apart, that fits into an episode of a part.
 
-    Use with `collate`: a DataLoader then reads a whole batch in one go. With a stride above 1, the actions
-    between two frames of a clip are laid side by side, so `action_dim` is `stride` times that of the file.
+    starts: the first frame of each clip, by its index. Use with `collate`: a DataLoader then reads a whole batch in
+    one go. With a stride above 1, the actions between two frames of a clip are laid side by side, so `action_dim` is
+    `stride` times that of the file.
 
     Raises InputError when no episode of the part is long enough.
     """
@@ -210,12 +345,7 @@ class ClipDataset(Dataset[Clip]):
                 "the longest episode of "
                 f"the {part} part has {lengths.max()}; use a smaller clip_length or stride"
             )
-        self.starts: Int[np.ndarray, " n"] = np.concatenate(
-            [
-                np.arange(start, start + length - span + 1)
-                for start, length in zip(starts, lengths, strict=True)
-            ]
-        )
+        self.starts = Ranges(starts, np.maximum(lengths - span + 1, 0))
 
     @property
     def action_dim(self) -> int:
@@ -232,12 +362,12 @@ class ClipDataset(Dataset[Clip]):
         return [self._read(indices)]
 
     def _read(self, indices: Sequence[int]) -> Clip:
-        starts = self.starts[np.asarray(indices)]
+        starts = self.starts[indices]
         frames = self.rollouts.frames(starts[:, None] + np.arange(self.clip_length) * self.stride)
         return Clip(torch.from_numpy(frames), self.actions(starts) if self.rollouts.has_actions else None)
 
     def actions(self, starts: Int[np.ndarray, " B"]) -> Float[torch.Tensor, "B T A"]:
-        """The actions of the clips that begin at these frames of the file."""
+        """The actions of the clips that begin at these frames of the store."""
         rows = starts[:, None] + np.arange(self.clip_length * self.stride)
         ends = self.rollouts.episode_ends[np.searchsorted(self.rollouts.episode_ends, starts, side="right")]
         actions = self.rollouts.column("actions")[np.minimum(rows, ends[:, None] - 1)]

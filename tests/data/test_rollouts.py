@@ -164,7 +164,7 @@ def test_unreadable_files_are_one_line(path, tmp_path):
         del file["frames"]
     for bad, reason in (
         (tmp_path / "none.h5", "no such file"),
-        (tmp_path, "no such file"),
+        (tmp_path / "none", "no such file"),
         (text, "not HDF5"),
         (cut, "truncated"),
         (version, "version 99"),
