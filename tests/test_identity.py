@@ -58,11 +58,12 @@ def test_frame_by_frame_is_the_clip(case):
             assert_close(ours, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_tracker_gives_no_gradient_to_the_frame_before():
+@pytest.mark.parametrize(("kind", "cfg"), [("tracker", TRACKED), ("match", LEAN)])
+def test_every_frame_gets_a_gradient_of_its_own_particles_alone(kind, cfg):
     torch.manual_seed(0)
-    encoder = DLP(TRACKED).encoder
+    encoder = DLP(cfg).encoder
     video = torch.rand(1, 2, 3, 32, 32, requires_grad=True)
-    encoding, _ = identity(IdentityConfig(kind="tracker"), TRACKED).encode(encoder, video)
+    encoding, _ = identity(IdentityConfig(kind=kind), cfg).encode(encoder, video)
     encoding.scene.particles.position[:, 1].sum().backward()
     assert video.grad is not None
     assert video.grad[:, 0].abs().max() == 0
