@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.gpu import OBJ3D128
 from dlp_dyn import config
+from dlp_dyn.data.writer import CHUNK_BYTES
 from dlp_dyn.image.model import DLP
 from dlp_dyn.video import VideoConfig, VideoModel
 
@@ -18,6 +19,7 @@ INSIDE, BETWEEN = 300e9, 40e9  # bytes a second that an all-reduce moves, inside
 LATENCY = {8: 30e-6, 64: 100e-6}  # seconds a bucket of gradients takes at least
 BUCKET = 25e6  # bytes, DistributedDataParallel's own
 OVERLAP = 2 / 3  # of a step is the backward pass, behind which an all-reduce can hide
+EPISODE = 100  # frames of an episode
 
 
 @dataclass(frozen=True)
@@ -92,12 +94,19 @@ def main() -> None:
         print(
             f"| {load.name} | {1e3 * load.step:.1f} | {reducing} | {' | '.join(shares)} | {rate:,.0f} | {read:.1f} |"
         )
-    print("\n| store | frames, 64 x 64 | 128 x 128 | index a process (24 B a frame), 64 x 64 | 128 x 128 |")
+    print("\n| store | frames, 64 x 64 | 128 x 128 | index a process, 64 x 64 | 128 x 128 |")
     print("|---|---|---|---|---|")
     for tera in (0.1, 1, 10):
-        frames = [tera * 1e12 / (3 * side**2) for side in (64, 128)]
-        index = [f"{24 * n / 1e9:.2f} GB" for n in frames]
-        print(f"| {tera:g} TB | {frames[0] / 1e6:.0f} M | {frames[1] / 1e6:.0f} M | {' | '.join(index)} |")
+        stored = [(tera * 1e12 / (3 * side**2), side) for side in (64, 128)]
+        frames = [f"{n / 1e6:.0f} M" for n, _ in stored]
+        index = [f"{index_bytes(n, side) / 1e6:.1f} MB" for n, side in stored]
+        print(f"| {tera:g} TB | {' | '.join(frames + index)} |")
+
+
+def index_bytes(frames: float, side: int) -> float:
+    """8 bytes a chunk: where it lies. 33 an episode: its bounds (8), length (8) and part (1), and its clips (16)."""
+    chunk = CHUNK_BYTES // (3 * side**2)
+    return 8 * frames / chunk + 33 * frames / EPISODE
 
 
 def _print_model(name: str, n: int) -> None:

@@ -14,10 +14,11 @@ from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_sectio
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is read: clips of frames from a rollout file."""
+    """What is read: clips of frames from rollout files."""
 
     path: str
-    """a file, or balls or shapes: the rollout file; the two names draw a small one on first use."""
+    """a file, a folder, or balls or shapes: the rollout file, or all (*.h5) of a folder as one; the two names draw a
+    small one on first use."""
     clip_length: int = 1
     """1 or more frames: 1 for models of single images; window + 1 or more for clips in the joint stage."""
     stride: int = 1
