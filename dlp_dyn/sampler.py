@@ -48,7 +48,7 @@ def shuffled(places: Int[np.ndarray, " B"], n: int, seed: int) -> Int[np.ndarray
 
     There is no table, however large n is. A Feistel network mixes quotient and remainder of a number by about sqrt(n),
     adding to the one a hash of the other; numbers from n on are mixed again until they are below. Integers only: the
-    same on every machine. Source: Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002, section 5.
+    same on every machine. Source: Black and Rogaway, Ciphers with Arbitrary Finite Domains, 2002.
 
     seed: any integer, of which the lower 64 bits count.
     """
