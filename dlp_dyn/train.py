@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs, set_seed
+from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
@@ -169,11 +169,7 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
         cpu=cfg.device == "cpu" or not torch.cuda.is_available(),
         mixed_precision="no" if cfg.precision == "fp32" else cfg.precision,
         gradient_accumulation_steps=cfg.accumulate,
-        kwargs_handlers=[
-            # DLPv2's warm-up leaves weights without gradient; to look for them costs a walk through the graph a step.
-            DistributedDataParallelKwargs(find_unused_parameters=cfg.phases.warm_up_steps > 0),
-            InitProcessGroupKwargs(timeout=_PATIENCE),
-        ],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
     shares = accelerator.num_processes * cfg.accumulate
     if cfg.batch_size % shares:

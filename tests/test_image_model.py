@@ -222,6 +222,22 @@ def test_warm_up_draws_with_the_features_alone():
     assert parts(reached(model, terms["reconstruction"].sum())) == {"encoder.appearance", "decoder.glimpses"}
 
 
+def test_adam_counts_the_warm_up_of_weights_that_learn_nothing_in_it():
+    """As in the official code, where the first steps after it are therefore larger for the background."""
+    model = build("dlpv2")
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
+    terms, _ = model(clip(), WARM_UP)
+    torch.stack([term.mean() for term in terms.values()]).sum().backward()
+    before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    optimizer.step()
+    for name, weight in model.named_parameters():
+        assert weight.grad is not None, name
+        assert float(optimizer.state[weight]["step"]) == 1
+        if name.startswith("decoder.background"):
+            assert not weight.grad.any()
+            torch.testing.assert_close(weight, before[name] * (1 - 1e-4 * 1e-2))  # AdamW's weight decay alone
+
+
 def test_the_noisy_phase_fixes_sizes_but_not_places():
     model = build("dlpv2")
     terms, _ = model(clip(), NOISY)

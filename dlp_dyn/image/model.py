@@ -135,9 +135,14 @@ class DLP(SharedModel):
     def reconstruction(
         self, images: Float[Tensor, "B C H W"], encoding: Encoding, decoded: Decoded, phase: Phase = NORMAL
     ) -> Float[Tensor, " B"]:
-        """The reconstruction error of each image or, in DLPv2's warm-up, of its glimpses."""
+        """The reconstruction error of each image or, in DLPv2's warm-up, of its glimpses.
+
+        There the background's decoder gets gradients of zero, not none, as in the official code: Adam counts them, and
+        when the warm-up ends its steps are several times `lr` for a while, so that the background is learned first.
+        """
         if phase.glimpse_loss:
-            return glimpse_error(self.cfg.reconstruction, encoding.glimpses, decoded.glimpses[:, :, :3])
+            error = glimpse_error(self.cfg.reconstruction, encoding.glimpses, decoded.glimpses[:, :, :3])
+            return error + 0 * decoded.background.mean((1, 2, 3))
         return reconstruction_error(self.cfg.reconstruction, images, decoded.image)
 
     def prior(self, encoding: Encoding, phase: Phase = NORMAL) -> SceneDistribution:
