@@ -134,7 +134,7 @@ class Stack(nn.Sequential):
         """Elements of the largest output of a layer for one member, found by running one member once."""
         shape = input.shape[1:]
         if shape not in self._widest:
-            x, widest = input[:1], shape.numel()
+            x, widest = input[:1].detach(), shape.numel()
             with _uncached_autocast(input.device):  # weights cast here have no gradient
                 for layer in self:
                     x = layer(x)
