@@ -20,10 +20,10 @@ from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig, IdentityConfig
 from dlp_dyn.image.model import DLP
-from dlp_dyn.locate import CONFIG, resolve
 from dlp_dyn.settings import has_section, read_section, to_yaml
+from dlp_dyn.sharing.locate import CONFIG, resolve
+from dlp_dyn.sharing.weights import WEIGHTS, load_weights, to_bytes
 from dlp_dyn.video import VideoModel
-from dlp_dyn.weights import WEIGHTS, load_weights, to_bytes
 
 TRAINING_STATE = "training_state.pt"
 

@@ -6,8 +6,8 @@ from dlp_dyn.config import DataConfig
 from dlp_dyn.data.synthetic import local_file
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.locate import CONFIG, resolve
 from dlp_dyn.settings import has_section, read_section
+from dlp_dyn.sharing.locate import CONFIG, resolve
 
 CLIPS = "clips.h5"
 

@@ -27,7 +27,7 @@ from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample
 from dlp_dyn.rollout_loss import ROLLOUT_KEYS, rollout_terms
 from dlp_dyn.settings import has_section, read_section
-from dlp_dyn.sharing import SharedModel
+from dlp_dyn.sharing.mixin import SharedModel
 
 
 @dataclass(frozen=True)

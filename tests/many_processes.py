@@ -20,10 +20,10 @@ import torch
 
 from dlp_dyn import config, folders, plots, video_plots
 from dlp_dyn.data.rollouts import ClipDataset
-from dlp_dyn.particle_clips import ParticleClips
 from dlp_dyn.particles import mean
-from dlp_dyn.run_log import RunLog
-from dlp_dyn.train import resume, train
+from dlp_dyn.training.loop import resume, train
+from dlp_dyn.training.particle_clips import ParticleClips
+from dlp_dyn.training.run_log import RunLog
 
 
 @contextmanager

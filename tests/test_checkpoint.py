@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from dlp_dyn import checkpoint, config
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
-from dlp_dyn.weights import FORMAT
+from dlp_dyn.sharing.weights import FORMAT
 
 CFG = config.load("tiny", ["data.path=x"])
 

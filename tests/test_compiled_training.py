@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 from many_processes import without_noise
 from dlp_dyn import config
-from dlp_dyn.train import train
+from dlp_dyn.training.loop import train
 with without_noise():
     for file in sys.argv[1:]:
         train(config.read(Path(file)))

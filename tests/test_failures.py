@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from dlp_dyn import checkpoint
 from dlp_dyn.cli import main
 from dlp_dyn.config import TrainConfig
-from dlp_dyn.train import train
-from dlp_dyn.weights import FORMAT
+from dlp_dyn.sharing.weights import FORMAT
+from dlp_dyn.training.loop import train
 
 Fails = Callable[..., str]
 

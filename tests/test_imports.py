@@ -12,22 +12,21 @@ PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
 # but a room's modules know one another.
 FLOORS = (
     {"errors", "clip", "particles", "blending", "geometry", "kernels", "nn", "pieces", "pretrained"}
-    | {"progress", "interrupt", "sampler", "divergence", "folders"}
-    | {"settings", "weights", "locate"},
-    {"losses", "perceptual", "model_card", "sharing"},
+    | {"progress", "interrupt", "folders", "settings"},
+    {"losses", "perceptual", "sharing"},
     {"image", "dynamics", "data"},
     {"rollout_loss"},
     {"video"},
-    {"particle_clips"},
-    {"config", "checkpoint", "optimization", "metrics", "run_log", "training_state"},
+    {"config", "checkpoint", "metrics"},
     set(),  # everything that is not named here: evaluate, predict, plots, official, ...
-    {"train"},
+    {"training"},
     {"commands"},
     {"cli"},
 )
 USES_OF_MODELS = FLOORS.index(set())
 SEPARATE_ROOMS = {"image", "dynamics", "data"}
 FOREIGN = {"stable_baselines3", "agents", "envs", "benchmarks", "tests", "pymunk", "minari"}
+OF_A_ROOM = {"starlette": "viewer", "uvicorn": "viewer", "triton": "kernels"}  # nobody else may need them
 LAZY = {"minari"}  # may be imported inside a function, where it is needed
 
 
@@ -69,8 +68,20 @@ def test_imports_point_down(path: Path) -> None:
         assert not {mine, other} <= SEPARATE_ROOMS, f"{mine} imports {other}: rooms of one floor"
 
 
+def test_every_named_room_is_there() -> None:
+    names = {path.stem for path in PACKAGE.glob("*.py")} | {path.name for path in PACKAGE.iterdir()}
+    assert set().union(*FLOORS) <= names
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_the_library_needs_no_agents_and_no_extras(path: Path) -> None:
     everywhere = {name.split(".")[0] for name in imports(path)}
     assert not everywhere & (FOREIGN - LAZY)
     assert not {name.split(".")[0] for name in imports(path, top_level=True)} & FOREIGN
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_some_libraries_are_of_one_room(path: Path) -> None:
+    mine = room(path.relative_to(PACKAGE).parts)
+    used = {name.split(".")[0] for name in imports(path)}
+    assert all(OF_A_ROOM.get(name, mine) == mine for name in used)

@@ -18,8 +18,8 @@ from dlp_dyn import checkpoint, config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import ClipDataset
 from dlp_dyn.image.model import DLP
-from dlp_dyn.train import resume, train
-from dlp_dyn.training_state import TrainingState
+from dlp_dyn.training.loop import resume, train
+from dlp_dyn.training.state import TrainingState
 
 # Sums of float32 in another order, through as many steps of Adam as a run has. Weights are of order 0.1.
 LOSS_TOLERANCE, WEIGHT_TOLERANCE = 1e-5, 1e-5

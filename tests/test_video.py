@@ -17,8 +17,8 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import evaluate_video
 from dlp_dyn.image.config import DLPConfig, IdentityConfig, NetworkConfig
 from dlp_dyn.image.phases import Phase, PhaseSchedule
-from dlp_dyn.particle_clips import encode_episode, encode_part
-from dlp_dyn.train import train
+from dlp_dyn.training.loop import train
+from dlp_dyn.training.particle_clips import encode_episode, encode_part
 from dlp_dyn.video import VideoConfig, VideoModel
 
 NETWORKS = NetworkConfig(

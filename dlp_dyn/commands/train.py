@@ -10,7 +10,7 @@ def train(args: argparse.Namespace) -> None:
     from dlp_dyn.settings import split_words
 
     name, overrides = split_words(args.config, args.resume)
-    from dlp_dyn.train import resume, train  # loads torch, which takes seconds
+    from dlp_dyn.training.loop import resume, train  # loads torch, which takes seconds
 
     run = resume(Path(args.resume), overrides) if args.resume else train(config.load(name, overrides))
     print(f"run folder: {run}")

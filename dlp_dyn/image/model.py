@@ -18,7 +18,7 @@ from dlp_dyn.nn import Stack
 from dlp_dyn.particles import ParticleDistribution, Scene, SceneDistribution, beta, logit, rsample
 from dlp_dyn.perceptual import glimpse_error, reconstruction_error
 from dlp_dyn.settings import read_section
-from dlp_dyn.sharing import SharedModel
+from dlp_dyn.sharing.mixin import SharedModel
 
 _TIGHT_STD = 0.1  # of offset and scale in DLPv2's first phases
 _TIGHT_TRANSPARENCY = (0.2, 0.1)

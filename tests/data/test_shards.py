@@ -22,9 +22,9 @@ from dlp_dyn.data.excerpt import excerpt
 from dlp_dyn.data.rollouts import ClipDataset, Ranges, Rollouts, collate
 from dlp_dyn.data.writer import PARTS, Episode, RolloutWriter, dataset
 from dlp_dyn.errors import InputError
-from dlp_dyn.particle_clips import encode_part
 from dlp_dyn.run_data import data_of
-from dlp_dyn.train import train
+from dlp_dyn.training.loop import train
+from dlp_dyn.training.particle_clips import encode_part
 from dlp_dyn.video import VideoConfig, VideoModel
 
 LENGTHS = (5, 9, 2, 7, 6, 4, 8, 3)

@@ -17,7 +17,7 @@ from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation import images as evaluate
 from dlp_dyn.image.model import DLP
-from dlp_dyn.train import train
+from dlp_dyn.training.loop import train
 
 SIDE = 33  # a pixel is 1/16 in [-1, 1]
 

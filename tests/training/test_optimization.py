@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from dlp_dyn import config, optimization
+from dlp_dyn import config
+from dlp_dyn.training import optimization
 
 
 def test_learning_rate_follows_its_closed_forms() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from dlp_dyn.locate import CONFIG, ENVIRONMENT, METRICS
+from dlp_dyn.sharing.locate import CONFIG, ENVIRONMENT, METRICS
 
 SAMPLE = "sample"  # name of the picture, without suffix
 _ROWS = 8  # of the table of held-out figures

@@ -4,7 +4,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from dlp_dyn.sampler import ClipOrder, shuffled
+from dlp_dyn.training.sampler import ClipOrder, shuffled
 
 
 def epochs(n: int, count: int, seed: int = 0) -> np.ndarray:

@@ -17,19 +17,20 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
-from dlp_dyn import checkpoint, config, losses, run_log, stages
+from dlp_dyn import checkpoint, config, losses
 from dlp_dyn.clip import Clip, SceneClip
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.synthetic import local_file
-from dlp_dyn.divergence import DivergenceWatch
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted, interrupts, outlive_signals
-from dlp_dyn.optimization import learning_rate, ramped, update_average
 from dlp_dyn.progress import track
-from dlp_dyn.sampler import ClipOrder
-from dlp_dyn.stages import Stage
-from dlp_dyn.training_state import TrainingState
+from dlp_dyn.training import run_log, stages
+from dlp_dyn.training.divergence import DivergenceWatch
+from dlp_dyn.training.optimization import learning_rate, ramped, update_average
+from dlp_dyn.training.sampler import ClipOrder
+from dlp_dyn.training.stages import Stage
+from dlp_dyn.training.state import TrainingState
 
 # How long processes wait for the main one, which alone encodes data, judges and writes.
 _PATIENCE = timedelta(hours=6)

@@ -11,8 +11,8 @@ from accelerate.utils import gather_object, set_seed
 
 from dlp_dyn import checkpoint
 from dlp_dyn.image.model import DLP
+from dlp_dyn.sharing.weights import load_into, load_weights
 from dlp_dyn.video import VideoModel
-from dlp_dyn.weights import load_into, load_weights
 
 
 @dataclass

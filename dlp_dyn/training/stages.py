@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dlp_dyn import checkpoint, particle_clips, plots, video_plots
+from dlp_dyn import checkpoint, plots, video_plots
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
 from dlp_dyn.data.synthetic import cache_folder
@@ -19,10 +19,11 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation import images as evaluation
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
-from dlp_dyn.particle_clips import ParticleClips, encode_part
 from dlp_dyn.particles import Scene
 from dlp_dyn.progress import track
 from dlp_dyn.settings import read_section
+from dlp_dyn.training import particle_clips
+from dlp_dyn.training.particle_clips import ParticleClips, encode_part
 from dlp_dyn.video import VideoConfig, VideoModel
 
 _SAMPLE_FRAMES, _SAMPLE_CLIPS = 6, 2

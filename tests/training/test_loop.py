@@ -22,7 +22,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation import images as evaluate
 from dlp_dyn.image.model import DLP
 from dlp_dyn.interrupt import Interrupted, interrupts
-from dlp_dyn.train import resume, train
+from dlp_dyn.training.loop import resume, train
 
 Tiny = Callable[..., TrainConfig]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dlp_dyn import folders
 from dlp_dyn.errors import InputError
-from dlp_dyn.weights import WEIGHTS
+from dlp_dyn.sharing.weights import WEIGHTS
 
 CONFIG, METRICS, ENVIRONMENT, CARD = "config.yaml", "metrics.jsonl", "environment.json", "README.md"
 _HUB_ID = r"[\w.-]+/[\w.-]+"

@@ -19,8 +19,8 @@ from dlp_dyn.cli import main
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
-from dlp_dyn.locate import resolve
-from dlp_dyn.sharing import SharedModel
+from dlp_dyn.sharing.locate import resolve
+from dlp_dyn.sharing.mixin import SharedModel
 from dlp_dyn.video import VideoModel
 
 

@@ -2,7 +2,7 @@ import math
 
 import torch
 
-from dlp_dyn.divergence import DivergenceWatch
+from dlp_dyn.training.divergence import DivergenceWatch
 
 
 def test_the_watch_remembers_the_first_step_of_each_term() -> None:

@@ -20,10 +20,10 @@ from huggingface_hub import ModelHubMixin
 from torch import nn
 
 from dlp_dyn.errors import InputError
-from dlp_dyn.locate import CARD, CONFIG, ENVIRONMENT, METRICS, resolve
-from dlp_dyn.model_card import SAMPLE, model_card
 from dlp_dyn.settings import read_yaml, to_dict
-from dlp_dyn.weights import WEIGHTS, load_into, load_weights, to_bytes
+from dlp_dyn.sharing.locate import CARD, CONFIG, ENVIRONMENT, METRICS, resolve
+from dlp_dyn.sharing.model_card import SAMPLE, model_card
+from dlp_dyn.sharing.weights import WEIGHTS, load_into, load_weights, to_bytes
 
 _PICTURES = (".gif", ".png")
 
