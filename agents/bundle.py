@@ -31,7 +31,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.settings import to_yaml
-from dlp_dyn.training_state import random_state, set_random_state
+from dlp_dyn.training.state import random_state, set_random_state
 
 AGENT, FACTS, CONFIG, NORMALIZER = "agent.zip", "agent.json", "config.yaml", "normalizer.json"
 FOREGROUND, REPLAY, RANDOM = "foreground.json", "replay.npz", "random.pt"

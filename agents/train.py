@@ -28,12 +28,12 @@ from agents.foreground import Foreground
 from agents.replay import GoalReplayBuffer
 from agents.rewards import ChamferReward
 from agents.warm_up import warm_up
-from dlp_dyn import run_log
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupt, Interrupted, interrupts
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.progress import Tracker, track
 from dlp_dyn.settings import split_words
+from dlp_dyn.training import run_log
 
 EVALUATION_SEED = 20_000  # beside those of the training
 

@@ -26,12 +26,12 @@ from torchvision.models import vgg
 from dlp_dyn import config, losses, perceptual
 from dlp_dyn.clip import Clip
 from dlp_dyn.config import TrainConfig
-from dlp_dyn.divergence import DivergenceWatch
 from dlp_dyn.image.matching import Matcher
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Particles
-from dlp_dyn.run_log import Meter
+from dlp_dyn.training.divergence import DivergenceWatch
+from dlp_dyn.training.run_log import Meter
 from dlp_dyn.video import VideoConfig, VideoModel
 
 CONFIGS = (
