@@ -47,7 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "run_folder", metavar="RUN", nargs="?", help="another run, with dynamics (default: Balls, bundled)"
     )
-    sub.add_argument("--data", help="rollout file (default: the run's own clips, or what it was trained on)")
+    sub.add_argument(
+        "--data",
+        help="rollout file or a folder of them (default: the run's own clips, or what it was trained on)",
+    )
     sub.add_argument("--out", default="predicted.gif", help="X.gif, X.webp or X.mp4 (default: predicted.gif)")
     sub.add_argument("--context", type=int, default=10, help="frames that are seen (default: 10)")
     sub.add_argument("--horizon", type=int, default=40, help="frames to predict (default: 40)")
@@ -92,11 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--resume", metavar="RUN", help="go on with this run, with its own config")
 
-    sub = verb("evaluate", evaluate.evaluate, "measure a model on a rollout file")
+    sub = verb("evaluate", evaluate.evaluate, "measure a model on rollouts")
     sub.add_argument(
         "run_folder", metavar="RUN", help="a run folder (its best checkpoint) or a checkpoint folder"
     )
-    sub.add_argument("--data", required=True, help="rollout file")
+    sub.add_argument("--data", required=True, help="rollout file, or a folder of them")
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument("--episodes", type=int, help="look at the first ones only")
     sub.add_argument(
@@ -124,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
         "draw what a video model predicts after the first frames of episodes or a video",
     )
     sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
-    sub.add_argument("--data", required=True, help="rollout file, or a GIF or MP4")
+    sub.add_argument("--data", required=True, help="rollout file, a folder of them, or a GIF or MP4")
     sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4")
     sub.add_argument("--context", type=int, default=10, help="frames that are seen (default: 10)")
     sub.add_argument("--horizon", type=int, default=50, help="frames to predict (default: 50)")
@@ -142,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run_folder", metavar="RUN", nargs="?", help="(default: Balls, bundled)")
     sub.add_argument(
         "--data",
-        help="rollout file, or a GIF or MP4 (default: the run's own clips, or what it was trained on)",
+        help="rollout file, a folder of them, or a GIF or MP4 (default: the run's own clips, or what it was trained on)",
     )
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument(
