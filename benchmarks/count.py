@@ -1,5 +1,6 @@
 """What can be counted exactly, on any machine: operations, bytes, launches; and what a device reaches at most."""
 
+import gc
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,7 @@ def count(call: Callable[[], Any]) -> Count:
     """Of one call, backward included. So many bytes would move if nothing stayed in a cache."""
     with FlopCounterMode(display=False, custom_mapping=_packed()) as flops, _Counter() as counter:
         call()
+    gc.collect()  # the counter ties the graph of the call into a ring, gigabytes with it
     return Count(counter.operations, counter.moved, flops.get_total_flops())
 
 

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument(
         "--data",
-        help="rollout file or a folder of them (default: the run's own clips, or what it was trained on)",
+        help="rollout file or folder of them (default: the run's own clips, or its training data)",
     )
     sub.add_argument("--out", default="predicted.gif", help="X.gif, X.webp or X.mp4 (default: predicted.gif)")
     sub.add_argument("--context", type=int, default=10, help="frames that are seen (default: 10)")
@@ -145,7 +145,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run_folder", metavar="RUN", nargs="?", help="(default: Balls, bundled)")
     sub.add_argument(
         "--data",
-        help="rollout file, a folder of them, or a GIF or MP4 (default: the run's own clips, or what it was trained on)",
+        help="rollout file, folder of them, GIF or MP4 (default: the run's own clips, or its training data)",
     )
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument(
