@@ -176,29 +176,20 @@ def composite(
     if fused:
         assert alpha_noise == 0
         return _fused(glimpses, position, size, transparency, depth, canvas, align_corners)
-    return _windowed(
-        glimpses, position, size, transparency, depth, canvas, window, alpha_noise, align_corners
-    )
+    fields = (glimpses, position, size, transparency, depth)
+    return _windowed(fields, canvas, window, alpha_noise, align_corners)
 
 
 @torch.compiler.disable()  # the size of windows depends on what is drawn
 def _windowed(
-    glimpses: Float[Tensor, "B N 4 S S"],
-    position: Float[Tensor, "B N 2"],
-    size: Float[Tensor, "B N 2"],
-    transparency: Float[Tensor, "B N 1"],
-    depth: Float[Tensor, "B N 1"],
-    canvas: int,
-    window: int | None,
-    alpha_noise: float,
-    align_corners: bool,
+    fields: tuple[Tensor, ...], canvas: int, window: int | None, alpha_noise: float, align_corners: bool
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:
-    """In pieces where they pay."""
+    """The first five arguments of `composite`, in pieces where they pay."""
+    glimpses, position, size = fields[:3]
     if alpha_noise > 0:
         window = canvas
     elif window is None:
         window = covering_window(size, glimpses.shape[-1], canvas, align_corners)
-    fields = (glimpses, position, size, transparency, depth)
     elements = 4 * position.shape[1] * window**2
     count = n_pieces(len(position), elements) if works_in_pieces(position.device) else 1
     pieces = zip(*(field.tensor_split(count) for field in fields), strict=True)
