@@ -76,11 +76,13 @@ def crop_glimpses(
 ) -> Float[Tensor, "B N C S S"]:
     """Bilinear crops of `side` x `side` samples that span `size` of the image around each position.
 
-    All N crops of an image share one sampling grid, so the image is never tiled.
+    All N crops of an image share one sampling grid, so the image is never tiled. Half precision is sampled in float32:
+    a grid of eight bits would be half a pixel off.
     """
     n = position.shape[1]
-    position, size = position.to(images.dtype), size.to(images.dtype)
-    steps = _steps(side, align_corners, images.device).to(images.dtype)
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    images, position, size = images.to(dtype), position.to(dtype), size.to(dtype)
+    steps = _steps(side, align_corners, images.device).to(dtype)
     x = position[..., :1] + size[..., :1] * steps
     y = position[..., 1:] + size[..., 1:] * steps
     grid = torch.stack(

@@ -108,6 +108,15 @@ def test_crop_is_the_plain_crop(padding, align_corners):
     assert_close(gradients([ours], inputs), gradients([oracle], inputs), atol=2e-3, rtol=1e-4)
 
 
+def test_half_precision_is_cropped_at_exact_places():
+    """In bfloat16, 0.999 and 1.0 are one place."""
+    features = torch.rand(1, 2, 64, 64).bfloat16()
+    position, size = torch.tensor([[[0.401, 0.999]]]), torch.tensor([[[0.25, 0.25]]])
+    with torch.autocast("cpu", torch.bfloat16):
+        half = geometry.crop_features(features, position, size, 8, 64)
+    assert_close(half, geometry.crop_features(features.float(), position, size, 8, 64), rtol=0, atol=0)
+
+
 def test_crop_gradients_are_those_of_differences():
     images = torch.rand(1, 2, 9, 9, dtype=torch.float64)
     # Away from pixel centres, where bilinear sampling has a kink.
