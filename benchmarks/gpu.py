@@ -140,7 +140,7 @@ def step_row(way: Way, vgg: bool, device: torch.device, quick: bool, most: Ceili
     cfg = config.load(
         "balls_ddlp", ["data.path=unused", *changes, f"model.networks.recompute={way.recompute}".lower()]
     )
-    with without_download(), _as(way, cfg.data.clip_length):
+    with _without_download(), _as(way, cfg.data.clip_length):
         model, step = build(cfg, way, device)
         for _ in range(1 if quick else 4):  # CUDA graphs are recorded in the second
             step()
@@ -197,7 +197,7 @@ def _as(way: Way, n_frames: int) -> Iterator[None]:
 
 
 @contextmanager
-def without_download() -> Iterator[None]:
+def _without_download() -> Iterator[None]:
     """The perceptual network with random weights, which take as long as others."""
     from torchvision.models import vgg16
 

@@ -25,14 +25,12 @@ from torchvision.models import vgg
 
 from dlp_dyn import config, losses, perceptual
 from dlp_dyn.clip import Clip
-from dlp_dyn.config import TrainConfig
 from dlp_dyn.image.matching import Matcher
-from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Particles
+from dlp_dyn.training import stages
 from dlp_dyn.training.divergence import DivergenceWatch
 from dlp_dyn.training.run_log import Meter
-from dlp_dyn.video import VideoConfig, VideoModel
 
 CONFIGS = (
     "shapes_dlpv2", "shapes_dlpv3", "balls", "balls_ddlp", "balls_ddlp model.reconstruction=vgg", "balls_joint",
@@ -80,13 +78,6 @@ def _line() -> str:
     return "elsewhere"
 
 
-def build(cfg: TrainConfig) -> DLP | VideoModel:
-    """As training does."""
-    if cfg.dynamics.kind == "none":
-        return DLP(cfg.model)
-    return VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
-
-
 def _make_fake(model: nn.Module, device: str) -> None:
     """Weights of the same shapes, inside of a FakeTensorMode."""
     for module in model.modules():
@@ -124,7 +115,7 @@ def waits(name: str, device: str, backward: bool, phase: Phase = NORMAL) -> Wait
     base, *changes = name.split()
     cfg = config.load(base, ["data.path=unused", "batch_size=2", *changes])
     side = cfg.model.image_size
-    model = build(cfg)
+    model = stages.build(cfg)
     with _fakes(device):
         _make_fake(model, device)
         optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=True)

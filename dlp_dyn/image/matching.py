@@ -91,11 +91,8 @@ class Matcher:
     def _order(self, state: MatchState | None, found: Particles) -> Int[Tensor, "B N"]:
         """Which particle of the new frame goes into each slot; of the first frame, each stays where it is."""
         if state is None:
-            return (
-                torch.arange(found.position.shape[1])
-                .expand(len(found.position), -1)
-                .to(found.position.device)
-            )
+            batch, n, _ = found.position.shape
+            return torch.arange(n, device=found.position.device).expand(batch, -1)
         expected = state.particles.position + state.velocity
         distance = torch.cdist(expected.float(), found.position.float()).square()
         looks = torch.cdist(state.particles.features.float(), found.features.float()).square()
