@@ -65,7 +65,7 @@ def main(n_frames: int = 11) -> None:
     model, step = build(n_frames)
     with published(n_frames):
         print(f"published: {count(step).operations} operations")
-    with mock.patch("dlp_dyn.kernels.usable", _always):
+    with mock.patch("dlp_dyn.geometry.kernels.usable", _always):
         print(f"ours: {count(step).operations} operations")
         model.compile(fullgraph=True)
         step()

@@ -46,7 +46,7 @@ ROUNDS = 10
 
 @dataclass(frozen=True)
 class Way:
-    """One way to take the step. kernels: of `dlp_dyn.kernels`. exact: float32 products without TF32.
+    """One way to take the step. kernels: of `dlp_dyn.geometry.kernels`. exact: float32 products without TF32.
 
     compile: mode of torch.compile, or none.
     """
@@ -192,7 +192,7 @@ def _as(way: Way, n_frames: int) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(published(n_frames) if way.plain else nullcontext())
         if not way.kernels:
-            stack.enter_context(mock.patch("dlp_dyn.kernels.usable", return_value=False))
+            stack.enter_context(mock.patch("dlp_dyn.geometry.kernels.usable", return_value=False))
         yield
 
 

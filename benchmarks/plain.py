@@ -138,7 +138,7 @@ def plain_geometry() -> Iterator[None]:
             box_cover=box_cover,
             correlation_map=correlation_map,
         ),
-        mock.patch("dlp_dyn.nn.works_in_pieces", return_value=False),
+        mock.patch("dlp_dyn.nn.layers.works_in_chunks", return_value=False),
     ):
         yield
 

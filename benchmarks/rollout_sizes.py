@@ -13,8 +13,9 @@ from benchmarks.rollout import CONTEXT, LEAN, OFFICIAL, now, sized
 from benchmarks.table import main
 from dlp_dyn import config
 from dlp_dyn.dynamics.rollout import rollout
-from dlp_dyn.image.config import DLPConfig, IdentityConfig
+from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.video import VideoConfig, VideoModel
 
 QUESTION = "predict and draw: clips and particles"
@@ -81,7 +82,7 @@ def _model(case: Case) -> VideoModel:
     image = config.load("balls", ["data.path=none"]).model if cfg.stage == "dynamics" else cfg.model
     n_proposals = image.n_proposals and max(image.n_proposals, case.drawn)  # 0 is all of them
     image = replace(image, n_particles=case.drawn, n_proposals=n_proposals)
-    identity = IdentityConfig("grid") if case.particles > case.drawn else cfg.identity
+    identity = TrackingConfig("grid") if case.particles > case.drawn else cfg.identity
     graph = replace(cfg.dynamics.graph, neighbours=case.neighbours)
     torch.manual_seed(0)
     return VideoModel(VideoConfig(image, identity, replace(cfg.dynamics, graph=graph)))

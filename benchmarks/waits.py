@@ -25,9 +25,9 @@ from torchvision.models import vgg
 
 from dlp_dyn import config, losses, perceptual
 from dlp_dyn.clip import Clip
-from dlp_dyn.image.matching import Matcher
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Particles
+from dlp_dyn.tracking.matching import Matcher
 from dlp_dyn.training import stages
 from dlp_dyn.training.divergence import DivergenceWatch
 from dlp_dyn.training.run_log import Meter
@@ -102,7 +102,7 @@ def _fakes(device: str) -> Iterator[None]:
     with (
         FakeTensorMode(allow_fallback_kernels=False),
         torch.backends.cudnn.flags(enabled=False),
-        mock.patch("dlp_dyn.kernels.usable", return_value=True),
+        mock.patch("dlp_dyn.geometry.kernels.usable", return_value=True),
         mock.patch.object(Matcher, "_order", in_place),
         mock.patch("dlp_dyn.perceptual._vgg16", return_value=network),
     ):

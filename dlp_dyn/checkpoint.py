@@ -18,11 +18,12 @@ from torch import Tensor
 from dlp_dyn import folders
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import DLPConfig, IdentityConfig
+from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
 from dlp_dyn.settings import has_section, read_section, to_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
 from dlp_dyn.sharing.weights import WEIGHTS, load_weights, to_bytes
+from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.video import VideoModel
 
 TRAINING_STATE = "training_state.pt"
@@ -83,7 +84,7 @@ def content_hash(run: str | Path) -> str:
     digest = hashlib.sha256()
     digest.update(to_yaml(read_section(file, "model", DLPConfig)).encode())
     if has_dynamics(folder):
-        digest.update(to_yaml(read_section(file, "identity", IdentityConfig)).encode())
+        digest.update(to_yaml(read_section(file, "identity", TrackingConfig)).encode())
         digest.update(to_yaml(read_section(file, "dynamics", DynamicsConfig)).encode())
     for name, tensor in sorted(load_weights(folder).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -7,9 +7,10 @@ from typing import Literal
 
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import DLPConfig, IdentityConfig
+from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.phases import PhaseSchedule
 from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_section, to_yaml
+from dlp_dyn.tracking.config import TrackingConfig
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class TrainConfig:
 
     data: DataConfig
     model: DLPConfig = field(default_factory=DLPConfig)
-    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    identity: TrackingConfig = field(default_factory=TrackingConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     stage: Literal["joint", "dynamics"] = "joint"
     """With dynamics: `joint` trains all of the model on clips; `dynamics` takes the image model of the run `image` as

@@ -18,16 +18,19 @@ from dlp_dyn.dynamics.graph import GraphDynamics
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import DLPConfig, IdentityConfig
+from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.decoder import Decoded
 from dlp_dyn.image.encoder import Encoding
-from dlp_dyn.image.identity import State, Tracker, identity
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample
 from dlp_dyn.rollout_loss import ROLLOUT_KEYS, rollout_terms
 from dlp_dyn.settings import has_section, read_section
 from dlp_dyn.sharing.mixin import SharedModel
+from dlp_dyn.tracking.build import build_tracking
+from dlp_dyn.tracking.config import TrackingConfig
+from dlp_dyn.tracking.state import State
+from dlp_dyn.tracking.tracker import Tracker
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class VideoConfig:
     """The parts of a video model."""
 
     image: DLPConfig = field(default_factory=DLPConfig)
-    identity: IdentityConfig = field(default_factory=IdentityConfig)
+    identity: TrackingConfig = field(default_factory=TrackingConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
 
 
@@ -62,7 +65,7 @@ class VideoModel(SharedModel):
             raise InputError("dynamics.kind=none makes no video model: use graph or transformer")
         self.cfg = cfg
         self.image = DLP(cfg.image)
-        self.identity = identity(cfg.identity, cfg.image)
+        self.identity = build_tracking(cfg.identity, cfg.image)
         self.frozen = False
         self._terms = self._ramped_terms
         image, d = cfg.image, cfg.dynamics
@@ -84,7 +87,7 @@ class VideoModel(SharedModel):
                 f"dlp-dyn train balls_video image={file.parent}"
             )
         image = read_section(file, "model", DLPConfig)
-        return cls(VideoConfig(image, read_section(file, "identity", IdentityConfig), dynamics))
+        return cls(VideoConfig(image, read_section(file, "identity", TrackingConfig), dynamics))
 
     def sections(self) -> dict[str, object]:
         return {"model": self.cfg.image, "identity": self.cfg.identity, "dynamics": self.cfg.dynamics}

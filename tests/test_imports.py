@@ -11,11 +11,11 @@ PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
 # From the ground up. A module imports from its own row or those above it; the rooms of one row do not know each other,
 # but a room's modules know one another.
 FLOORS = (
-    {"errors", "clip", "particles", "blending", "geometry", "kernels", "nn", "pieces", "pretrained"}
+    {"errors", "clip", "particles", "geometry", "nn", "pretrained"}
     | {"progress", "interrupt", "folders", "settings"},
     {"losses", "perceptual", "sharing"},
     {"image", "dynamics", "data"},
-    {"rollout_loss"},
+    {"tracking", "rollout_loss"},
     {"video"},
     {"config", "checkpoint", "metrics"},
     set(),  # everything that is not named here: evaluate, predict, plots, official, ...
@@ -26,7 +26,7 @@ FLOORS = (
 USES_OF_MODELS = FLOORS.index(set())
 SEPARATE_ROOMS = {"image", "dynamics", "data"}
 FOREIGN = {"stable_baselines3", "agents", "envs", "benchmarks", "tests", "pymunk", "minari"}
-OF_A_ROOM = {"starlette": "viewer", "uvicorn": "viewer", "triton": "kernels"}  # nobody else may need them
+OF_A_ROOM = {"starlette": "viewer", "uvicorn": "viewer", "triton": "geometry"}  # nobody else may need them
 LAZY = {"minari"}  # may be imported inside a function, where it is needed
 
 

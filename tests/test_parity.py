@@ -21,8 +21,8 @@ from safetensors import safe_open
 
 from dlp_dyn import checkpoint, losses, official
 from dlp_dyn.dynamics.rollout import rollout
-from dlp_dyn.image.memory import TrackState
 from dlp_dyn.particles import Particles, Scene, beta
+from dlp_dyn.tracking.state import TrackState
 from dlp_dyn.video import VideoModel, flat_encoding
 
 GOLDEN = Path(os.environ.get("DLP_GOLDEN", Path(__file__).parents[2] / "shared" / "golden"))

@@ -15,8 +15,9 @@ from dlp_dyn.data.writer import Episode, RolloutWriter
 from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, TransformerConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import evaluate_video
-from dlp_dyn.image.config import DLPConfig, IdentityConfig, NetworkConfig
+from dlp_dyn.image.config import DLPConfig, NetworkConfig
 from dlp_dyn.image.phases import Phase, PhaseSchedule
+from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.training.loop import train
 from dlp_dyn.training.particle_clips import encode_episode, encode_part
 from dlp_dyn.video import VideoConfig, VideoModel
@@ -33,7 +34,7 @@ TRANSFORMER = DynamicsConfig("transformer", window=3, rollout_steps=2, transform
 
 def build(kind="match", dynamics=GRAPH, **identity):
     torch.manual_seed(0)
-    return VideoModel(VideoConfig(IMAGE, IdentityConfig(kind, **{"static_frames": 2, **identity}), dynamics))
+    return VideoModel(VideoConfig(IMAGE, TrackingConfig(kind, **{"static_frames": 2, **identity}), dynamics))
 
 
 def clip(frames=4, actions=None):

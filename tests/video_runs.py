@@ -10,7 +10,8 @@ from dlp_dyn import checkpoint
 from dlp_dyn.config import DataConfig, TrainConfig, to_yaml
 from dlp_dyn.data.writer import Episode, RolloutWriter
 from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig
-from dlp_dyn.image.config import DLPConfig, IdentityConfig, NetworkConfig
+from dlp_dyn.image.config import DLPConfig, NetworkConfig
+from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.video import VideoConfig, VideoModel
 
 NETWORKS = NetworkConfig(
@@ -32,7 +33,7 @@ def write_run(
     cfg = TrainConfig(
         DataConfig("x", stride=stride),
         model=image,
-        identity=IdentityConfig(kind),
+        identity=TrackingConfig(kind),
         dynamics=dynamics(action_dim),
     )
     model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))

@@ -12,12 +12,12 @@ from dlp_dyn import checkpoint
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import IdentityConfig
 from dlp_dyn.image.encoder import SceneEncoder
 from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.observation.traced import Traced
 from dlp_dyn.particles import ParticleLayout, Particles
 from dlp_dyn.settings import has_section, read_section
+from dlp_dyn.tracking.config import TrackingConfig
 
 
 class ParticleEncoder:
@@ -43,9 +43,9 @@ class ParticleEncoder:
         cfg = self.encoder.cfg
         self.image_size, self.n_particles = cfg.image_size, cfg.n_particles
         self.layout = ParticleLayout(cfg.feature_dim)
-        self.identity = IdentityConfig()
+        self.identity = TrackingConfig()
         if has_section(folder / checkpoint.CONFIG, "identity"):
-            self.identity = read_section(folder / checkpoint.CONFIG, "identity", IdentityConfig)
+            self.identity = read_section(folder / checkpoint.CONFIG, "identity", TrackingConfig)
         self.normalizer = normalizer
         if cfg.encoder.selection == "random":
             raise InputError(

@@ -4,9 +4,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 
-from dlp_dyn.image.matching import Matcher
-from dlp_dyn.image.memory import MatchState
 from dlp_dyn.particles import ParticleLayout
+from dlp_dyn.tracking.matching import Matcher
+from dlp_dyn.tracking.state import MatchState
 
 
 class FrameMemory:
@@ -42,7 +42,7 @@ class FrameMemory:
 
 
 class Tracks:
-    """Particles in fixed slots (`dlp_dyn.image.matching`), with a last column: steps since the object was last seen,
+    """Particles in fixed slots (`dlp_dyn.tracking.matching`), with a last column: steps since the object was last seen,
     `patience + 1` where the slot holds none."""
 
     def __init__(self, n_rows: int, n_particles: int, layout: ParticleLayout, matcher: Matcher) -> None:

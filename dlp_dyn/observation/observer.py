@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from dlp_dyn.data.images import image_key
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.matching import Matcher
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.form import ParticleForm
 from dlp_dyn.observation.memory import FrameMemory, History, Tracks
 from dlp_dyn.particles import ParticleLayout
+from dlp_dyn.tracking.matching import Matcher
 
 Images = Mapping[str, str | Sequence[str]]
 Batch = Any  # of Box or Dict spaces: an array or a dict of arrays, with a leading axis

@@ -8,9 +8,9 @@ import torch
 from dlp_dyn.dynamics.config import DynamicsConfig, TransformerConfig
 from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import IdentityConfig
 from dlp_dyn.official import dlpv2
 from dlp_dyn.official.rules import SWAP, SWAP_PAIRS, Rule, linear, reorder, reordered_linear, same
+from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.video import VideoConfig, VideoModel
 
 ALIASES = dlpv2.ALIASES
@@ -103,7 +103,7 @@ def config(h: Mapping[str, Any]) -> tuple[VideoConfig, dict[str, float]]:
     image, weights = dlpv2.config(h)
     cfg = VideoConfig(
         image,
-        IdentityConfig(kind="tracker", static_frames=h.get("num_static_frames", 4)),
+        TrackingConfig(kind="tracker", static_frames=h.get("num_static_frames", 4)),
         DynamicsConfig(
             kind="transformer",
             window=h["timestep_horizon"],

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from dlp_dyn import config, geometry, losses
 from dlp_dyn.clip import Clip
+from dlp_dyn.geometry.kernels import composite as kernel
 from dlp_dyn.image.model import DLP
-from dlp_dyn.kernels import composite as kernel
 from dlp_dyn.particles import mean
 from dlp_dyn.video import VideoConfig, VideoModel
 
@@ -128,7 +128,7 @@ def model_terms(device: str) -> dict[str, float]:
         clip = Clip(torch.randint(0, 256, (1, 1, 32, 32, 3), dtype=torch.uint8)).to(device)
         with (
             mock.patch("dlp_dyn.image.model.rsample", mean),
-            mock.patch("dlp_dyn.kernels.usable", return_value=fused),
+            mock.patch("dlp_dyn.geometry.kernels.usable", return_value=fused),
         ):
             loss = losses.total(model(clip)[0], cfg.weights)[0]
         gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
@@ -156,7 +156,7 @@ def compiled_terms(video: bool, device: str) -> dict[str, float]:
     with (
         mock.patch("dlp_dyn.image.model.rsample", mean),
         mock.patch("dlp_dyn.video.rsample", mean),
-        mock.patch("dlp_dyn.kernels.usable", _always),  # a plain function: the compiler reads it
+        mock.patch("dlp_dyn.geometry.kernels.usable", _always),  # a plain function: the compiler reads it
     ):
         for compile in (False, True):
             if compile and device == "cpu":  # all of the compiler but the kernels that it writes

@@ -11,7 +11,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from dlp_dyn.kernels import composite
+from dlp_dyn.geometry.kernels import composite
 
 _STRIDES = ("n", "stride_m", "stride_c", "stride_y", "stride_x")
 _PLACES = ("glimpses", "position", "size", "transparency", "nearness")

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from dlp_dyn import geometry, kernels
+from dlp_dyn import geometry
+from dlp_dyn.geometry import kernels
 
 HERE = Path(__file__).parent
 CASES = (

@@ -1,33 +1,33 @@
-"""A batch in pieces is the batch: outputs and gradients, recomputed or not."""
+"""A batch in chunks is the batch: outputs and gradients, recomputed or not."""
 
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from dlp_dyn import geometry, pieces
+from dlp_dyn import geometry
 from dlp_dyn.image.config import DLPConfig, NetworkConfig
 from dlp_dyn.image.networks import background_decoder
-from dlp_dyn.nn import ConvLayer, Stack
-from dlp_dyn.pieces import n_pieces
+from dlp_dyn.nn import ConvLayer, Stack, chunks
+from dlp_dyn.nn.chunks import n_chunks
 
 
 @pytest.fixture
-def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pieces, "_ELEMENTS", 5_000)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chunks, "_ELEMENTS", 5_000)
 
 
-def test_pieces_are_as_many_as_needed():
-    assert n_pieces(10, 1) == 1
-    assert n_pieces(10, pieces._ELEMENTS) == 10
-    assert n_pieces(10, 10 * pieces._ELEMENTS) == 10
-    assert n_pieces(88, pieces._ELEMENTS // 8) == 11
+def test_chunks_are_as_many_as_needed():
+    assert n_chunks(10, 1) == 1
+    assert n_chunks(10, chunks._ELEMENTS) == 10
+    assert n_chunks(10, 10 * chunks._ELEMENTS) == 10
+    assert n_chunks(88, chunks._ELEMENTS // 8) == 11
 
 
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("style", ["lean", "dlpv2", "dlpv3"])
-def test_networks_work_in_pieces(style, recompute, monkeypatch):
+def test_networks_work_in_chunks(style, recompute, monkeypatch):
     torch.manual_seed(0)
     networks = NetworkConfig(style=style, background_channels=[8, 16, 16], hidden_dim=32)
     model = background_decoder(DLPConfig(image_size=32, background_dim=2, networks=networks)).double()
@@ -44,11 +44,11 @@ def test_networks_work_in_pieces(style, recompute, monkeypatch):
 
     cut = outcome()
     assert max(seen) < 7
-    monkeypatch.setattr(pieces, "_ELEMENTS", 10**9)
+    monkeypatch.setattr(chunks, "_ELEMENTS", 10**9)
     assert_close(cut, outcome())
 
 
-def test_the_widest_layer_sets_the_size(small_pieces):  # noqa: ARG001
+def test_the_widest_layer_sets_the_size(small_chunks):  # noqa: ARG001
     stack = Stack(nn.Conv2d(3, 50, 1), nn.Conv2d(50, 1, 1))
     seen: list[int] = []
     stack[0].register_forward_hook(lambda *call: seen.append(len(call[1][0])))
@@ -56,8 +56,8 @@ def test_the_widest_layer_sets_the_size(small_pieces):  # noqa: ARG001
     assert seen == [1, *[1] * 8]  # one to find out, then 20,000 numbers each
 
 
-@pytest.mark.usefixtures("small_pieces")
-def test_images_are_composed_in_pieces(monkeypatch):
+@pytest.mark.usefixtures("small_chunks")
+def test_images_are_composed_in_chunks(monkeypatch):
     torch.manual_seed(0)
     inputs = [
         torch.rand(5, 3, 4, 8, 8), 2 * torch.rand(5, 3, 2) - 1, 0.1 + 0.4 * torch.rand(5, 3, 2),
@@ -71,9 +71,9 @@ def test_images_are_composed_in_pieces(monkeypatch):
         drawn = geometry.composite(glimpses, position, size, transparency, depth, 40)
         return [*drawn, *torch.autograd.grad(drawn, given, weights)]
 
-    assert n_pieces(5, 4 * 3 * geometry.covering_window(inputs[2], 8, 40) ** 2) > 1
+    assert n_chunks(5, 4 * 3 * geometry.covering_window(inputs[2], 8, 40) ** 2) > 1
     cut = outcome()
-    monkeypatch.setattr(pieces, "_ELEMENTS", 10**9)
+    monkeypatch.setattr(chunks, "_ELEMENTS", 10**9)
     assert_close(cut, outcome(), rtol=1e-4, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Bricks without particle knowledge: perceptrons, convolution layers, attention."""
+"""Perceptrons and stacks of convolution layers."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,12 +7,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
-from dlp_dyn.pieces import n_pieces, works_in_pieces
+from dlp_dyn.nn.chunks import n_chunks, works_in_chunks
 
 Padding = Literal["zeros", "replicate"]
 
@@ -100,7 +99,7 @@ def _pad(x: Tensor, sides: tuple[int, ...], how: Padding) -> Tensor:
 
 
 class Stack(nn.Sequential):
-    """Layers in sequence, which treat every member of the batch by itself; on a CPU in pieces (`dlp_dyn.pieces`).
+    """Layers in sequence, which treat every member of the batch by itself; on a CPU in chunks (`dlp_dyn.nn.chunks`).
 
     With `recompute`, only convolutions keep their outputs for backward. Norms, activations, padding and upsampling are
     computed again, which costs less time than the memory is worth.
@@ -113,10 +112,10 @@ class Stack(nn.Sequential):
         self._widest: dict[torch.Size, int] = {}
 
     def forward(self, input: Tensor) -> Tensor:
-        n = n_pieces(len(input), self._width(input)) if works_in_pieces(input.device) else 1
+        n = n_chunks(len(input), self._width(input)) if works_in_chunks(input.device) else 1
         if n == 1:
             return self._run(input)
-        return torch.cat([self._run(piece) for piece in input.tensor_split(n)])
+        return torch.cat([self._run(chunk) for chunk in input.tensor_split(n)])
 
     def _run(self, input: Tensor) -> Tensor:
         if not (self.recompute and torch.is_grad_enabled()):
@@ -148,41 +147,6 @@ def _uncached_autocast(device: torch.device) -> torch.autocast:
     kind = device.type
     enabled = torch.is_autocast_enabled(kind)
     return torch.autocast(kind, torch.get_autocast_dtype(kind), enabled=enabled, cache_enabled=False)
-
-
-class SelfAttention(nn.Module):
-    """Multi-head attention among the tokens of a set; no biases, no positions."""
-
-    def __init__(self, dim: int, n_heads: int) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key = nn.Linear(dim, dim, bias=False)
-        self.value = nn.Linear(dim, dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
-
-    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        q, k, v = (
-            rearrange(layer(x), "b n (h d) -> b h n d", h=self.n_heads)
-            for layer in (self.query, self.key, self.value)
-        )
-        y = F.scaled_dot_product_attention(q, k, v)
-        return self.out(rearrange(y, "b h n d -> b n (h d)"))
-
-
-class AttentionBlock(nn.Module):
-    """Pre-norm attention and perceptron, both residual."""
-
-    def __init__(self, dim: int, n_heads: int, expansion: int = 4) -> None:
-        super().__init__()
-        self.norm_attention = nn.RMSNorm(dim, eps=1e-8)
-        self.attention = SelfAttention(dim, n_heads)
-        self.norm_mlp = nn.RMSNorm(dim, eps=1e-8)
-        self.mlp = mlp([dim, expansion * dim, dim])
-
-    def forward(self, x: Float[Tensor, "B N D"]) -> Float[Tensor, "B N D"]:
-        x = x + self.attention(self.norm_attention(x))
-        return x + self.mlp(self.norm_mlp(x))
 
 
 def zero_last(layers: nn.Sequential, bias: Sequence[float] | None = None) -> nn.Sequential:

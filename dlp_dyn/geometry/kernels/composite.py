@@ -1,9 +1,9 @@
 """Glimpses placed, weighted and summed by one Triton kernel; the gradients of all inputs by another.
 
-The same function as `dlp_dyn.blending.blend` on whole canvases. Forward: a program draws a tile of the canvas and walks
-through the particles, leaving out those that do not touch it. Backward: a program draws a particle once more where a
-tile of its glimpse shows, and gathers from the canvas. Nothing of the size of particles times canvas is kept or made,
-and nothing is added atomically, so that results repeat to the bit.
+The same function as `dlp_dyn.geometry.blending.blend` on whole canvases. Forward: a program draws a tile of the canvas
+and walks through the particles, leaving out those that do not touch it. Backward: a program draws a particle once more
+where a tile of its glimpse shows, and gathers from the canvas. Nothing of the size of particles times canvas is kept or
+made, and nothing is added atomically, so that results repeat to the bit.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ import triton.language as tl
 from jaxtyping import Float
 from torch import Tensor
 
-from dlp_dyn.blending import DEPTH_EPS
+from dlp_dyn.geometry.blending import DEPTH_EPS
 
 _TILE = 16  # side of a tile, of the canvas and of a glimpse: the least that tl.dot takes
 _DEPTH_EPS: tl.constexpr = tl.constexpr(DEPTH_EPS)

@@ -1,4 +1,4 @@
-"""What the strategies of identity carry from frame to frame."""
+"""What the strategies of tracking carry from frame to frame."""
 
 from dataclasses import dataclass
 

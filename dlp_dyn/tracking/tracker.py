@@ -1,12 +1,8 @@
-"""Which particle is which over time: strategies that turn clips into particles with a fixed slot each.
-
-All have `encode(encoder, video, draw, phase, state) -> (encoding over (B, T), state)`. The state carries everything
-that later frames depend on, so a clip may be given whole or frame by frame.
-"""
+"""Every particle looked for near where it was a frame ago."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -14,36 +10,10 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from dlp_dyn.image.attributes import Attributes
-from dlp_dyn.image.config import DLPConfig, IdentityConfig
 from dlp_dyn.image.encoder import Encoding, Located, Placed, SceneEncoder
-from dlp_dyn.image.matching import Matcher
-from dlp_dyn.image.memory import State, TrackState
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Draw, beta, mean
-
-
-@runtime_checkable
-class Identity(Protocol):
-    """One strategy."""
-
-    def encode(
-        self,
-        encoder: SceneEncoder,
-        video: Float[Tensor, "B T C H W"],
-        draw: Draw = mean,
-        phase: Phase = NORMAL,
-        state: State = None,
-    ) -> tuple[Encoding, State]: ...
-
-
-def identity(cfg: IdentityConfig, image: DLPConfig) -> Identity:
-    """The strategy that a config names. Raises InputError for one that the image model does not allow."""
-    cfg.check(image)
-    if cfg.kind == "tracker":
-        return Tracker(cfg.static_frames)
-    if cfg.kind == "grid":
-        return Grid()
-    return Matcher(cfg.patience, cfg.reach)
+from dlp_dyn.tracking.state import State, TrackState
 
 
 class Tracker:
@@ -172,26 +142,3 @@ def _join(frames: Sequence[Placed]) -> Placed:
         stack([frame.transparency for frame in frames]),
         stack([frame.glimpses for frame in frames]),
     )
-
-
-class Grid:
-    """Every patch is a particle, and identity is the patch (LPWM, arXiv 2603.04553).
-
-    Frames do not depend on each other: all are encoded in one batch. Only the `n_particles` most confident ones of a
-    frame are looked at closely.
-    """
-
-    def encode(
-        self,
-        encoder: SceneEncoder,
-        video: Float[Tensor, "B T C H W"],
-        draw: Draw = mean,
-        phase: Phase = NORMAL,
-        state: State = None,
-    ) -> tuple[Encoding, State]:
-        images = video.flatten(0, 1)
-        located = encoder.locate(images, phase, all_patches=True)
-        assert located.confidence is not None
-        marked = located.confidence[..., 0].topk(encoder.cfg.n_particles, dim=-1, largest=False).indices
-        encoding = encoder.describe(images, encoder.place(images, located, draw, phase), draw, marked)
-        return encoding.map(lambda x: x.unflatten(0, video.shape[:2])), state

@@ -1,4 +1,4 @@
-"""A batch in pieces that fit a CPU's cache.
+"""A batch in chunks that fit a CPU's cache.
 
 Between two products most of a network only reads and writes memory. What is still in the cache costs little; what
 is larger than 32 MB costs most, because glibc takes it from the system, page by page, every time anew.
@@ -7,15 +7,15 @@ is larger than 32 MB costs most, because glibc takes it from the system, page by
 import torch
 
 _ELEMENTS = (
-    2_000_000  # float32 numbers in the largest tensor of a piece; several of them are in use at a time
+    2_000_000  # float32 numbers in the largest tensor of a chunk; several of them are in use at a time
 )
 
 
-def works_in_pieces(device: torch.device) -> bool:
+def works_in_chunks(device: torch.device) -> bool:
     """Not on a GPU, where the number of launches counts, nor where a compiler wants to see the whole."""
     return device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def n_pieces(batch: int, elements: int) -> int:
-    """In how many pieces to work on a batch whose largest tensor has so many elements for each member."""
+def n_chunks(batch: int, elements: int) -> int:
+    """The number of chunks for a batch whose largest tensor has `elements` numbers a member."""
     return max(1, min(batch, round(batch * elements / _ELEMENTS)))

@@ -11,13 +11,14 @@ from benchmarks import plain
 from dlp_dyn import geometry
 from dlp_dyn.data.balls import BallsConfig, simulate, to_position
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import DLPConfig, EncoderConfig, IdentityConfig, NetworkConfig
+from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig
 from dlp_dyn.image.encoder import SceneEncoder
-from dlp_dyn.image.identity import identity
-from dlp_dyn.image.matching import Matcher
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL
 from dlp_dyn.particles import Particles, Scene, mean
+from dlp_dyn.tracking.build import build_tracking
+from dlp_dyn.tracking.config import TrackingConfig
+from dlp_dyn.tracking.matching import Matcher
 
 NETWORKS = NetworkConfig(
     proposal_channels=[8, 16], glimpse_channels=[8, 16], background_channels=[8, 16], stem_channels=8,
@@ -41,7 +42,7 @@ CASES = [("tracker", TRACKED), ("tracker", LEAN), ("match", LEAN), ("grid", LEAN
 def case(request):
     torch.manual_seed(0)
     kind, cfg = request.param
-    return identity(IdentityConfig(kind=kind, static_frames=2), cfg), DLP(cfg).eval().encoder
+    return build_tracking(TrackingConfig(kind=kind, static_frames=2), cfg), DLP(cfg).eval().encoder
 
 
 def test_frame_by_frame_is_the_clip(case):
@@ -63,7 +64,7 @@ def test_every_frame_gets_a_gradient_of_its_own_particles_alone(kind, cfg):
     torch.manual_seed(0)
     encoder = DLP(cfg).encoder
     video = torch.rand(1, 2, 3, 32, 32, requires_grad=True)
-    encoding, _ = identity(IdentityConfig(kind=kind), cfg).encode(encoder, video)
+    encoding, _ = build_tracking(TrackingConfig(kind=kind), cfg).encode(encoder, video)
     encoding.scene.particles.position[:, 1].sum().backward()
     assert video.grad is not None
     assert video.grad[:, 0].abs().max() == 0
@@ -75,19 +76,21 @@ def test_grid_looks_closely_at_the_surest_only():
     encoder = DLP(LEAN).encoder
     seen = []
     encoder.appearance.register_forward_hook(lambda *call: seen.append(call[1][0].shape[1]))
-    encoding, _ = identity(IdentityConfig(kind="grid"), LEAN).encode(encoder, torch.rand(2, 3, 3, 32, 32))
+    encoding, _ = build_tracking(TrackingConfig(kind="grid"), LEAN).encode(
+        encoder, torch.rand(2, 3, 3, 32, 32)
+    )
     assert encoding.anchors.shape[2] == LEAN.n_patches
     assert seen == [LEAN.n_particles]
 
 
 def test_grid_needs_late_selection():
     with pytest.raises(InputError, match="selection=confidence"):
-        identity(IdentityConfig(kind="grid"), TRACKED)
+        build_tracking(TrackingConfig(kind="grid"), TRACKED)
 
 
 def test_unknown_kind():
     with pytest.raises(InputError, match=r"identity\.kind='nearest'"):
-        identity(IdentityConfig(kind="nearest"), LEAN)
+        build_tracking(TrackingConfig(kind="nearest"), LEAN)
 
 
 def test_correlation_finds_a_shift():

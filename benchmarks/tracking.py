@@ -1,6 +1,6 @@
 """Which strategy keeps an object in its slot: tracker, grid and match on the same image model and the same clips.
 
-python -m benchmarks.identity RUN --data F
+python -m benchmarks.tracking RUN --data F
 """
 
 import argparse
@@ -17,9 +17,9 @@ from dlp_dyn import checkpoint, metrics
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.evaluation import trajectories
 from dlp_dyn.evaluation.trajectories import Trajectories
-from dlp_dyn.image.config import IdentityConfig
-from dlp_dyn.image.identity import identity
 from dlp_dyn.image.model import DLP
+from dlp_dyn.tracking.build import build_tracking
+from dlp_dyn.tracking.config import TrackingConfig
 
 KINDS = ("match", "tracker", "grid")
 _NEAR = 2.0  # pixels within which an object counts as found
@@ -46,7 +46,7 @@ class Kept:
 
 @torch.inference_mode()
 def measure(kind: str, model: DLP, rollouts: Rollouts, episodes: int) -> Kept:
-    strategy, side = identity(IdentityConfig(kind), model.cfg), model.cfg.image_size
+    strategy, side = build_tracking(TrackingConfig(kind), model.cfg), model.cfg.image_size
     rows = []
     for number in rollouts.part("test")[:episodes]:
         episode = rollouts.episode(int(number))

@@ -9,10 +9,10 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from dlp_dyn.image.encoder import Encoding, SceneEncoder
-from dlp_dyn.image.memory import MatchState, State
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.image.proposals import gather
 from dlp_dyn.particles import Draw, Particles, Scene, mean
+from dlp_dyn.tracking.state import MatchState, State
 
 ON = 0.5  # transparency above which a particle is an object to be followed
 _LOOKS = 0.02  # what a squared feature distance of 1 counts as a squared distance in the image

@@ -1,0 +1,1 @@
+"""Which particle is which over time."""

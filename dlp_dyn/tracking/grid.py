@@ -1,0 +1,32 @@
+"""Every patch a particle."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from dlp_dyn.image.encoder import Encoding, SceneEncoder
+from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.particles import Draw, mean
+from dlp_dyn.tracking.state import State
+
+
+class Grid:
+    """Every patch is a particle, and identity is the patch (LPWM, arXiv 2603.04553).
+
+    Frames do not depend on each other: all are encoded in one batch. Only the `n_particles` most confident ones of a
+    frame are looked at closely.
+    """
+
+    def encode(
+        self,
+        encoder: SceneEncoder,
+        video: Float[Tensor, "B T C H W"],
+        draw: Draw = mean,
+        phase: Phase = NORMAL,
+        state: State = None,
+    ) -> tuple[Encoding, State]:
+        images = video.flatten(0, 1)
+        located = encoder.locate(images, phase, all_patches=True)
+        assert located.confidence is not None
+        marked = located.confidence[..., 0].topk(encoder.cfg.n_particles, dim=-1, largest=False).indices
+        encoding = encoder.describe(images, encoder.place(images, located, draw, phase), draw, marked)
+        return encoding.map(lambda x: x.unflatten(0, video.shape[:2])), state
