@@ -7,10 +7,12 @@ Positions are (x, y) in [-1, 1], where -1 and 1 are the centres of the first and
 from dlp_dyn.geometry.compositing import composite, covering_window
 from dlp_dyn.geometry.coordinates import patch_to_image, patches, spatial_softmax, to_pixel, to_unit
 from dlp_dyn.geometry.cropping import correlation_map, crop_features, crop_glimpses
-from dlp_dyn.geometry.placing import box_cover, particle_masks, place_glimpses
+from dlp_dyn.geometry.placing import box_cover, boxes, particle_masks, place_glimpses
+from dlp_dyn.geometry.warping import random_warp, warp, warp_grid
 
 __all__ = [
     "box_cover",
+    "boxes",
     "composite",
     "correlation_map",
     "covering_window",
@@ -20,7 +22,10 @@ __all__ = [
     "patch_to_image",
     "patches",
     "place_glimpses",
+    "random_warp",
     "spatial_softmax",
     "to_pixel",
     "to_unit",
+    "warp",
+    "warp_grid",
 ]

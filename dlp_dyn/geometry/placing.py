@@ -54,6 +54,14 @@ def particle_masks(
     return weight * alpha / (weight.sum(1, keepdim=True) + DEPTH_EPS)
 
 
+def boxes(
+    position: Float[Tensor, "B N 2"], side: int, canvas: int, *, align_corners: bool = True
+) -> Float[Tensor, "B N H W"]:
+    """A box of `side` x `side` pixels around each position, 1 inside; without gradient."""
+    columns, rows = _box_axes(position, side, canvas, align_corners)
+    return rows[..., None] * columns[..., None, :]
+
+
 def box_cover(
     position: Float[Tensor, "B N 2"],
     weight: Float[Tensor, "B N 1"],
@@ -64,10 +72,18 @@ def box_cover(
 ) -> Float[Tensor, "B 1 H W"]:
     """Sum of weighted `side` x `side` pixel boxes around each position, clamped to [0, 1]; without gradient."""
     with torch.no_grad():
-        pixel = torch.arange(canvas, device=position.device)
-        centred = pixel - position[..., None] * (0.5 * (canvas - 1 if align_corners else canvas))
-        first = (canvas - side) // 2
-        nearest = centred.round()
-        inside = ((nearest >= first) & (nearest < first + side)).float()
-        cover = torch.einsum("bnh,bnw->bhw", inside[:, :, 1] * weight, inside[:, :, 0])
-        return cover.clamp(0, 1)[:, None]
+        columns, rows = _box_axes(position, side, canvas, align_corners)
+        return torch.einsum("bnh,bnw->bhw", rows * weight, columns).clamp(0, 1)[:, None]
+
+
+@torch.no_grad()
+def _box_axes(
+    position: Tensor, side: int, canvas: int, align_corners: bool
+) -> tuple[Float[Tensor, "B N W"], Float[Tensor, "B N H"]]:
+    """Which columns and which rows each box covers."""
+    pixel = torch.arange(canvas, device=position.device)
+    centred = pixel - position[..., None] * (0.5 * (canvas - 1 if align_corners else canvas))
+    first = (canvas - side) // 2
+    nearest = centred.round()
+    inside = ((nearest >= first) & (nearest < first + side)).float()
+    return inside[:, :, 0], inside[:, :, 1]

@@ -1,0 +1,1 @@
+"""DLPv1, the first model of the family (KeyPointVAE, arXiv 2205.15821)."""

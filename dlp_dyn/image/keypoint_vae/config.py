@@ -1,0 +1,80 @@
+"""Settings of DLPv1."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dlp_dyn.errors import InputError
+
+SEED_SIDE = 8  # of the maps that decoders grow from
+
+
+@dataclass(frozen=True)
+class KeypointVAEConfig:
+    """DLPv1 (arXiv 2205.15821): the `object` model draws glimpses, the `masked` one decodes maps around particles."""
+
+    decoder: Literal["object", "masked"] = "object"
+    """`object` draws a glimpse per particle onto a background; `masked` decodes Gaussian maps and masked features."""
+    image_size: int = 64
+    """pixels: side of the square images."""
+    patch_size: int = 8
+    """pixels: side of the patches that each propose a key point; divides image_size."""
+    n_particles: int = 10
+    """1 or more."""
+    n_proposals: int = 15
+    """1 or more: proposals that the Chamfer term sees, those farthest from the middle of their patch."""
+    feature_dim: int = 6
+    """1 or more: numbers that say what a particle looks like."""
+    glimpse_fraction: float = 0.25
+    """(0, 1]: side of a glimpse as a fraction of the image's."""
+    encoder_channels: list[int] = field(default_factory=lambda: [32, 64, 128])
+    """widths, 2 or more: of the image's encoder and, reversed, its decoder; the image is halved between them."""
+    proposal_channels: list[int] = field(default_factory=lambda: [16, 32, 64])
+    """widths, 2 or more: layers that read patches."""
+    sigma: float = 0.1
+    """above 0: standard deviation of Gaussian maps, of the prior's key points and of the background's position."""
+    mask_threshold: float = 0.2
+    """(0, 1): where a Gaussian map counts as foreground."""
+
+    @property
+    def map_side(self) -> int:
+        """Of the image's feature map."""
+        return self.image_size // 2 ** (len(self.encoder_channels) - 1)
+
+    @property
+    def glimpse_size(self) -> int:
+        """Pixels."""
+        return round(self.glimpse_fraction * (self.image_size - 1))
+
+    @property
+    def map_glimpse(self) -> int:
+        """Cells of the feature map that a particle covers."""
+        return round(self.glimpse_fraction * (self.map_side - 1))
+
+    def check(self) -> None:
+        """Raises InputError for sizes that do not fit one another."""
+        if self.image_size % self.patch_size:
+            raise InputError(
+                f"config: patch_size {self.patch_size} does not divide image_size {self.image_size}"
+            )
+        if (
+            not _doubled(self.map_side)
+            or self.map_side << (len(self.encoder_channels) - 1) != self.image_size
+        ):
+            raise InputError(
+                f"config: image_size {self.image_size} halved {len(self.encoder_channels) - 1} times gives a map "
+                f"of side {self.map_side}; it must be {SEED_SIDE}, 16, 32, ...: change encoder_channels"
+            )
+        if self.decoder == "object" and (self.glimpse_size < 16 or not _doubled(self.glimpse_size)):
+            raise InputError(
+                f"config: glimpse_fraction {self.glimpse_fraction} gives glimpses of {self.glimpse_size} pixels; the "
+                "object model needs 16, 32, 64, ..."
+            )
+        if (self.map_side - self.map_glimpse) % 2 or self.map_glimpse < 1:
+            raise InputError(
+                f"config: glimpse_fraction {self.glimpse_fraction} covers {self.map_glimpse} of {self.map_side} cells "
+                "of the feature map; the rest must be even"
+            )
+
+
+def _doubled(side: int) -> bool:
+    return side >= SEED_SIDE and side % SEED_SIDE == 0 and (side // SEED_SIDE).bit_count() == 1
