@@ -183,6 +183,13 @@ def beta(a: Tensor, b: Tensor) -> Beta:
     return Beta(a.float(), b.float(), validate_args=False)
 
 
+def gated_beta(gate: Float[Tensor, "*B 1"]) -> Beta:
+    """Beta whose two parameters share one logit: a from 1e-4 to 100, and a·b = 0.01 (LPWM, arXiv 2603.04553)."""
+    low, high = math.log(1e-4), math.log(100.0)
+    p = gate.sigmoid()
+    return beta((low + (high - low) * p).exp(), (high - (high - low) * p).exp())
+
+
 def logit(p: float, eps: float = 0.0) -> float:
     return math.log(p / (1 - p + eps))
 

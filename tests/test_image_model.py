@@ -10,12 +10,11 @@ from benchmarks.plain import plain_model
 from dlp_dyn import losses
 from dlp_dyn.clip import Clip
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.attributes import gated_beta
 from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig, PriorConfig
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NOISY, NORMAL, WARM_UP, PhaseSchedule
 from dlp_dyn.nn import Stack
-from dlp_dyn.particles import logit
+from dlp_dyn.particles import gated_beta, logit
 
 LEAN = DLPConfig(
     image_size=32,

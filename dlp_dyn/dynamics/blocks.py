@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -66,11 +67,12 @@ class Block(nn.Module):
     def __init__(self, dim: int, n_heads: int, dropout: float, conditioned: bool) -> None:
         super().__init__()
         self.n_heads, self.dropout = n_heads, dropout
-        norm = nn.RMSNorm if conditioned else nn.LayerNorm
-        self.norm_attention, self.norm_mlp = norm(dim, eps=1e-5), norm(dim, eps=1e-5)
+        norm = partial(nn.RMSNorm, eps=1e-8) if conditioned else partial(nn.LayerNorm, eps=1e-5)
+        self.norm_attention, self.norm_mlp = norm(dim), norm(dim)
         self.query, self.key, self.value, self.out = (nn.Linear(dim, dim, bias=False) for _ in range(4))
         self.mlp = mlp([dim, 4 * dim, dim])
-        self.apply(init_linear)
+        if not conditioned:
+            self.apply(init_linear)
         self.modulation = nn.Linear(dim, 6 * dim) if conditioned else None
         if self.modulation is not None:
             nn.init.zeros_(self.modulation.weight)

@@ -45,6 +45,34 @@ class TransformerConfig:
 
 
 @dataclass(frozen=True)
+class LatentActionConfig:
+    """LPWM: every patch is a particle, and moves as its latent action says."""
+
+    dim: int = 256
+    """a multiple of the numbers of heads: width of the tokens; 512 in the published models."""
+    latent_dim: int = 7
+    """1 or more: numbers of a latent action; about 6 + feature_dim carry all that can happen to a particle."""
+    context_layers: int = 4
+    """1 or more: depth of the trunk that infers latent actions and proposes them."""
+    context_heads: int = 8
+    """1 or more: its heads of attention."""
+    dynamics_layers: int = 6
+    """1 or more: depth of the trunk that predicts the next frame."""
+    dynamics_heads: int = 8
+    """1 or more: its heads of attention."""
+    dropout: float = 0.1
+    """0 to 1: share of activations that are dropped in training."""
+    goal: bool = False
+    """Latent actions are proposed toward a goal picture."""
+    language_dim: int = 0
+    """0 or more: width of a text's tokens, 1024 for T5-large; 0 is a model without texts."""
+    language_length: int = 32
+    """1 or more: tokens of a text at most."""
+    null_action: bool = False
+    """A learned action stands for those that are not known (NaN)."""
+
+
+@dataclass(frozen=True)
 class DynamicsConfig:
     """How particles move."""
 

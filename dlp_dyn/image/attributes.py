@@ -11,7 +11,7 @@ from torch.distributions import Beta, Normal
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.proposals import gather
 from dlp_dyn.nn import mlp, zero_last
-from dlp_dyn.particles import beta, logit, normal
+from dlp_dyn.particles import beta, gated_beta, logit, normal
 
 _OFFSET_LOG_STD, _SCALE_LOG_STD = math.log(0.01), math.log(0.1)  # at initialisation (DLPv3)
 
@@ -125,13 +125,6 @@ def _depth(cfg: DLPConfig) -> dict[str, int]:
 
 def _depth_of(out: dict[str, Tensor]) -> Normal | None:
     return normal(*out["depth"].chunk(2, -1)) if "depth" in out else None
-
-
-def gated_beta(gate: Float[Tensor, "*B 1"]) -> Beta:
-    """Beta whose two parameters share one logit: a from 1e-4 to 100, and a·b = 0.01 (LPWM, arXiv 2603.04553)."""
-    low, high = math.log(1e-4), math.log(100.0)
-    p = gate.sigmoid()
-    return beta((low + (high - low) * p).exp(), (high - (high - low) * p).exp())
 
 
 def _free_beta(logits: Float[Tensor, "*B 2"]) -> Beta:
