@@ -23,15 +23,6 @@ def embedding(in_dim: int, dim: int, out_dim: int) -> nn.Sequential:
     )
 
 
-def patch_centres(image_size: int, patch_size: int) -> Float[Tensor, "M 2"]:
-    """The pixel (x, y) that a patch's particle belongs to, patches row by row.
-
-    It is pixel `patch_size // 2` of a patch, half a pixel beyond the middle where the side is even (official code).
-    """
-    row = (torch.arange(0, image_size, patch_size) + patch_size // 2) * 2 / (image_size - 1) - 1
-    return torch.cartesian_prod(row, row).flip(-1)
-
-
 class GridTokens(nn.Module):
     """M particles, one a patch, and the background as M + 1 tokens (LPWM, arXiv 2603.04553).
 

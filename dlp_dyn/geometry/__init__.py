@@ -5,7 +5,14 @@ Positions are (x, y) in [-1, 1], where -1 and 1 are the centres of the first and
 """
 
 from dlp_dyn.geometry.compositing import composite, covering_window
-from dlp_dyn.geometry.coordinates import patch_to_image, patches, spatial_softmax, to_pixel, to_unit
+from dlp_dyn.geometry.coordinates import (
+    patch_centres,
+    patch_to_image,
+    patches,
+    spatial_softmax,
+    to_pixel,
+    to_unit,
+)
 from dlp_dyn.geometry.cropping import correlation_map, crop_features, crop_glimpses
 from dlp_dyn.geometry.placing import box_cover, boxes, particle_masks, place_glimpses
 from dlp_dyn.geometry.warping import random_warp, warp, warp_grid
@@ -19,6 +26,7 @@ __all__ = [
     "crop_features",
     "crop_glimpses",
     "particle_masks",
+    "patch_centres",
     "patch_to_image",
     "patches",
     "place_glimpses",

@@ -29,6 +29,12 @@ def patch_to_image(local: Float[Tensor, "B M 2"], patch_side: int, image_side: i
     return to_unit(to_pixel(local, patch_side) + origin, image_side)
 
 
+def patch_centres(image_side: int, patch_side: int) -> Float[Tensor, "M 2"]:
+    """Where pixel `patch_side // 2` of every patch lies, half a pixel beyond the middle where the side is even."""
+    local = torch.full((1, (image_side // patch_side) ** 2, 2), float(patch_side // 2))
+    return patch_to_image(to_unit(local, patch_side), patch_side, image_side)[0]
+
+
 def spatial_softmax(
     logits: Float[Tensor, "*B h w"],
 ) -> tuple[Float[Tensor, "*B 2"], Float[Tensor, "*B 3"]]:

@@ -78,6 +78,11 @@ class EncoderConfig:
     """1 or more: heads of that attention."""
     interaction_layers: int = 1
     """1 or more: layers of that attention."""
+    grid: bool = False
+    """Interaction tells particles by their patch, and those that are not looked at closely have learned features: the
+    image model of LPWM, for identity.kind=grid."""
+    views: int = 1
+    """1 or more: views of a scene whose particles attend to each other; with grid."""
     hard_background_mask: bool = True
     """Boxes of visible particles are cut out of what the background is read from, all or nothing."""
     correlation: bool = False
@@ -182,6 +187,14 @@ class DLPConfig:
             raise InputError(
                 f"model.image_size={self.image_size} is not a multiple of model.patch_size={self.patch_size}: "
                 "change one of them"
+            )
+        if self.encoder.grid and (self.encoder.early or not self.encoder.interaction):
+            raise InputError(
+                "model.encoder.grid=true needs model.encoder.selection=confidence and model.encoder.interaction=true"
+            )
+        if self.encoder.views < 1 or (self.encoder.views > 1 and not self.encoder.grid):
+            raise InputError(
+                f"model.encoder.views={self.encoder.views}: give 1, or more with model.encoder.grid=true"
             )
         available = self.n_proposals or self.n_patches
         if available > self.n_patches:

@@ -52,18 +52,28 @@ class Located:
 
 @dataclass(frozen=True)
 class Placed:
-    """Located particles with the draws of what their glimpse told, and their appearance crops."""
+    """Located particles with the draws of what their glimpse told, and their appearance crops.
+
+    marked: those that are looked at closely and have a crop; None is all.
+    """
 
     located: Located
     position: Float[Tensor, "B N 2"]
     scale: Float[Tensor, "B N 2"]
     transparency: Float[Tensor, "B N 1"]
-    glimpses: Float[Tensor, "B N 3 S S"]
+    glimpses: Float[Tensor, "B K 3 S S"]
+    marked: Int[Tensor, "B K"] | None = None
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> "Placed":
         """Map over all tensors."""
-        located = self.located.map(fn)
-        return Placed(located, fn(self.position), fn(self.scale), fn(self.transparency), fn(self.glimpses))
+        return Placed(
+            self.located.map(fn),
+            fn(self.position),
+            fn(self.scale),
+            fn(self.transparency),
+            fn(self.glimpses),
+            None if self.marked is None else fn(self.marked),
+        )
 
 
 @dataclass(frozen=True)
@@ -72,13 +82,15 @@ class Encoding:
 
     posterior: given the draws below. scene: the draws. anchors: where the offsets start.
     proposals: keypoints that the Chamfer term pulls the anchors to. glimpses: appearance crops.
+    marked: the particles of a grid that have one, which are drawn; None is all.
     """
 
     posterior: SceneDistribution
     scene: Scene
     anchors: Float[Tensor, "*B N 2"]
     proposals: Float[Tensor, "*B M 2"]
-    glimpses: Float[Tensor, "*B N 3 S S"]
+    glimpses: Float[Tensor, "*B K 3 S S"]
+    marked: Int[Tensor, "*B K"] | None = None
 
     def map(self, fn: Callable[[Tensor], Tensor]) -> "Encoding":
         """Map over all tensors, which share their leading axes."""
@@ -88,7 +100,15 @@ class Encoding:
             fn(self.anchors),
             fn(self.proposals),
             fn(self.glimpses),
+            None if self.marked is None else fn(self.marked),
         )
+
+    def drawn(self) -> Scene:
+        """The draws of the particles that are drawn."""
+        if self.marked is None:
+            return self.scene
+        index = self.marked[..., None]
+        return Scene(self.scene.particles.map(lambda x: x.take_along_dim(index, -2)), self.scene.background)
 
 
 class SceneEncoder(nn.Module):
@@ -116,6 +136,7 @@ class SceneEncoder(nn.Module):
         self.appearance = AppearanceEncoder(cfg)
         self.background = BackgroundEncoder(cfg)
         self.interaction = InteractionEncoder(cfg) if cfg.encoder.interaction else None
+        self.unseen = nn.Parameter(0.02 * torch.randn(cfg.feature_dim)) if cfg.encoder.grid else None
 
     def forward(self, images: Float[Tensor, "B 3 H W"], draw: Draw = mean, phase: Phase = NORMAL) -> Encoding:
         """Encode; `draw` says whether the later stages see means or samples of the earlier ones."""
@@ -167,32 +188,37 @@ class SceneEncoder(nn.Module):
         return self._refined(self.refine, images, anchors, self._first_look(self.trunk(images), anchors))
 
     def place(
-        self, images: Float[Tensor, "B 3 H W"], located: Located, draw: Draw = mean, phase: Phase = NORMAL
+        self,
+        images: Float[Tensor, "B 3 H W"],
+        located: Located,
+        draw: Draw = mean,
+        phase: Phase = NORMAL,
+        marked: Int[Tensor, "B K"] | None = None,
     ) -> Placed:
-        """Draw position, scale and transparency, and cut out what is there."""
+        """Draw position, scale and transparency, and cut out what is there, of the marked particles or of all.
+
+        The features of the others start from a constant, and the background is not told of them (LPWM's particle grid).
+        """
         anchors, attributes = located.anchors, located.attributes
         position = anchors + draw(attributes.offset)
         scale = self._draw_scale(attributes.scale, draw, phase)
         transparency = draw(attributes.transparency)
         crop_position = position.detach() if phase.glimpse_loss else position
         crop_scale = scale if self.cfg.networks.crops_change_scale else scale.detach()
+        if marked is not None:
+            crop_position, crop_scale = gather(crop_position, marked), gather(crop_scale, marked)
         glimpses = self._crop(images, crop_position, crop_scale.sigmoid())
-        return Placed(located, position, scale, transparency, glimpses)
+        return Placed(located, position, scale, transparency, glimpses, marked)
 
     def describe(
         self,
         images: Float[Tensor, "B 3 H W"],
         placed: Placed,
         draw: Draw = mean,
-        marked: Int[Tensor, "B K"] | None = None,
     ) -> Encoding:
-        """Appearance, background and interaction of placed particles: the whole posterior.
-
-        marked: those that are looked at closely; the features of the others start from 0, and the background is not
-        told of them (LPWM's particle grid).
-        """
+        """Appearance, background and interaction of placed particles: the whole posterior."""
         located, attributes = placed.located, placed.located.attributes
-        looks, backdrop = self._appearances(images, placed, marked)
+        looks, backdrop = self._appearances(images, placed)
         if self.interaction is None:
             assert attributes.depth is not None
             depth = attributes.depth
@@ -216,7 +242,7 @@ class SceneEncoder(nn.Module):
         )
         particles = Particles(placed.position, placed.scale, draw(depth), placed.transparency, draw(features))
         scene = Scene(particles, draw(background))
-        return Encoding(posterior, scene, located.anchors, located.proposals, placed.glimpses)
+        return Encoding(posterior, scene, located.anchors, located.proposals, placed.glimpses, placed.marked)
 
     def _select(self, images: Tensor, proposals: Proposals) -> tuple[Tensor, Proposals]:
         """Where attributes are read first, and the proposals that the Chamfer term sees."""
@@ -271,18 +297,18 @@ class SceneEncoder(nn.Module):
             glimpses = torch.cat([glimpses, found], dim=2)
         return self.attributes(glimpses)
 
-    def _appearances(self, images: Tensor, placed: Placed, marked: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _appearances(self, images: Tensor, placed: Placed) -> tuple[Tensor, Tensor]:
         """What the appearance and the background encoder say."""
+        seen, marked = self.appearance(placed.glimpses), placed.marked
         if marked is None:
-            looks = self.appearance(placed.glimpses)
-            return looks, self.background(images, placed.position, placed.transparency)
-        rows = marked[..., None]
-        seen = self.appearance(placed.glimpses.take_along_dim(rows[..., None, None], 1))
-        nothing = seen.new_zeros(*placed.glimpses.shape[:2], seen.shape[-1])
+            return seen, self.background(images, placed.position, placed.transparency)
+        unseen = seen.new_zeros(seen.shape[-1]) if self.unseen is None else self.unseen.to(seen.dtype)
+        unseen = unseen.expand(*placed.position.shape[:2], -1)
+        looks = unseen.scatter(1, marked[..., None].expand_as(seen), seen)
         backdrop = self.background(
             images, gather(placed.position, marked), gather(placed.transparency, marked)
         )
-        return nothing.scatter(1, rows.expand_as(seen), seen), backdrop
+        return looks, backdrop
 
     def _standard_size(self, anchors: Tensor) -> Tensor:
         """Of glimpses before any scale is known."""

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal
 
+from dlp_dyn.geometry import patch_centres
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.networks import ImageEncoder
 from dlp_dyn.nn import AttentionBlock, mlp, zero_last
@@ -25,9 +26,14 @@ def _embed(in_dim: int, hidden: int, out_dim: int, norm: bool = True) -> nn.Sequ
 class InteractionEncoder(nn.Module):
     """Tokens of particles, background and image attend to each other; depth and residuals of features come out.
 
+    On LPWM's grid every patch has a token of its own and its particle tells how far it is from there; the rows of a
+    batch run over the views of a scene first.
+
     A norm over the embedding of a single number would remove that number, so transparency and confidence are
     embedded without one unless `compat.scalar_norm` asks for the official way.
     """
+
+    centres: Tensor
 
     def __init__(self, cfg: DLPConfig) -> None:
         super().__init__()
@@ -38,7 +44,8 @@ class InteractionEncoder(nn.Module):
         self.embed_features = _embed(cfg.feature_dim, width, _PIECE)
         self.embed_transparency = _embed(1, width, _PIECE, scalar_norm)
         self.embed_confidence = _embed(1, width, _PIECE, scalar_norm)
-        self.embed_particle = _embed(5 * _PIECE, width, width)
+        self.grid, self.views = cfg.encoder.grid, cfg.encoder.views
+        self.embed_particle = _embed((6 if self.grid else 5) * _PIECE, width, width)
         self.embed_background = _embed(cfg.background_dim, width, width)
         self.image = ImageEncoder(cfg, init_std=0.02)
         self.to_token = nn.Conv2d(self.image.channels, width // self.image.side**2, 1)
@@ -48,6 +55,13 @@ class InteractionEncoder(nn.Module):
         self.token_offsets = nn.ParameterDict(
             {name: 0.2 * torch.randn(width) for name in ("particle", "background", "image", "all")}
         )
+        if self.grid:
+            self.register_buffer("centres", patch_centres(cfg.image_size, cfg.patch_size), persistent=False)
+            self.embed_origin = _embed(4, width, _PIECE)
+            self.hidden_origin = nn.Parameter(torch.full((4,), 2.0))
+            self.token_offsets["particle"] = 0.2 * torch.randn(cfg.n_patches, width)
+        if self.views > 1:
+            self.token_offsets["view"] = 0.2 * torch.randn(self.views, 1, width)
         self.blocks = nn.Sequential(
             *[
                 AttentionBlock(width, cfg.encoder.interaction_heads)
@@ -81,11 +95,17 @@ class InteractionEncoder(nn.Module):
             self.embed_transparency(transparency),
             self.embed_confidence(confidence / 15 - 1),
         ]
+        if self.grid:
+            centres = self.centres.expand_as(position)
+            origin = torch.cat([centres, position - centres], -1)
+            pieces.append(self.embed_origin(torch.where(on, origin, self.hidden_origin)))
         particle = self.embed_particle(torch.cat(pieces, -1)) + self.token_offsets["particle"]
         back = self.embed_background(background) + self.token_offsets["background"]
         image = self.to_token(self.image(images)).flatten(1) + self.token_offsets["image"]
         tokens = torch.cat([particle, back[:, None], image[:, None]], dim=1) + self.token_offsets["all"]
-        out = self.out(self.norm(self.blocks(tokens)))
+        if self.views > 1:  # all tokens of a scene's views in one row
+            tokens = (tokens.unflatten(0, (-1, self.views)) + self.token_offsets["view"]).flatten(1, 2)
+        out = self.out(self.norm(self.blocks(tokens))).view(len(images), -1, tokens.shape[-1])
         n = position.shape[1]
         depth, depth_log_variance = self.depth(out[:, :n]).chunk(2, -1)
         residual, log_variance = self.features(out[:, :n]).chunk(2, -1)

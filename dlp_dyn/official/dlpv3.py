@@ -80,10 +80,21 @@ def _interaction_rules(model: DLP) -> Iterator[Rule]:
         "particle": "particle",
         "background": "bg",
     }
+    grid = model.cfg.encoder.grid
+    if grid:
+        names["origin"] = "origin"
+        yield Rule(
+            "encoder.unseen",
+            ("encoder_module.particle_enc.null_feature_embed",),
+            lambda t: t[0].flatten(),
+            lambda t: [t.view(1, 1, -1)],
+        )
+        yield reorder(f"{ours}.hidden_origin", f"{embed}.orig_mask", SWAP_PAIRS)
     for name, official in names.items():
         mine, yours = f"{ours}.embed_{name}", f"{embed}.{official}_projection"
-        if name in ("position", "scale"):
-            yield reorder(f"{mine}.0.weight", f"{yours}.0.weight", SWAP, 1)
+        if name in ("position", "scale", "origin"):
+            axes = SWAP_PAIRS if name == "origin" else SWAP
+            yield reorder(f"{mine}.0.weight", f"{yours}.0.weight", axes, 1)
             yield same(f"{mine}.0.bias", f"{yours}.0.bias")
         else:
             yield from linear(f"{mine}.0", f"{yours}.0")
@@ -93,13 +104,19 @@ def _interaction_rules(model: DLP) -> Iterator[Rule]:
     yield reorder(f"{ours}.hidden_scale", f"{embed}.scale_mask", SWAP)
     yield same(f"{ours}.hidden_features", f"{embed}.features_mask")
     offsets = {"particle": "particle_embeddings", "background": "bg_embeddings", "image": "ctx_embeddings"}
+    if model.cfg.encoder.views > 1:
+        offsets["view"] = "view_embeddings"
+    parameters = dict(model.named_parameters())
     for name, official in {**offsets, "all": "pte.pos_emb"}.items():
-        shape = (1, 1, -1) if name == "all" else (1, 1, 1, -1)
+        own = parameters[f"{ours}.token_offsets.{name}"].shape
+        shape = {"all": (1, 1, -1), "view": (1, 1, *own)}.get(
+            name, (1, 1, *own) if len(own) > 1 else (1, 1, 1, -1)
+        )
         yield Rule(
             f"{ours}.token_offsets.{name}",
             (f"{theirs}.{official}",),
-            lambda t: t[0].flatten(),
-            lambda t, shape=shape: [t.view(shape)],
+            lambda t, own=own: t[0].reshape(own),
+            lambda t, shape=shape: [t.reshape(shape)],
         )
     yield from _encoder(model, f"{ours}.image.cnn", f"{theirs}.ctx_cnn_enc")
     yield from linear(f"{ours}.to_token", f"{theirs}.to_latent")
@@ -161,6 +178,8 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
         encoder=EncoderConfig(
             apart=0.0,
             passes=1,
+            grid=h.get("timestep_horizon", 1) > 1,
+            views=h.get("n_views", 1),
             interaction_heads=h["pint_enc_heads"],
             interaction_layers=h["pint_enc_layers"],
         ),

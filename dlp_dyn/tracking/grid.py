@@ -1,5 +1,6 @@
 """Every patch a particle."""
 
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,7 +14,7 @@ class Grid:
     """Every patch is a particle, and identity is the patch (LPWM, arXiv 2603.04553).
 
     Frames do not depend on each other: all are encoded in one batch. Only the `n_particles` most confident ones of a
-    frame are looked at closely.
+    frame are looked at closely. With several views of a scene, the rows of a batch run over them first.
     """
 
     def encode(
@@ -24,9 +25,12 @@ class Grid:
         phase: Phase = NORMAL,
         state: State = None,
     ) -> tuple[Encoding, State]:
-        images = video.flatten(0, 1)
+        views = encoder.cfg.encoder.views
+        images = rearrange(video, "(b v) t c h w -> (b t v) c h w", v=views)
         located = encoder.locate(images, phase, all_patches=True)
         assert located.confidence is not None
         marked = located.confidence[..., 0].topk(encoder.cfg.n_particles, dim=-1, largest=False).indices
-        encoding = encoder.describe(images, encoder.place(images, located, draw, phase), draw, marked)
-        return encoding.map(lambda x: x.unflatten(0, video.shape[:2])), state
+        encoding = encoder.describe(images, encoder.place(images, located, draw, phase, marked), draw)
+        return encoding.map(
+            lambda x: x.unflatten(0, (-1, video.shape[1], views)).transpose(1, 2).flatten(0, 1)
+        ), state
