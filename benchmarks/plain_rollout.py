@@ -14,7 +14,8 @@ from benchmarks.plain import plain_geometry
 from dlp_dyn.dynamics.blocks import Block, RelativeBias
 from dlp_dyn.dynamics.graph import GraphDynamics
 from dlp_dyn.dynamics.transformer import FactorisedTrunk, JointTrunk, TransformerDynamics
-from dlp_dyn.particles import Scene, SceneDistribution, cat
+from dlp_dyn.particles import Scene, SceneDistribution
+from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoModel
 
 

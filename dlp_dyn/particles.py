@@ -1,14 +1,16 @@
 """The types that cross every boundary: particles, scenes, their distributions, and their packed form."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Beta, Distribution, Normal
+
+from dlp_dyn.tree import TensorTree
 
 _LOG_VARIANCE = 30.0  # beyond it the variance overflows or its logarithm is lost
 Draw = Callable[[Distribution], Tensor]
@@ -24,41 +26,8 @@ def rsample(distribution: Distribution) -> Tensor:
     return distribution.rsample()
 
 
-_T = TypeVar("_T", bound="_Tensors")
-_D = TypeVar("_D", bound="_Distributions")
-
-
-class _Tensors:
-    """Frozen dataclasses of tensors that share their leading axes: one function maps over all of them."""
-
-    def map(self: _T, fn: Callable[[Tensor], Tensor]) -> _T:
-        values: dict[str, Any] = {}
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            values[field.name] = value.map(fn) if isinstance(value, _Tensors) else fn(value)
-        return replace(self, **values)  # type: ignore[type-var]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if isinstance(value, _Tensors):
-                yield from value
-            else:
-                yield value
-
-    def __getitem__(self: _T, index: Any) -> _T:
-        """Index the leading (batch, time) axes."""
-        return self.map(lambda x: x[index])
-
-    def to(self: _T, *args: Any, **kwargs: Any) -> _T:
-        return self.map(lambda x: x.to(*args, **kwargs))
-
-    def detach(self: _T) -> _T:
-        return self.map(torch.Tensor.detach)
-
-
 @dataclass(frozen=True)
-class Particles(_Tensors):
+class Particles(TensorTree):
     """N foreground particles (DDLP, arXiv 2306.05957, section 3).
 
     position: centre (x, y); -1 and 1 are the centres of the first and last pixel; may leave that range.
@@ -79,45 +48,19 @@ class Particles(_Tensors):
 
 
 @dataclass(frozen=True)
-class Scene(_Tensors):
+class Scene(TensorTree):
     """All that the decoder needs for one image: particles and a background vector."""
 
     particles: Particles
     background: Float[Tensor, "*B G"]
 
 
-def cat(parts: Sequence[_T], dim: int) -> _T:
-    """Concatenate along a leading axis (counted from the front)."""
-    tensors = [torch.cat(group, dim) for group in zip(*parts, strict=True)]
-    rebuilt = iter(tensors)
-    return parts[0].map(lambda _: next(rebuilt))
-
-
-class _Distributions:
-    """Frozen dataclasses of `torch.distributions` with a twin among the tensor types."""
+class _Distributions(TensorTree):
+    """Frozen dataclasses of `torch.distributions` with a twin of tensors."""
 
     def _apply(self, draw: Draw) -> dict[str, Any]:
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
         return {k: draw(v) if isinstance(v, Distribution) else v.draw(draw) for k, v in values.items()}
-
-    def map(self: _D, fn: Callable[[Tensor], Tensor]) -> _D:
-        """Map over the parameters of every distribution."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        mapped = {k: v.map(fn) if isinstance(v, _Distributions) else _map(v, fn) for k, v in values.items()}
-        return replace(self, **mapped)  # type: ignore[type-var]
-
-    def __getitem__(self: _D, index: Any) -> _D:
-        return self.map(lambda x: x[index])
-
-    def detach(self: _D) -> _D:
-        return self.map(torch.Tensor.detach)
-
-
-def _map(distribution: Distribution, fn: Callable[[Tensor], Tensor]) -> Distribution:
-    if isinstance(distribution, Normal):
-        return Normal(fn(distribution.loc), fn(distribution.scale), validate_args=False)
-    assert isinstance(distribution, Beta)
-    return beta(fn(distribution.concentration1), fn(distribution.concentration0))
 
 
 @dataclass(frozen=True)

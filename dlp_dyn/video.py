@@ -268,7 +268,7 @@ class VideoModel(SharedModel):
             return x.unflatten(0, (b, frames)).sum(1) / n_frames
 
         early = encoding.map(lambda x: x[:, :first].flatten(0, 1))
-        drawn = Decoded(*(static(getattr(decoded, name)) for name in Decoded.__dataclass_fields__))
+        drawn = decoded.map(static)
         terms = self.image.terms(video[:, :first].flatten(0, 1), early, drawn, phase)
         terms = {key: over_clip(term, first) for key, term in terms.items()}
 

@@ -13,7 +13,8 @@ from dlp_dyn.dynamics.rollout import rollout, unroll
 from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.particles import Particles, Scene, cat
+from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoConfig, VideoModel
 
 N, WINDOW, FEATURES, BACKGROUND = 4, 5, 3, 2

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
 # From the ground up. A module imports from its own row or those above it; the rooms of one row do not know each other,
 # but a room's modules know one another.
 FLOORS = (
-    {"errors", "clip", "particles", "geometry", "nn", "pretrained"}
+    {"errors", "clip", "particles", "tree", "geometry", "nn", "pretrained"}
     | {"progress", "interrupt", "folders", "settings"},
     {"losses", "perceptual", "sharing"},
     {"image", "dynamics", "data"},

@@ -14,12 +14,12 @@ from dlp_dyn.particles import (
     Scene,
     SceneDistribution,
     beta,
-    cat,
     logit,
     mean,
     normal,
     rsample,
 )
+from dlp_dyn.tree import cat
 
 WIDTHS = {"position": 2, "scale": 2, "depth": 1, "transparency": 1, "features": 3}
 

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.dynamics.memory import Memory
-from dlp_dyn.particles import Scene, SceneDistribution, cat
+from dlp_dyn.particles import Scene, SceneDistribution
+from dlp_dyn.tree import cat
 
 
 @runtime_checkable

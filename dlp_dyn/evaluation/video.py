@@ -21,7 +21,8 @@ from dlp_dyn.evaluation.images import Score, check_size
 from dlp_dyn.evaluation.motion_statistics import diameters
 from dlp_dyn.evaluation.trajectories import Trajectories
 from dlp_dyn.evaluation.video_report import Judged, VideoReport, report
-from dlp_dyn.particles import Scene, cat
+from dlp_dyn.particles import Scene
+from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoModel
 
 _AT_ONCE = 16  # episodes

@@ -1,7 +1,6 @@
 """Glimpse -> what it says of its particle: offset, scale, transparency and, without interaction, depth."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxtyping import Float, Int
@@ -12,29 +11,19 @@ from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.proposals import gather
 from dlp_dyn.nn import mlp, zero_last
 from dlp_dyn.particles import beta, gated_beta, logit, normal
+from dlp_dyn.tree import TensorTree
 
 _OFFSET_LOG_STD, _SCALE_LOG_STD = math.log(0.01), math.log(0.1)  # at initialisation (DLPv3)
 
 
 @dataclass(frozen=True)
-class Attributes:
+class Attributes(TensorTree):
     """What one glimpse says of the particle at its anchor. `depth` is None where interaction gives it."""
 
     offset: Normal
     scale: Normal
     transparency: Beta
     depth: Normal | None
-
-    def map(self, fn: Callable[[Tensor], Tensor]) -> "Attributes":
-        """Map over the parameters of every distribution."""
-
-        def over(d: Normal) -> Normal:
-            return Normal(fn(d.loc), fn(d.scale), validate_args=False)
-
-        t = self.transparency
-        transparency = beta(fn(t.concentration1), fn(t.concentration0))
-        depth = None if self.depth is None else over(self.depth)
-        return Attributes(over(self.offset), over(self.scale), transparency, depth)
 
     def take(self, index: Int[Tensor, "B K"]) -> "Attributes":
         return self.map(lambda x: gather(x, index))

@@ -11,10 +11,11 @@ from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.networks import background_decoder, glimpse_decoder
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Scene
+from dlp_dyn.tree import TensorTree
 
 
 @dataclass(frozen=True)
-class Decoded:
+class Decoded(TensorTree):
     """A drawn scene; colours in [0, 1].
 
     image = foreground + background_weight * background. glimpses: RGBA, in [0, 1]. transparency: of those drawn.

@@ -1,6 +1,5 @@
 """Image -> distribution over scenes: where particles are, what they look like, and what interaction makes of it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -27,12 +26,13 @@ from dlp_dyn.particles import (
     mean,
     normal,
 )
+from dlp_dyn.tree import TensorTree
 
 _SCALE_NOISE = 0.1  # of glimpse sizes in DLPv2's first phases
 
 
 @dataclass(frozen=True)
-class Located:
+class Located(TensorTree):
     """Particles whose place is known but not yet their looks.
 
     anchors: where the offsets start. confidence: of each, the lower the surer; None where selection was early.
@@ -44,14 +44,9 @@ class Located:
     confidence: Float[Tensor, "B N 1"] | None
     proposals: Float[Tensor, "B M 2"]
 
-    def map(self, fn: Callable[[Tensor], Tensor]) -> "Located":
-        """Map over all tensors."""
-        confidence = None if self.confidence is None else fn(self.confidence)
-        return Located(fn(self.anchors), self.attributes.map(fn), confidence, fn(self.proposals))
-
 
 @dataclass(frozen=True)
-class Placed:
+class Placed(TensorTree):
     """Located particles with the draws of what their glimpse told, and their appearance crops.
 
     marked: those that are looked at closely and have a crop; None is all.
@@ -64,20 +59,9 @@ class Placed:
     glimpses: Float[Tensor, "B K 3 S S"]
     marked: Int[Tensor, "B K"] | None = None
 
-    def map(self, fn: Callable[[Tensor], Tensor]) -> "Placed":
-        """Map over all tensors."""
-        return Placed(
-            self.located.map(fn),
-            fn(self.position),
-            fn(self.scale),
-            fn(self.transparency),
-            fn(self.glimpses),
-            None if self.marked is None else fn(self.marked),
-        )
-
 
 @dataclass(frozen=True)
-class Encoding:
+class Encoding(TensorTree):
     """All that the loss and the pictures need of encoded images.
 
     posterior: given the draws below. scene: the draws. anchors: where the offsets start.
@@ -91,17 +75,6 @@ class Encoding:
     proposals: Float[Tensor, "*B M 2"]
     glimpses: Float[Tensor, "*B K 3 S S"]
     marked: Int[Tensor, "*B K"] | None = None
-
-    def map(self, fn: Callable[[Tensor], Tensor]) -> "Encoding":
-        """Map over all tensors, which share their leading axes."""
-        return Encoding(
-            self.posterior.map(fn),
-            self.scene.map(fn),
-            fn(self.anchors),
-            fn(self.proposals),
-            fn(self.glimpses),
-            None if self.marked is None else fn(self.marked),
-        )
 
     def drawn(self) -> Scene:
         """The draws of the particles that are drawn."""

@@ -11,8 +11,9 @@ from torch import Tensor
 from dlp_dyn.image.encoder import Encoding, SceneEncoder
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.image.proposals import gather
-from dlp_dyn.particles import Draw, Particles, Scene, mean
+from dlp_dyn.particles import Draw, Particles, mean
 from dlp_dyn.tracking.state import MatchState, State
+from dlp_dyn.tree import stack, tree_map
 
 ON = 0.5  # transparency above which a particle is an object to be followed
 _LOOKS = 0.02  # what a squared feature distance of 1 counts as a squared distance in the image
@@ -42,32 +43,23 @@ class Matcher:
         assert state is None or isinstance(state, MatchState)
         n_frames = video.shape[1]
         flat = encoder(video.flatten(0, 1), draw, phase)
-        encoding = flat.map(lambda x: x.unflatten(0, (-1, n_frames)))
-        n = encoding.anchors.shape[2]
-        order = self._orders(encoding.scene.particles, state)
-        scenes = []
+        found = flat.scene.particles.map(lambda x: x.unflatten(0, (-1, n_frames)))
+        order = self._orders(found, state)
+        remembered = []
         for t in range(n_frames):
-            found = encoding.scene[:, t].particles.map(lambda x, t=t: gather(x, order[:, t]))
-            state = self._remember(state, found)
-            scenes.append(state.particles)
+            state = self._remember(state, found[:, t].map(lambda x, t=t: gather(x, order[:, t])))
+            remembered.append(state.particles)
             state = replace(state, particles=state.particles.detach())
         order = order.flatten(0, 1)
 
         def in_order(x: Tensor) -> Tensor:
-            if x.ndim < 3 or x.shape[1] != n:
-                return x
-            index = order.view(*order.shape, *[1] * (x.ndim - 2)).expand_as(x)
-            return x.gather(1, index)
+            return x.gather(1, order.view(*order.shape, *[1] * (x.ndim - 2)).expand_as(x))
 
-        sorted_particles = flat.posterior.particles.map(in_order)
-        posterior = type(flat.posterior)(sorted_particles, flat.posterior.background)
-        kept = [torch.stack(list(field), 1) for field in zip(*scenes, strict=True)]
-        joined = Encoding(
-            posterior, flat.scene, in_order(flat.anchors), flat.proposals, in_order(flat.glimpses)
-        )
-        joined = joined.map(lambda x: x.unflatten(0, (-1, n_frames)))
-        scene = Scene(Particles(*kept), joined.scene.background)
-        return Encoding(joined.posterior, scene, joined.anchors, joined.proposals, joined.glimpses), state
+        posterior = replace(flat.posterior, particles=flat.posterior.particles.map(in_order))
+        joined = replace(
+            flat, posterior=posterior, anchors=in_order(flat.anchors), glimpses=in_order(flat.glimpses)
+        ).map(lambda x: x.unflatten(0, (-1, n_frames)))
+        return replace(joined, scene=replace(joined.scene, particles=stack(remembered, 1))), state
 
     def follow(self, found: Particles, state: MatchState | None) -> tuple[Int[Tensor, "B N"], MatchState]:
         """Which particle of the next frame goes into each slot, and what is remembered from then on."""
@@ -80,7 +72,7 @@ class Matcher:
         widths = [x.shape[-1] for x in found]
         known = Particles(*torch.cat(list(found), -1).cpu().split(widths, -1))
         if state is not None:
-            state = MatchState(state.particles.to("cpu"), state.velocity.cpu(), state.missed.cpu())
+            state = state.to("cpu")
         orders = []
         for t in range(found.position.shape[1]):
             order, state = self.follow(known[:, t], state)
@@ -120,15 +112,8 @@ class Matcher:
         same = seen & alive & (jump <= self.reach)
         missed = torch.where(seen, 0, state.missed + 1)
         hold = (alive & ~seen & (missed <= self.patience))[..., None]
-        memory = Particles(
-            expected,
-            state.particles.scale,
-            state.particles.depth,
-            state.particles.transparency,
-            state.particles.features,
-        )
-        held = iter(memory)
-        particles = found.map(lambda x: torch.where(hold, next(held), x))
+        memory = replace(state.particles, position=expected)
+        particles = tree_map(lambda new, held: torch.where(hold, held, new), found, memory)
         moved = torch.where(same[..., None], found.position.detach() - state.particles.position, 0.0)
         return MatchState(particles, torch.where(hold, state.velocity, moved), missed)
 

@@ -6,10 +6,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dlp_dyn.particles import Particles
+from dlp_dyn.tree import TensorTree
 
 
 @dataclass(frozen=True)
-class TrackState:
+class TrackState(TensorTree):
     """What the tracker knows of the frame before: where, how large and how each particle looked.
 
     moments: spread of the heat map that found the particle, which stays its share of the confidence.
@@ -22,7 +23,7 @@ class TrackState:
 
 
 @dataclass(frozen=True)
-class MatchState:
+class MatchState(TensorTree):
     """What is remembered of each slot. missed: frames since its object was last seen."""
 
     particles: Particles

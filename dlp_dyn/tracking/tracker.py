@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Normal
 
 from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.encoder import Encoding, Located, Placed, SceneEncoder
 from dlp_dyn.image.phases import NORMAL, Phase
-from dlp_dyn.particles import Draw, beta, mean
+from dlp_dyn.particles import Draw, mean
 from dlp_dyn.tracking.state import State, TrackState
+from dlp_dyn.tree import tree_map
 
 
 class Tracker:
@@ -98,8 +98,16 @@ def _whole(
     encoder: SceneEncoder, video: Float[Tensor, "B T C H W"], placed: Sequence[Placed], draw: Draw
 ) -> Encoding:
     """What needs no search, of all frames in one batch."""
-    encoding = encoder.describe(video.flatten(0, 1), _join(placed), draw)
+    frames = [_without_proposals(frame) for frame in placed]
+    joined = tree_map(lambda *parts: torch.stack(parts, 1).flatten(0, 1), *frames)
+    encoding = encoder.describe(video.flatten(0, 1), joined, draw)
     return encoding.map(lambda x: x.unflatten(0, (-1, video.shape[1])))
+
+
+def _without_proposals(placed: Placed) -> Placed:
+    """Frames differ in how many proposals they have."""
+    located = placed.located
+    return replace(placed, located=replace(located, proposals=located.anchors[:, :0]))
 
 
 def _spread(attributes: Attributes) -> Tensor:
@@ -110,35 +118,3 @@ def _track_state(placed: Placed) -> TrackState:
     located = placed.located
     moments = None if located.confidence is None else located.confidence - _spread(located.attributes)
     return TrackState(placed.position.detach(), placed.scale.detach(), placed.glimpses.detach(), moments)
-
-
-def _join(frames: Sequence[Placed]) -> Placed:
-    """Frames of a clip as one batch, clip by clip."""
-
-    def stack(parts: Sequence[Tensor]) -> Tensor:
-        return torch.stack(list(parts), 1).flatten(0, 1)
-
-    def normals(parts: Sequence[Normal]) -> Normal:
-        return Normal(stack([p.loc for p in parts]), stack([p.scale for p in parts]), validate_args=False)
-
-    located = [frame.located for frame in frames]
-    read = [part.attributes for part in located]
-    depths = [a.depth for a in read if a.depth is not None]
-    confidence = [part.confidence for part in located if part.confidence is not None]
-    attributes = Attributes(
-        normals([a.offset for a in read]),
-        normals([a.scale for a in read]),
-        beta(
-            stack([a.transparency.concentration1 for a in read]),
-            stack([a.transparency.concentration0 for a in read]),
-        ),
-        normals(depths) if depths else None,
-    )
-    anchors = stack([part.anchors for part in located])
-    return Placed(
-        Located(anchors, attributes, stack(confidence) if confidence else None, anchors[:, :0]),
-        stack([frame.position for frame in frames]),
-        stack([frame.scale for frame in frames]),
-        stack([frame.transparency for frame in frames]),
-        stack([frame.glimpses for frame in frames]),
-    )

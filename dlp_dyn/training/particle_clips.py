@@ -12,7 +12,8 @@ from torch.utils.data import Dataset
 from dlp_dyn.clip import SceneClip
 from dlp_dyn.data.rollouts import ClipDataset, Part, Rollouts
 from dlp_dyn.errors import InputError
-from dlp_dyn.particles import Particles, Scene, cat
+from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoModel
 
 _FRAMES_AT_ONCE = 128

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 from dlp_dyn.errors import InputError
-from dlp_dyn.particles import Scene, cat
+from dlp_dyn.particles import Scene
+from dlp_dyn.tree import cat
 from dlp_dyn.viewer import edits
 from dlp_dyn.viewer.session import Session, Sessions
 

@@ -13,8 +13,9 @@ from dlp_dyn.dynamics.graph import GraphDynamics
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
-from dlp_dyn.particles import Scene, cat
+from dlp_dyn.particles import Scene
 from dlp_dyn.tracking.state import State
+from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer.source import Source
 
