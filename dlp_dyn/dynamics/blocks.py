@@ -24,11 +24,14 @@ class RelativeBias(nn.Module):
         self.time = nn.Parameter(INIT_STD * torch.randn(2 * n_frames - 1, n_heads))
         self.particle = nn.Parameter(INIT_STD * torch.randn(2 * n_tokens - 1, n_heads))
 
-    def forward(self, n_frames: int, n_tokens: int) -> Float[Tensor, "1 h L L"]:
-        """With minus infinity where a token would see a later frame. Fewer frames give the upper left corner."""
+    def forward(self, n_frames: int, n_tokens: int, causal: bool = True) -> Float[Tensor, "1 h L L"]:
+        """With minus infinity where a token would see a later frame, if `causal`. Fewer frames give the upper left
+        corner.
+        """
         time, particle = _by_offset(self.time, n_frames), _by_offset(self.particle, n_tokens)
-        later = torch.ones(n_frames, n_frames, dtype=torch.bool, device=time.device).triu(1)
-        time = time.masked_fill(later, -torch.inf)
+        if causal:
+            later = torch.ones(n_frames, n_frames, dtype=torch.bool, device=time.device).triu(1)
+            time = time.masked_fill(later, -torch.inf)
         bias = time[:, :, None, :, None] + particle[:, None, :, None]
         return rearrange(bias, "h t n s m -> 1 h (t n) (s m)")
 

@@ -15,7 +15,7 @@ from dlp_dyn.geometry.coordinates import (
 )
 from dlp_dyn.geometry.cropping import correlation_map, crop_features, crop_glimpses
 from dlp_dyn.geometry.placing import box_cover, boxes, particle_masks, place_glimpses
-from dlp_dyn.geometry.warping import random_warp, warp, warp_grid
+from dlp_dyn.geometry.warping import random_warps, warp, warp_grid
 
 __all__ = [
     "box_cover",
@@ -30,7 +30,7 @@ __all__ = [
     "patch_to_image",
     "patches",
     "place_glimpses",
-    "random_warp",
+    "random_warps",
     "spatial_softmax",
     "to_pixel",
     "to_unit",

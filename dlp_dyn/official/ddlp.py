@@ -66,18 +66,23 @@ def _token_rules() -> Iterator[Rule]:
 def _trunk_rules(n_layers: int) -> Iterator[Rule]:
     theirs = "dyn_module.particle_transformer"
     for i in range(n_layers):
-        mine, yours = f"dynamics.trunk.blocks.{i}", f"{theirs}.blocks.{i}"
-        yield from linear(f"{mine}.norm_attention", f"{yours}.ln1")
-        yield from linear(f"{mine}.norm_mlp", f"{yours}.ln2")
-        for a, b in (("query", "query"), ("key", "key"), ("value", "value"), ("out", "proj")):
-            yield from linear(f"{mine}.{a}", f"{yours}.attn.{b}", bias=False)
-        yield from linear(f"{mine}.mlp.0", f"{yours}.mlp.fc_1")
-        yield from linear(f"{mine}.mlp.2", f"{yours}.mlp.proj")
+        yours = f"{theirs}.blocks.{i}"
+        yield from block_rules(f"dynamics.trunk.blocks.{i}", yours)
         bias, tables = f"dynamics.trunk.biases.{i}", f"{yours}.attn.rel_pos_bias"
         yield same(f"{bias}.time", f"{tables}.rel_pos_bias")
         yield same(f"{bias}.particle", f"{tables}.particle_rel_pos_bias")
     yield from linear("dynamics.trunk.norm", f"{theirs}.ln_f")
     yield from linear("dynamics.trunk.out", f"{theirs}.head", bias=False)
+
+
+def block_rules(mine: str, yours: str) -> Iterator[Rule]:
+    """One block of the transformer, without its biases."""
+    yield from linear(f"{mine}.norm_attention", f"{yours}.ln1")
+    yield from linear(f"{mine}.norm_mlp", f"{yours}.ln2")
+    for a, b in (("query", "query"), ("key", "key"), ("value", "value"), ("out", "proj")):
+        yield from linear(f"{mine}.{a}", f"{yours}.attn.{b}", bias=False)
+    yield from linear(f"{mine}.mlp.0", f"{yours}.mlp.fc_1")
+    yield from linear(f"{mine}.mlp.2", f"{yours}.mlp.proj")
 
 
 def _head_rules() -> Iterator[Rule]:

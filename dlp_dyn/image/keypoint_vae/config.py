@@ -34,6 +34,15 @@ class KeypointVAEConfig:
     """above 0: standard deviation of Gaussian maps, of the prior's key points and of the background's position."""
     mask_threshold: float = 0.2
     """(0, 1): where a Gaussian map counts as foreground."""
+    reconstruction: Literal["mse", "vgg"] = "mse"
+    """Squared error, or with distances of VGG16 features of raw images as well."""
+    exclusive_patches: bool = False
+    """In training, a crop sees only what earlier particles leave of it."""
+    background_anchor: bool = False
+    """The Chamfer term counts the background's position as one more particle, as in the published faces."""
+    warped_pairs: bool = False
+    """In training, proposals are read from another warp of the image than particles; frames are a quarter larger than
+    image_size, and cut after warping."""
 
     @property
     def map_side(self) -> int:

@@ -66,12 +66,20 @@ class KeypointVAE(nn.Module):
         encoding: KeypointEncoding,
         transparency: Float[Tensor, "B N 1"] | None = None,
         alpha_noise: float = 0.0,
+        with_background: bool = True,
     ) -> KeypointDecoding:
-        """transparency: in the place of the encoded one. alpha_noise: standard deviation of noise on placed alpha."""
-        inputs = self.decoder_maps(encoding)
-        background = self.image_decoder(inputs)
+        """transparency: in the place of the encoded one. alpha_noise: standard deviation of noise on placed alpha.
+
+        with_background: the object model's; else glimpses lie on black, as in the warm-up.
+        """
         if self.glimpse_decoder is None:
-            return KeypointDecoding(background, background)
+            image = self.image_decoder(self.decoder_maps(encoding))
+            return KeypointDecoding(image, image)
+        if with_background:
+            background = self.image_decoder(self.decoder_maps(encoding))
+        else:
+            side = self.cfg.image_size
+            background = encoding.position.new_zeros(len(encoding.position), 3, side, side)
         glimpses = self.glimpse_decoder(encoding.features[:, :-1])
         on = encoding.transparency if transparency is None else transparency
         image, foreground = self._stitch(glimpses, encoding.position[:, :-1], on, background, alpha_noise)

@@ -1,0 +1,1 @@
+"""Videos out of nothing: diffusion over the particles of short clips (DiffuseDDLP), which dynamics then carry on."""
