@@ -26,6 +26,21 @@ def rsample(distribution: Distribution) -> Tensor:
     return distribution.rsample()
 
 
+def sampler(generator: torch.Generator | None = None) -> Draw:
+    """The random draw without gradient, from a generator of the caller's."""
+
+    @torch.no_grad()
+    def draw(distribution: Distribution) -> Tensor:
+        if isinstance(distribution, Normal):
+            noise = torch.randn(distribution.loc.shape, generator=generator, device=distribution.loc.device)
+            return distribution.loc + distribution.scale * noise
+        assert isinstance(distribution, Beta)
+        both = torch.stack([distribution.concentration1, distribution.concentration0], -1)
+        return torch._sample_dirichlet(both, generator)[..., 0]  # pyright: ignore[reportPrivateImportUsage]
+
+    return draw
+
+
 @dataclass(frozen=True)
 class Particles(TensorTree):
     """N foreground particles (DDLP, arXiv 2306.05957, section 3).
@@ -100,19 +115,7 @@ class SceneDistribution(_Distributions):
 
     def sample(self, generator: torch.Generator | None = None) -> Scene:
         """A random scene without gradient, from a generator of the caller's."""
-
-        def draw(distribution: Distribution) -> Tensor:
-            if isinstance(distribution, Normal):
-                noise = torch.randn(
-                    distribution.loc.shape, generator=generator, device=distribution.loc.device
-                )
-                return distribution.loc + distribution.scale * noise
-            assert isinstance(distribution, Beta)
-            both = torch.stack([distribution.concentration1, distribution.concentration0], -1)
-            return torch._sample_dirichlet(both, generator)[..., 0]  # pyright: ignore[reportPrivateImportUsage]
-
-        with torch.no_grad():
-            return self.draw(draw)
+        return self.draw(sampler(generator))
 
 
 def normal(loc: Tensor, log_variance: Tensor) -> Normal:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal
 
 from dlp_dyn.dynamics.actions import ActionInput
+from dlp_dyn.dynamics.base import NOTHING, Conditions
 from dlp_dyn.dynamics.blocks import INIT_STD
 from dlp_dyn.dynamics.config import LatentActionConfig
 from dlp_dyn.dynamics.factorised import FactorisedTrunk
@@ -68,24 +69,22 @@ class ContextModule(nn.Module):
     def forward(
         self,
         scene: Scene,
-        actions: Float[Tensor, "R T A"] | None = None,
-        goal: Scene | None = None,
-        language: Float[Tensor, "B L E"] | None = None,
+        conditions: Conditions = NOTHING,
         memory: Memory | None = None,
         last_only: bool = False,
     ) -> tuple[Normal, Normal]:
         """Posterior and policy of the frames that memory does not know, or of the last one only.
 
-        actions: `actions[:, t]` leaves frame t; rows of NaN are not known. goal: scenes over (R, ...).
+        conditions: `actions[:, t]` leaves frame t, and rows of NaN are not known.
         Raises InputError for conditions that the model was not made for, and for those that it needs and are missing.
         """
         memory = memory or Memory(linear=linear)
         n_frames = scene.background.shape[1]
         tokens = self.tokens(scene[:, -memory.missing(n_frames) :])
-        condition = self._condition(actions, goal, tokens.shape[-2])
+        condition = self._condition(conditions, n_frames, tokens.shape[-2])
         tokens = self.views.join(self.views.mark(tokens))
         n_particles = tokens.shape[2]
-        words = self._words(language)
+        words = self._words(conditions.language)
         if words is not None:
             tokens = torch.cat([tokens, words[:, None].expand(-1, tokens.shape[1], -1, -1)], 2)
             if condition is not None:  # words have none but their places
@@ -97,9 +96,10 @@ class ContextModule(nn.Module):
         return normal(*posterior.chunk(2, -1)), normal(*policy.chunk(2, -1))
 
     def _condition(
-        self, actions: Float[Tensor, "R T A"] | None, goal: Scene | None, n_tokens: int
+        self, conditions: Conditions, n_frames: int, n_tokens: int
     ) -> Float[Tensor, "B T _ D"] | None:
         """What steers the tokens of each frame, None where nothing does."""
+        actions, goal = conditions.actions, conditions.goal
         parts: list[Tensor] = []
         if self.goal is not None:
             if goal is None:
@@ -111,7 +111,7 @@ class ContextModule(nn.Module):
             parts.append(self.action(self._known(actions))[:, :, None])
         if not parts:
             return None
-        total = torch.stack(torch.broadcast_tensors(*parts)).sum(0) if len(parts) > 1 else parts[0]
+        total = (parts[0] if len(parts) == 1 else parts[0] + parts[1]).expand(-1, n_frames, -1, -1)
         if self.views.n_views == 1:
             return total
         return self.views.join(total.expand(-1, -1, n_tokens, -1))
