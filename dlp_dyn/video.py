@@ -13,17 +13,20 @@ from torch.distributions import Normal
 
 from dlp_dyn import losses
 from dlp_dyn.clip import Clip, SceneClip
+from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.dynamics.graph import GraphDynamics
+from dlp_dyn.dynamics.latent_actions import LatentActionDynamics
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
+from dlp_dyn.geometry import patch_centres
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.decoder import Decoded
 from dlp_dyn.image.encoder import Encoding
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL, Phase
-from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample
+from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample, sampler
 from dlp_dyn.rollout_loss import ROLLOUT_KEYS, rollout_terms
 from dlp_dyn.settings import has_section, read_section
 from dlp_dyn.sharing.mixin import SharedModel
@@ -71,6 +74,22 @@ class VideoModel(SharedModel):
         image, d = cfg.image, cfg.dynamics
         if d.kind == "graph":
             self.dynamics = GraphDynamics(d, image.feature_dim, image.background_dim)
+        elif d.kind == "latent_actions":
+            if cfg.identity.kind != "grid":
+                raise InputError(
+                    "dynamics.kind=latent_actions moves every patch's particle, and identity.kind is "
+                    f"{cfg.identity.kind}: set it to grid"
+                )
+            self.dynamics = LatentActionDynamics(
+                d.latent_actions,
+                image.feature_dim,
+                image.background_dim,
+                patch_centres(image.image_size, image.patch_size),
+                d.window,
+                image.glimpse_fraction,
+                d.action_dim,
+                image.encoder.views,
+            )
         else:
             n = image.n_patches if cfg.identity.kind == "grid" else image.n_particles
             self.dynamics = TransformerDynamics(d, n, image.feature_dim, image.background_dim)
@@ -171,11 +190,15 @@ class VideoModel(SharedModel):
         actions: Float[Tensor, "B U A"] | None = None,
         samples: int = 0,
         generator: torch.Generator | None = None,
+        goal: Float[Tensor, "B C H W"] | None = None,
+        language: Float[Tensor, "b L E"] | None = None,
+        latent: Float[Tensor, "B K N Z"] | None = None,
     ) -> Scene:
         """Scenes of the context frames and of `horizon` frames after them.
 
         samples: 0 gives the most likely future, over (B, T, ...); more give so many random ones, over (samples * B, T,
-        ...), sample by sample. actions: from the first frame on, T + horizon - 1 or more.
+        ...), sample by sample. actions: from the first frame on, T + horizon - 1 or more. goal, language, latent: a
+        picture to reach, tokens of a text, and latent actions from the first frame on, for dynamics that have them.
         Raises InputError for a horizon below 1, actions that do not fit, and frames that are not numbers.
         """
         n_frames = video.shape[1]
@@ -187,10 +210,43 @@ class VideoModel(SharedModel):
                 "the context frames hold NaN or infinite values: look at the source of the video"
             )
         context = self.encode(video)[0].scene
-        if samples:
-            context = context.map(lambda x: x.repeat(samples, *[1] * (x.ndim - 1)))
-            actions = None if actions is None else actions.repeat(samples, 1, 1)
+        goals = None if goal is None else self.encode(goal[:, None])[0].scene[:, 0]
+
+        def repeated(x: Tensor) -> Tensor:
+            return x.repeat(max(samples, 1), *[1] * (x.ndim - 1))
+
+        context = context.map(repeated)
+        actions, language, latent = (None if x is None else repeated(x) for x in (actions, language, latent))
+        if isinstance(self.dynamics, LatentActionDynamics):
+            conditions = Conditions(actions, None if goals is None else goals.map(repeated), language)
+            state = self.dynamics.start(context, conditions, latent, sampler(generator) if samples else mean)
+            return rollout(self.dynamics, context, horizon, actions, memory=state)
+        if goal is not None or language is not None or latent is not None:
+            raise InputError(
+                f"goals, texts and latent actions steer dynamics.kind=latent_actions, this model's is "
+                f"{self.cfg.dynamics.kind}: leave them out"
+            )
         return rollout(self.dynamics, context, horizon, actions, samples > 0, generator)
+
+    @torch.no_grad()
+    def latent_actions(
+        self,
+        video: Float[Tensor, "B T C H W"],
+        actions: Float[Tensor, "B U A"] | None = None,
+        goal: Float[Tensor, "B C H W"] | None = None,
+        language: Float[Tensor, "b L E"] | None = None,
+    ) -> Float[Tensor, "B U N Z"]:
+        """The mean latent actions of every particle and the background between the frames of clips.
+
+        Raises InputError for a model without them, and for conditions that do not fit.
+        """
+        if not isinstance(self.dynamics, LatentActionDynamics):
+            raise InputError(
+                f"dynamics.kind={self.cfg.dynamics.kind} has no latent actions: use a model with latent_actions"
+            )
+        goals = None if goal is None else self.encode(goal[:, None])[0].scene[:, 0]
+        conditions = Conditions(actions, goals, language)
+        return self.dynamics.infer(self.encode(video)[0].scene, conditions)
 
     def check_actions(self, actions: Tensor | None, least: int) -> None:
         """Raise InputError for actions that are missing, too few, too wide or too narrow."""

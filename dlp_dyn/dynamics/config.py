@@ -77,7 +77,8 @@ class DynamicsConfig:
     """How particles move."""
 
     kind: str = "none"
-    """none, graph or transformer: none is a model of single images."""
+    """none, graph, transformer or latent_actions: none is a model of single images; latent_actions is LPWM's, whose
+    futures are random, with identity.kind=grid."""
     window: int = 10
     """2 or more frames: what a step looks back on."""
     action_dim: int = 0
@@ -87,11 +88,13 @@ class DynamicsConfig:
     predictions better and training slower."""
     graph: GraphConfig = field(default_factory=GraphConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
+    latent_actions: LatentActionConfig = field(default_factory=LatentActionConfig)
 
     def check(self) -> None:
         """Raise InputError for values that no model can be built from."""
-        if self.kind not in ("none", "graph", "transformer"):
-            raise InputError(f"dynamics.kind={self.kind!r} is unknown: use one of none, graph, transformer")
+        kinds = ("none", "graph", "transformer", "latent_actions")
+        if self.kind not in kinds:
+            raise InputError(f"dynamics.kind={self.kind!r} is unknown: use one of {', '.join(kinds)}")
         if self.window < 2:
             raise InputError(f"dynamics.window={self.window}: motion shows in 2 frames or more")
         if self.rollout_steps < 1:
@@ -104,4 +107,16 @@ class DynamicsConfig:
         if t.dim % t.n_heads:
             raise InputError(
                 f"dynamics.transformer.dim={t.dim} is not a multiple of n_heads={t.n_heads}: change one of them"
+            )
+        latent = self.latent_actions
+        for heads in ("context_heads", "dynamics_heads"):
+            if latent.dim % getattr(latent, heads):
+                raise InputError(
+                    f"dynamics.latent_actions.dim={latent.dim} is not a multiple of {heads}="
+                    f"{getattr(latent, heads)}: change one of them"
+                )
+        if latent.null_action and not self.action_dim:
+            raise InputError(
+                "dynamics.latent_actions.null_action=true stands for unknown actions, and dynamics.action_dim is 0: "
+                "set the width of the actions"
             )
