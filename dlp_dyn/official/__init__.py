@@ -1,4 +1,4 @@
-"""Official checkpoints to ours and back: DLPv2 and DDLP (taldatech/ddlp), DLPv3's image part (taldatech/lpwm).
+"""Official checkpoints to ours and back: DLPv2 and DDLP (taldatech/ddlp), DLPv3 and LPWM (taldatech/lpwm).
 
 Axes and channels are permuted here once, and nothing else knows of the official order.
 """
@@ -20,8 +20,7 @@ from dlp_dyn.config import save as save_config
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
-from dlp_dyn.official import ddlp, dlpv2, dlpv3
-from dlp_dyn.official.rules import Rule
+from dlp_dyn.official import ddlp, dlpv2, dlpv3, lpwm
 from dlp_dyn.particles import logit
 from dlp_dyn.settings import to_yaml
 from dlp_dyn.video import VideoConfig, VideoModel
@@ -31,7 +30,7 @@ _STYLES = {"dlpv2": dlpv2, "dlpv3": dlpv3}
 
 def _module(hparams: Mapping[str, Any], with_dynamics: bool) -> ModuleType:
     if "pint_enc_layers" in hparams:
-        return dlpv3
+        return lpwm if hparams.get("timestep_horizon", 1) > 1 else dlpv3
     if "enc_channels" in hparams:
         return ddlp if with_dynamics else dlpv2
     raise InputError(
@@ -55,10 +54,19 @@ def config(
         ) from error
 
 
-def _rules(model: DLP | VideoModel) -> list[Rule]:
+def _module_of(model: DLP | VideoModel) -> ModuleType:
+    """Which official model this is. Raises InputError where it is none."""
+    style = (model.image if isinstance(model, VideoModel) else model).cfg.networks.style
+    if isinstance(model, DLP) and style in _STYLES:
+        return _STYLES[style]
     if isinstance(model, VideoModel):
-        return list(ddlp.rules(model))
-    return list(_STYLES[model.cfg.networks.style].rules(model))
+        for module in (ddlp, lpwm):
+            if module.official(model):
+                return module
+    raise InputError(
+        "this model has no official counterpart: only networks.style=dlpv2 and dlpv3 go back; of video models the "
+        "dlpv2 tracker with joint transformer dynamics and no actions, and the dlpv3 grid with latent actions"
+    )
 
 
 def load(
@@ -71,8 +79,8 @@ def load(
     cfg, weights = config(hparams, any(key.startswith("dyn_module.particle_") for key in state_dict))
     model = VideoModel(cfg) if isinstance(cfg, VideoConfig) else DLP(cfg)
     expected = model.state_dict()
-    converted: dict[str, Tensor] = {}
-    for rule in _rules(model):
+    converted = {name: x for name, x in model.named_buffers() if name in expected}
+    for rule in _module_of(model).rules(model):
         for key in rule.theirs:
             if key not in state_dict:
                 raise InputError(f"checkpoint: tensor {key} is missing: does the hparams file belong to it?")
@@ -92,23 +100,16 @@ def export(model: DLP | VideoModel) -> dict[str, Tensor]:
 
     Raises InputError for the lean style, which has no official counterpart.
     """
-    image = model.image.cfg if isinstance(model, VideoModel) else model.cfg
-    style = image.networks.style
-    if style == "lean" or (isinstance(model, VideoModel) and not ddlp.official(model)):
-        raise InputError(
-            "this model has no official counterpart: only networks.style=dlpv2 and dlpv3 go back, and of video models "
-            "the tracker with joint transformer dynamics and no actions"
-        )
-    own = model.state_dict()
+    module, own = _module_of(model), model.state_dict()
     out: dict[str, Tensor] = {}
-    for rule in _rules(model):
+    for rule in module.rules(model):
         out.update(zip(rule.theirs, rule.save(own[rule.ours]), strict=True))
-    for original, alias in _STYLES[style].ALIASES:
+    if isinstance(model, VideoModel):
+        out |= module.buffers(model)
+    for original, alias in module.ALIASES:
         copies = {alias + k.removeprefix(original): v for k, v in out.items() if k.startswith(original)}
         out.update(copies)
-    if isinstance(model, VideoModel):
-        out |= ddlp.buffers(model)
-    return out | _buffers(image)
+    return out | _buffers((model.image if isinstance(model, VideoModel) else model).cfg)
 
 
 def _buffers(cfg: DLPConfig) -> dict[str, Tensor]:

@@ -1,14 +1,21 @@
-"""The world model of taldatech/lpwm: latent actions and dynamics of a particle grid."""
+"""LPWM of taldatech/lpwm (`DLP` with several frames): DLPv3 on a particle grid, latent actions, and dynamics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dlp_dyn.dynamics.config import DynamicsConfig, LatentActionConfig
 from dlp_dyn.dynamics.context import ContextModule
 from dlp_dyn.dynamics.factorised import FactorisedTrunk
 from dlp_dyn.dynamics.latent_actions import DynamicsModule, LatentActionDynamics
+from dlp_dyn.errors import InputError
+from dlp_dyn.geometry import patch_centres
+from dlp_dyn.official import dlpv3
 from dlp_dyn.official.rules import SWAP, SWAP_PAIRS, Rule, linear, reorder, reordered_linear, same
+from dlp_dyn.tracking.config import TrackingConfig
+from dlp_dyn.video import VideoConfig, VideoModel
 
 _PIECES = {
     "position": "xy",
@@ -20,6 +27,88 @@ _PIECES = {
 }
 _CONTEXT_ORDER = ("position", "scale", "features", "transparency", "depth", "origin")
 _MODULATION = (0, 2, 4, 1, 3, 5)  # ours: scale, shift, gate of attention, then of the perceptron
+
+ALIASES = (
+    *dlpv3.ALIASES,
+    ("ctx_module.", "encoder_module.ctx_enc."),
+    ("ctx_module.", "dyn_module.context_decoder."),
+)
+_UNUSED = {
+    "context_dist": "gauss",
+    "features_dist": "gauss",
+    "ctx_pool_mode": "none",
+    "predict_delta": False,
+    "random_action_condition": False,
+}
+
+
+def config(h: Mapping[str, Any]) -> tuple[VideoConfig, dict[str, float]]:
+    for key, value in _UNUSED.items():
+        if h.get(key, value) != value:
+            raise InputError(f"hparams: {key}={h[key]} was never used in a released LPWM and is not read")
+    image, weights = dlpv3.config(h)
+    cfg = VideoConfig(
+        image,
+        TrackingConfig(kind="grid", static_frames=h["num_static_frames"]),
+        DynamicsConfig(
+            kind="latent_actions",
+            window=h["timestep_horizon"],
+            action_dim=h["action_dim"] if h.get("action_condition") else 0,
+            latent_actions=LatentActionConfig(
+                dim=h["pint_dim"],
+                latent_dim=h["context_dim"],
+                context_layers=h["pint_ctx_layers"],
+                context_heads=h["pint_ctx_heads"],
+                dynamics_layers=h["pint_dyn_layers"],
+                dynamics_heads=h["pint_dyn_heads"],
+                dropout=h["dropout"],
+                goal=h.get("image_goal_condition", False),
+                language_dim=h["language_embed_dim"] if h.get("language_condition") else 0,
+                language_length=h.get("language_max_len", 32),
+                null_action=h.get("null_action_embed", False),
+            ),
+        ),
+    )
+    whole = 0.01 if image.reconstruction == "lpips" else 0.1
+    weights["reconstruction_dynamic"] = weights["reconstruction"] * h["beta_dyn_rec"]
+    for name in ("position", "scale", "depth", "transparency", "features", "background", "latent"):
+        weights[f"dynamic_{name}"] = whole * h["beta_dyn"]
+    return cfg, weights
+
+
+def official(model: VideoModel) -> bool:
+    """Whether the official code has such a model."""
+    image = model.cfg.image
+    return (
+        isinstance(model.dynamics, LatentActionDynamics)
+        and image.networks.style == "dlpv3"
+        and image.encoder.grid
+        and (model.dynamics.action is None or bool((model.dynamics.action.std == 1).all()))
+    )
+
+
+def buffers(model: VideoModel) -> dict[str, Tensor]:
+    """The constants that official checkpoints carry."""
+    d, image = model.cfg.dynamics, model.cfg.image
+    centres = patch_centres(image.image_size, image.patch_size).flip(-1)
+    anchors = centres[None]
+    ends = torch.cat([centres, torch.zeros(1, 2)])[None]
+    out = {
+        "ctx_module.particles_anchor": anchors,
+        "dyn_module.particles_anchor": anchors,
+        "dyn_module.scale_anchor": torch.tensor(0.0),
+        "encoder_module.patch_centers": ends,
+        "encoder_module.particle_enc.patch_centers": ends,
+        "encoder_module.particle_inter_enc.particles_anchor": anchors,
+    }
+    trunks = (
+        ("ctx_module.pte", d.latent_actions.context_layers, d.window + 1),
+        ("dyn_module.particle_transformer", d.latent_actions.dynamics_layers, d.window),
+    )
+    for trunk, n_layers, n in trunks:
+        mask = torch.ones(n, n).tril().view(1, 1, 1, n, 1, n)
+        out |= {f"{trunk}.blocks.{i}.temp_block.attn.mask": mask for i in range(n_layers)}
+    return out
 
 
 def reshaped(ours: str, theirs: str, shape: tuple[int, ...], theirs_shape: tuple[int, ...]) -> Rule:
@@ -38,10 +127,13 @@ def _blocks(ours: str, theirs: str, parts: tuple[int, ...], n: int, dim: int = 0
     return Rule(ours, (theirs,), lambda t: order(t[0], parts), lambda t: [order(t, back)])
 
 
-def rules(model: LatentActionDynamics, ours: str = "dynamics") -> Iterator[Rule]:
-    """Of all parameters; `ours` is the name of the dynamics in their model."""
-    yield from _context(model.context, f"{ours}.context", "ctx_module")
-    yield from _dynamics(model.dynamics, f"{ours}.dynamics", "dyn_module")
+def rules(model: VideoModel) -> Iterator[Rule]:
+    for rule in dlpv3.rules(model.image):
+        yield Rule(f"image.{rule.ours}", rule.theirs, rule.load, rule.save)
+    dynamics = model.dynamics
+    assert isinstance(dynamics, LatentActionDynamics)
+    yield from _context(dynamics.context, "dynamics.context", "ctx_module")
+    yield from _dynamics(dynamics.dynamics, "dynamics.dynamics", "dyn_module")
 
 
 def _context(model: ContextModule, ours: str, theirs: str) -> Iterator[Rule]:
