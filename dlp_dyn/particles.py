@@ -118,6 +118,15 @@ class SceneDistribution(_Distributions):
         return self.draw(sampler(generator))
 
 
+def most_visible(scene: Scene, n: int) -> Scene:
+    """The `n` particles of highest transparency."""
+    p = scene.particles
+    if p.position.shape[-2] <= n:
+        return scene
+    index = p.transparency[..., 0].topk(n, dim=-1).indices[..., None]
+    return Scene(p.map(lambda x: x.take_along_dim(index, -2)), scene.background)
+
+
 def normal(loc: Tensor, log_variance: Tensor) -> Normal:
     """A normal distribution in float32, whatever the precision of the network that gave its parameters."""
     spread = (0.5 * log_variance.float().clamp(-_LOG_VARIANCE, _LOG_VARIANCE)).exp()

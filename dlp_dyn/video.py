@@ -26,7 +26,7 @@ from dlp_dyn.image.decoder import Decoded
 from dlp_dyn.image.encoder import Encoding
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.phases import NORMAL, Phase
-from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, rsample, sampler
+from dlp_dyn.particles import Draw, Particles, Scene, SceneDistribution, mean, most_visible, rsample, sampler
 from dlp_dyn.rollout_loss import ROLLOUT_KEYS, rollout_terms
 from dlp_dyn.settings import has_section, read_section
 from dlp_dyn.sharing.mixin import SharedModel
@@ -163,11 +163,7 @@ class VideoModel(SharedModel):
 
     def drawn(self, scene: Scene) -> Scene:
         """The particles that are drawn."""
-        p, n = scene.particles, self.cfg.image.n_particles
-        if self.cfg.identity.kind != "grid" or p.position.shape[-2] <= n:
-            return scene
-        index = p.transparency[..., 0].topk(n, dim=-1).indices[..., None]
-        return Scene(p.map(lambda x: x.take_along_dim(index, -2)), scene.background)
+        return most_visible(scene, self.cfg.image.n_particles) if self.cfg.identity.kind == "grid" else scene
 
     def draw(self, scene: Scene, chunk: int = 64) -> Iterator[tuple[Scene, Decoded]]:
         """Decode scenes over (B, T) in pieces of `chunk` images, so that memory does not grow with them."""

@@ -113,7 +113,16 @@ class SceneEncoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "B 3 H W"], draw: Draw = mean, phase: Phase = NORMAL) -> Encoding:
         """Encode; `draw` says whether the later stages see means or samples of the earlier ones."""
+        if self.cfg.encoder.grid:
+            return self.on_grid(images, draw, phase)
         return self.describe(images, self.place(images, self.locate(images, phase), draw, phase), draw)
+
+    def on_grid(self, images: Float[Tensor, "B 3 H W"], draw: Draw = mean, phase: Phase = NORMAL) -> Encoding:
+        """Every patch a particle, of which the `n_particles` most confident ones are looked at closely (LPWM)."""
+        located = self.locate(images, phase, all_patches=True)
+        assert located.confidence is not None
+        marked = located.confidence[..., 0].topk(self.cfg.n_particles, dim=-1, largest=False).indices
+        return self.describe(images, self.place(images, located, draw, phase, marked), draw)
 
     @torch.no_grad()
     def propose(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B M 2"]:

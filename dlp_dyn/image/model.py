@@ -15,7 +15,15 @@ from dlp_dyn.image.decoder import Decoded, SceneDecoder
 from dlp_dyn.image.encoder import Encoding, SceneEncoder
 from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.nn import Stack
-from dlp_dyn.particles import ParticleDistribution, Scene, SceneDistribution, beta, logit, rsample
+from dlp_dyn.particles import (
+    ParticleDistribution,
+    Scene,
+    SceneDistribution,
+    beta,
+    logit,
+    most_visible,
+    rsample,
+)
 from dlp_dyn.perceptual import glimpse_error, reconstruction_error
 from dlp_dyn.settings import read_section
 from dlp_dyn.sharing.mixin import SharedModel
@@ -77,7 +85,8 @@ class DLP(SharedModel):
         return self.encoder(images).posterior
 
     def decode(self, scene: Scene) -> Decoded:
-        return self.decoder(scene)
+        """Draw scenes; of a particle grid the `n_particles` most visible ones."""
+        return self.decoder(most_visible(scene, self.cfg.n_particles) if self.cfg.encoder.grid else scene)
 
     def masks(self, scene: Scene, decoded: Decoded) -> Float[Tensor, "B N H W"]:
         """The share of every pixel that each particle draws; the rest is background."""

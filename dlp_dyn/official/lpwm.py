@@ -14,6 +14,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.geometry import patch_centres
 from dlp_dyn.official import dlpv3
 from dlp_dyn.official.rules import SWAP, SWAP_PAIRS, Rule, linear, reorder, reordered_linear, same
+from dlp_dyn.particles import logit
 from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.video import VideoConfig, VideoModel
 
@@ -93,7 +94,10 @@ def buffers(model: VideoModel) -> dict[str, Tensor]:
     centres = patch_centres(image.image_size, image.patch_size).flip(-1)
     anchors = centres[None]
     ends = torch.cat([centres, torch.zeros(1, 2)])[None]
+    glimpse = torch.tensor(logit(image.glimpse_fraction))
     out = {
+        "encoder_module.scale_anchor": glimpse,
+        "encoder_module.particle_enc.mu_scale_prior": glimpse,
         "ctx_module.particles_anchor": anchors,
         "dyn_module.particles_anchor": anchors,
         "dyn_module.scale_anchor": torch.tensor(0.0),

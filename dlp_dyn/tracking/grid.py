@@ -27,10 +27,6 @@ class Grid:
     ) -> tuple[Encoding, State]:
         views = encoder.cfg.encoder.views
         images = rearrange(video, "(b v) t c h w -> (b t v) c h w", v=views)
-        located = encoder.locate(images, phase, all_patches=True)
-        assert located.confidence is not None
-        marked = located.confidence[..., 0].topk(encoder.cfg.n_particles, dim=-1, largest=False).indices
-        encoding = encoder.describe(images, encoder.place(images, located, draw, phase, marked), draw)
-        return encoding.map(
+        return encoder.on_grid(images, draw, phase).map(
             lambda x: x.unflatten(0, (-1, video.shape[1], views)).transpose(1, 2).flatten(0, 1)
         ), state
