@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.errors import InputError
@@ -11,6 +12,8 @@ from dlp_dyn.generation.config import DiffusionConfig
 from dlp_dyn.generation.diffusion import ClipDiffusion
 from dlp_dyn.official.ddlp import block_rules
 from dlp_dyn.official.rules import Rule, linear, reorder, reordered_linear, same
+from dlp_dyn.particles import Scene
+from dlp_dyn.video import VideoModel
 
 _PARTS = {"particle": "", "background": "_bg"}
 
@@ -60,7 +63,34 @@ def rules(model: ClipDiffusion) -> Iterator[Rule]:
     yield from reordered_linear("denoiser.write.2", "model.particle_decoder.2", order)
 
 
-def set_statistics(model: ClipDiffusion, statistics: Mapping[str, Tensor]) -> None:
+def load(model: ClipDiffusion, state_dict: Mapping[str, Tensor], statistics: Mapping[str, Tensor]) -> None:
+    """Take official weights and the `latent_stats` that belong to them.
+
+    Raises InputError naming the first tensor that is missing.
+    """
+    for key in (key for rule in rules(model) for key in rule.theirs):
+        if key not in state_dict:
+            raise InputError(f"checkpoint: tensor {key} is missing: does the hparams file belong to it?")
+    converted = {r.ours: r.load([state_dict[k].float() for k in r.theirs]) for r in rules(model)}
+    model.denoiser.load_state_dict({k.removeprefix("denoiser."): v for k, v in converted.items()})
+    _set_statistics(model, statistics)
+
+
+def encode(video: VideoModel, frames: Float[Tensor, "B T 3 H W"]) -> Scene:
+    """Scenes of clips as the official statistics were taken of.
+
+    The background is read from what the drawn particles leave of the image, not from what is outside their boxes.
+    """
+    scenes = video.encode(frames)[0].scene
+    flat = scenes.map(lambda x: x.flatten(0, 1))
+    decoded = video.image.decode(flat)
+    seen = 1 - video.image.masks(flat, decoded).sum(1, keepdim=True)
+    encoder = video.image.encoder.background
+    background = encoder.head(encoder.cnn(frames.flatten(0, 1) * seen).flatten(1)).chunk(2, -1)[0]
+    return Scene(scenes.particles, background.unflatten(0, frames.shape[:2]))
+
+
+def _set_statistics(model: ClipDiffusion, statistics: Mapping[str, Tensor]) -> None:
     """Scale columns by the official `latent_stats`."""
     for name, suffix in _PARTS.items():
         values = {k: statistics[k + suffix] for k in ("mu", "std", "min_val", "max_val")}

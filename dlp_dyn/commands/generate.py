@@ -1,0 +1,15 @@
+"""`generate`: videos out of nothing."""
+
+import argparse
+
+from dlp_dyn.commands.words import device
+
+
+def generate(args: argparse.Namespace) -> None:
+    """Draw videos that a generator makes up."""
+    from dlp_dyn.generation.pictures import draw_generated
+
+    draw_generated(
+        args.run_folder, args.out, args.n, args.frames, args.steps, args.eta, args.seed, device(args.device)
+    )
+    print(args.out)

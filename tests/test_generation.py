@@ -1,0 +1,153 @@
+"""Diffusion over clips: its limits in closed form, what is given stays, frames do not see later ones."""
+
+import pytest
+import torch
+
+from dlp_dyn.dynamics.config import DynamicsConfig
+from dlp_dyn.errors import InputError
+from dlp_dyn.generation.config import DiffusionConfig
+from dlp_dyn.generation.diffusion import ClipDiffusion
+from dlp_dyn.generation.model import VideoGenerator
+from dlp_dyn.generation.packing import Normalizer, ScenePacking
+from dlp_dyn.generation.schedule import CosineSchedule
+from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.video import VideoConfig
+
+CFG = DiffusionConfig(frames=3, steps=10, dim=16, n_layers=1, n_heads=2, dropout=0.0)
+PACKING = ScenePacking(feature_dim=2, background_dim=5)
+IMAGE = DLPConfig(n_particles=3, feature_dim=2, background_dim=5)
+
+
+def scenes(*shape, n=4, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    parts = [torch.randn(*shape, n, width, generator=g) for width in (2, 2, 1, 1, 2)]
+    return Scene(Particles(*parts), torch.randn(*shape, 5, generator=g))
+
+
+def small(causal=True):
+    torch.manual_seed(0)
+    model = ClipDiffusion(DiffusionConfig(**{**vars(CFG), "causal": causal}), 4, PACKING)
+    for parameter in model.denoiser.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    model.normalizer.fit(scenes(50, 3))
+    return model.eval()
+
+
+def test_packing_there_and_back_whichever_row_is_longer():
+    for packing in (PACKING, ScenePacking(2, 1)):
+        scene = scenes(2, 3)
+        scene = Scene(scene.particles, scene.background[..., : packing.background_dim])
+        again = packing.unpack(packing.pack(scene))
+        assert all(torch.equal(a, b) for a, b in zip(again, scene, strict=True))
+        n_values = 4 * packing.particle_width + 2 + packing.background_dim
+        assert packing.mask(4).sum() == n_values
+
+
+def test_limits_become_one_and_padding_stays():
+    scene, normalizer = scenes(200), Normalizer(PACKING)
+    normalizer.fit(scene)
+    rows = normalizer(PACKING.pack(scene))
+    particles = rows[..., :-1, :]
+    torch.testing.assert_close(particles.amax((0, 1)), torch.ones(8), atol=1e-4, rtol=0)
+    torch.testing.assert_close(particles.amin((0, 1)), -torch.ones(8), atol=1e-4, rtol=0)
+    assert torch.equal(rows[..., -1, :2], torch.zeros(200, 2))
+    assert torch.equal(rows[..., -1, 7:], torch.zeros(200, 1))
+    torch.testing.assert_close(normalizer.inverse(rows), PACKING.pack(scene))
+
+
+def test_quantiles_leave_outliers_out():
+    scene, normalizer = scenes(1000), Normalizer(PACKING)
+    scene.particles.depth[0, 0] = 1e6
+    normalizer.fit(scene, quantile=0.001)
+    assert normalizer(PACKING.pack(scene))[1:, :-1, 4].std() > 0.1
+    with pytest.raises(InputError, match="below one half"):
+        normalizer.fit(scene, quantile=0.5)
+
+
+def test_standard_scores():
+    scene, normalizer = scenes(500), Normalizer(PACKING)
+    normalizer.fit(scene, "std")
+    rows = normalizer(PACKING.pack(scene))[..., :-1, :].flatten(0, 1)
+    torch.testing.assert_close(rows.std(0), torch.ones(8), atol=1e-3, rtol=0)
+
+
+def test_little_is_left_after_the_last_step():
+    kept = CosineSchedule(1000).kept
+    assert kept[0] > 0.9999
+    assert kept[-1] < 1e-6
+    assert (kept.diff() < 0).all()
+
+
+def test_steps_back_keep_the_distribution():
+    """Of a clip that is known, steps of any length give what adding noise to it gives: mean and deviation."""
+    schedule, g = CosineSchedule(100), torch.Generator().manual_seed(0)
+    x_0 = torch.full((20_000, 1, 1, 1), 0.5)
+    for eta in (0.0, 0.5, 1.0):
+        t, to = (torch.full((20_000,), step) for step in (80, 30))
+        x_t = schedule.add_noise(x_0, torch.randn(x_0.shape, generator=g), t)
+        x = schedule.step(x_t, x_0, t, to, torch.randn(x_0.shape, generator=g), eta)
+        kept = schedule.kept[30]
+        assert abs(float(x.mean()) - 0.5 * float(kept.sqrt())) < 0.02
+        assert abs(float(x.std()) - float((1 - kept).sqrt())) < 0.02
+        again = schedule.renoise(x, torch.randn(x_0.shape, generator=g), to, t)
+        assert abs(float(again.std()) - float((1 - schedule.kept[80]).sqrt())) < 0.02
+
+
+def test_the_last_step_gives_the_clip_itself():
+    schedule, x = CosineSchedule(10), torch.randn(2, 1, 1, 1)
+    t = torch.zeros(2, dtype=torch.long)
+    torch.testing.assert_close(schedule.step(torch.randn(2, 1, 1, 1), x, t, t - 1, torch.zeros_like(x)), x)
+
+
+def test_times_end_at_no_noise():
+    schedule = CosineSchedule(1000)
+    assert schedule.times(1000)[:2] == [999, 998]
+    assert schedule.times(5)[0] == 999
+    assert schedule.times(5)[-2:] == [0, -1]
+    assert len(schedule.times(5)) == 6
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_frames_see_later_ones_only_where_they_may(causal):
+    model, x = small(causal).denoiser, torch.randn(1, 3, 5, 8)
+    changed = x.clone()
+    changed[:, 2] += 1
+    t = torch.tensor([4])
+    before, after = model(x, t), model(changed, t)
+    assert torch.equal(before[:, :2], after[:, :2]) == causal
+
+
+def test_what_is_given_stays_and_the_rest_is_drawn():
+    model, scene = small(), scenes(2, 3)
+    given = torch.ones(2, 3, 5)
+    given[:, 1, :2] = 0
+    g = torch.Generator().manual_seed(0)
+    found = model.complete(scene, given, rounds=2, generator=g)
+    kept, drawn = found.particles[:, [0, 2]], found.particles[:, 1].position[:, :2]
+    torch.testing.assert_close(kept.position, scene.particles[:, [0, 2]].position, atol=1e-4, rtol=1e-4)
+    assert (drawn - scene.particles[:, 1].position[:, :2]).abs().max() > 0.01
+
+
+def test_samples_depend_on_their_generator_alone():
+    model = small()
+    draws = [model.sample(2, 5, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)]
+    assert torch.equal(draws[0].background, draws[1].background)
+    assert not torch.equal(draws[0].background, draws[2].background)
+
+
+def test_generated_clips_begin_with_diffusion_and_go_on_with_dynamics():
+    torch.manual_seed(0)
+    model = VideoGenerator(VideoConfig(IMAGE, dynamics=DynamicsConfig(kind="graph")), CFG).eval()
+    clips = model.generate(2, 6, steps=3, generator=torch.Generator().manual_seed(0))
+    start = model.diffusion.sample(2, 3, generator=torch.Generator().manual_seed(0))
+    assert clips.background.shape == (2, 6, 5)
+    torch.testing.assert_close(clips.particles.position[:, :3], start.particles.position)
+    assert model.generate(1, 2, steps=2).background.shape == (1, 2, 5)
+    with pytest.raises(InputError, match="1 or more"):
+        model.generate(0, 6)
+
+
+def test_video_models_with_actions_are_refused():
+    with pytest.raises(InputError, match="actions"):
+        VideoGenerator(VideoConfig(IMAGE, dynamics=DynamicsConfig(kind="graph", action_dim=2)), CFG)
