@@ -17,9 +17,12 @@ from benchmarks.count import count
 from benchmarks.measure import Cost, Row, compare, peak_and_base, saved_bytes
 from benchmarks.plain import plain_geometry
 from benchmarks.table import main
-from dlp_dyn import config, losses
+from dlp_dyn import config
 from dlp_dyn.clip import Clip
 from dlp_dyn.image.appearance import AppearanceEncoder
+from dlp_dyn.objectives.base import weighted_sum
+from dlp_dyn.objectives.clip_elbo import ClipElbo
+from dlp_dyn.training.step import TrainingStep
 from dlp_dyn.video import VideoConfig, VideoModel
 
 QUESTION = "one training step on clips: loss, backward, Adam"
@@ -62,18 +65,24 @@ def build(
     length, side = training.data.clip_length, training.model.image_size
     frames = torch.randint(0, 256, (training.batch_size, length, side, side, 3), dtype=torch.uint8)
     clip = Clip(frames).to(device)
+    objective = ClipElbo(model)
+    weights = objective.weights(training.weights)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
+    take_step = TrainingStep(objective, {"model": optimizer})
 
-    def loss() -> Tensor:
+    @contextmanager
+    def way() -> Iterator[None]:
         half = torch.autocast(device.type, torch.bfloat16, enabled="bf16" in variants)
         with published(length) if plain else nullcontext(), half:
-            terms, _ = model(clip)
-        return losses.total(terms, training.weights)[0]
+            yield
+
+    def loss() -> Tensor:
+        with way():
+            return weighted_sum(objective(clip).terms, weights["model"])[0]
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss().backward()
-        optimizer.step()
+        with way():
+            take_step([clip], weights)
 
     return model, loss, step
 

@@ -24,8 +24,10 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.clip_step import published
 from benchmarks.count import count
 from benchmarks.gpu import OBJ3D128, SMALL
-from dlp_dyn import config, losses
+from dlp_dyn import config
 from dlp_dyn.clip import Clip
+from dlp_dyn.objectives.base import weighted_sum
+from dlp_dyn.objectives.clip_elbo import ClipElbo
 from dlp_dyn.video import VideoConfig, VideoModel
 
 LAYERS = "dynamics.transformer.n_layers=6"
@@ -40,20 +42,22 @@ CALLS = {
 }  # fmt: skip
 
 
-def build(n_frames: int) -> tuple[VideoModel, Callable[[], tuple[Tensor, ...]]]:
-    """A model with random weights, and the gradients of a step on a random clip."""
+def build(n_frames: int) -> tuple[ClipElbo, Callable[[], tuple[Tensor, ...]]]:
+    """An objective of a model with random weights, and the gradients of a step on a random clip."""
     changes = ("data.path=unused", *OBJ3D128, *SMALL, LAYERS, f"data.clip_length={n_frames}")
     cfg = config.load("balls_ddlp", changes)
     torch.manual_seed(0)
     model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    objective = ClipElbo(model)
+    weights = objective.weights(cfg.weights)
     side = cfg.model.image_size
     clip = Clip(torch.randint(0, 256, (1, n_frames, side, side, 3), dtype=torch.uint8))
 
     def step() -> tuple[Tensor, ...]:
-        loss = losses.total(model(clip)[0], cfg.weights)[0]
+        loss = weighted_sum(objective(clip).terms, weights["model"])[0]
         return torch.autograd.grad(loss, list(model.parameters()))
 
-    return model, step
+    return objective, step
 
 
 def _always(device: torch.device) -> bool:  # noqa: ARG001
@@ -62,12 +66,12 @@ def _always(device: torch.device) -> bool:  # noqa: ARG001
 
 def main(n_frames: int = 11) -> None:
     inductor.cpp.enable_kernel_profile = True
-    model, step = build(n_frames)
+    objective, step = build(n_frames)
     with published(n_frames):
         print(f"published: {count(step).operations} operations")
     with mock.patch("dlp_dyn.geometry.kernels.usable", _always):
         print(f"ours: {count(step).operations} operations")
-        model.compile(fullgraph=True)
+        objective.compile(fullgraph=True)
         step()
         with profile(activities=[ProfilerActivity.CPU]) as profiler:
             step()

@@ -24,9 +24,11 @@ import torch
 from benchmarks.clip_step import published
 from benchmarks.count import Ceiling, ceiling, count, launches
 from benchmarks.measure import machine, seconds, timing
-from dlp_dyn import config, losses
+from dlp_dyn import config
 from dlp_dyn.clip import Clip
 from dlp_dyn.config import TrainConfig
+from dlp_dyn.objectives.clip_elbo import ClipElbo
+from dlp_dyn.training.step import TrainingStep
 from dlp_dyn.video import VideoConfig, VideoModel
 
 OBJ3D128 = (
@@ -173,16 +175,16 @@ def build(cfg: TrainConfig, way: Way, device: torch.device) -> tuple[VideoModel,
     frames = torch.randint(0, 256, (cfg.batch_size, cfg.data.clip_length, side, side, 3), dtype=torch.uint8)
     clip = Clip(frames).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=not way.plain)
+    objective = ClipElbo(model)
+    weights = objective.weights(cfg.weights)
     if way.compile != "none":
-        model.compile(mode=way.compile)
+        objective.compile(mode=way.compile)
+
+    take_step = TrainingStep(objective, {"model": optimizer})
 
     def step() -> None:
-        torch.compiler.cudagraph_mark_step_begin()
-        optimizer.zero_grad(set_to_none=True)
         with torch.autocast(device.type, torch.bfloat16, enabled=way.half):
-            terms, _ = model(clip)
-        losses.total(terms, cfg.weights)[0].backward()
-        optimizer.step()
+            take_step([clip], weights)
 
     return model, step
 

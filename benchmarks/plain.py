@@ -17,7 +17,9 @@ from torch import Tensor
 from dlp_dyn.clip import Clip
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
-from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.objectives.base import Losses
+from dlp_dyn.objectives.image_elbo import ImageElbo
+from dlp_dyn.objectives.schedules import NORMAL, Phase
 
 _DEPTH_EPS, _SIZE_EPS = 1e-5, 1e-9
 
@@ -143,16 +145,16 @@ def plain_geometry() -> Iterator[None]:
         yield
 
 
-class PlainDLP(DLP):
-    """The same model, with the same weights, on plain geometry."""
+class PlainImageElbo(ImageElbo):
+    """The same objective on plain geometry."""
 
-    def forward(self, clip: Clip, phase: Phase = NORMAL) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def losses(self, clip: Clip, phase: Phase = NORMAL) -> Losses:
         with plain_geometry():
-            return super().forward(clip, phase)
+            return super().losses(clip, phase)
 
 
-def plain_model(cfg: DLPConfig) -> PlainDLP:
-    """A DLP whose training step uses the plain functions and PyTorch's default layout; same `state_dict` as a DLP."""
-    model = PlainDLP(cfg)
+def plain_model(cfg: DLPConfig) -> DLP:
+    """A DLP in PyTorch's default layout."""
+    model = DLP(cfg)
     model.to(memory_format=torch.contiguous_format)
     return model

@@ -10,11 +10,14 @@ from torch import Tensor
 
 from benchmarks.count import count
 from benchmarks.measure import Cost, Row, compare, peak_and_base, saved_bytes
-from benchmarks.plain import plain_model
+from benchmarks.plain import PlainImageElbo, plain_model
 from benchmarks.table import main
-from dlp_dyn import config, losses
+from dlp_dyn import config
 from dlp_dyn.clip import Clip
 from dlp_dyn.image.model import DLP
+from dlp_dyn.objectives.base import weighted_sum
+from dlp_dyn.objectives.image_elbo import ImageElbo
+from dlp_dyn.training.step import TrainingStep
 
 QUESTION = "one training step: loss, backward, Adam"
 BATCH = 32
@@ -39,22 +42,24 @@ def build(
     changes = ["model.networks.recompute=true"] if "recompute" in variants and not plain else []
     half = "bf16" in variants and not plain
     training = config.load(base, ["data.path=unused", *changes])
-    cfg, weights = training.model, training.weights
+    cfg = training.model
     torch.manual_seed(0)
     model = (plain_model(cfg) if plain else DLP(cfg)).to(device)
     frames = torch.randint(0, 256, (batch, 1, cfg.image_size, cfg.image_size, 3), dtype=torch.uint8)
     clip = Clip(frames).to(device)
+    objective = (PlainImageElbo if plain else ImageElbo)(model)
+    weights = objective.weights(training.weights)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-5)
+    take_step = TrainingStep(objective, {"model": optimizer})
 
     def loss() -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
-            terms, _ = model(clip)
-        return losses.total(terms, weights)[0]
+            terms, _ = objective(clip)
+        return weighted_sum(terms, weights["model"])[0]
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss().backward()
-        optimizer.step()
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            take_step([clip], weights)
 
     return model, loss, step
 

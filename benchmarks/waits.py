@@ -9,7 +9,7 @@ no GPU is needed. Backward passes cannot be run so on CUDA, and are counted on f
 
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,14 +23,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torchvision.models import vgg
 
-from dlp_dyn import config, losses, perceptual
+from dlp_dyn import config
 from dlp_dyn.clip import Clip
-from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.objectives import reconstruction
 from dlp_dyn.particles import Particles
 from dlp_dyn.tracking.matching import Matcher
-from dlp_dyn.training import stages
+from dlp_dyn.training import setup
 from dlp_dyn.training.divergence import DivergenceWatch
 from dlp_dyn.training.run_log import Meter
+from dlp_dyn.training.step import TrainingStep
 
 CONFIGS = (
     "shapes_dlpv2", "shapes_dlpv3", "balls", "balls_ddlp", "balls_ddlp model.reconstruction=vgg", "balls_joint",
@@ -94,7 +95,7 @@ def _like(x: Tensor, device: str) -> Tensor:
 @contextmanager
 def _fakes(device: str) -> Iterator[None]:
     """What fake tensors cannot do, or would have to fetch: cuDNN's own operators, a Hungarian match, VGG16."""
-    network = perceptual._Features(vgg.make_layers(vgg.cfgs["D"])).eval().requires_grad_(False)
+    network = reconstruction._Features(vgg.make_layers(vgg.cfgs["D"])).eval().requires_grad_(False)
 
     def in_place(self: Matcher, state: object, found: Particles) -> Tensor:  # noqa: ARG001
         return torch.arange(found.position.shape[1]).expand(len(found.position), -1)
@@ -104,36 +105,64 @@ def _fakes(device: str) -> Iterator[None]:
         torch.backends.cudnn.flags(enabled=False),
         mock.patch("dlp_dyn.geometry.kernels.usable", return_value=True),
         mock.patch.object(Matcher, "_order", in_place),
-        mock.patch("dlp_dyn.perceptual._vgg16", return_value=network),
+        mock.patch("dlp_dyn.objectives.reconstruction._vgg16", return_value=network),
     ):
         _make_fake(network, device)
         yield
 
 
-def waits(name: str, device: str, backward: bool, phase: Phase = NORMAL) -> Waits:
-    """Of one step of a config on a fake device: loss, log and update, or with the backward pass and no update."""
+def waits(name: str, device: str, backward: bool, step: int | None = None) -> Waits:
+    """Of one step of a config on a fake device: all of it but the backward pass, or its loss and the backward pass.
+
+    step: which step of training it is, the first one after all phases where none is given.
+    """
     base, *changes = name.split()
     cfg = config.load(base, ["data.path=unused", "batch_size=2", *changes])
+    step = step or cfg.phases.warm_up_steps + cfg.phases.noisy_steps + 1
     side = cfg.model.image_size
-    model = stages.build(cfg)
-    with _fakes(device):
-        _make_fake(model, device)
-        optimizer = torch.optim.AdamW(model.parameters(), 1e-5, fused=True)
-        log, meter = DivergenceWatch(list(cfg.weights), torch.device(device), 1.0), Meter()
+    objective = setup.build_objective(cfg, setup.build_model(cfg))
+    weights = objective.weights(cfg.weights)
+    with (
+        _fakes(device),
+        mock.patch.object(Tensor, "backward", _backward if backward else _no_backward(objective)),
+    ):
+        _make_fake(objective, device)
+        optimizer = torch.optim.AdamW(objective.parameters(), 1e-5, fused=True)
+        watch, meter = DivergenceWatch(weights, torch.device(device), {"model": 1.0}), Meter()
         clip = Clip(torch.empty(2, cfg.data.clip_length, side, side, 3, dtype=torch.uint8, device=device))
-        with _Watch() as watch:
-            terms, metrics = model(clip, phase)
-            loss, means = losses.total(terms, cfg.weights)
-            if backward:
-                loss.backward()
-                return watch.waits
-            log.add_terms(1, [cfg.weights[k] * means[f"loss/{k}"] for k in cfg.weights])
-            meter.add({"loss": loss} | means | {k: v.mean() for k, v in metrics.items()})
-            for parameter in model.parameters():
-                parameter.grad = torch.empty_like(parameter)
-            log.add_grad_norm(1, torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0))
-            optimizer.step()
-    return watch.waits
+
+        def inspect(update: str, terms: dict[str, Tensor]) -> None:
+            watch.add_terms(step, update, list(terms.values()))
+
+        take_step = TrainingStep(objective, {"model": optimizer}, None, 1.0, inspect)
+        with _Watch() as counter:
+            try:
+                logged = take_step([clip], weights, step)
+            except _AfterBackward:
+                return counter.waits
+            watch.add_grad_norm(step, "model", logged.pop("grad_norm"))
+            meter.add(logged)
+    return counter.waits
+
+
+class _AfterBackward(Exception):
+    """Ends a step: fake gradients cannot be stepped along on every device."""
+
+
+_real_backward = Tensor.backward
+
+
+def _backward(loss: Tensor) -> None:
+    _real_backward(loss)
+    raise _AfterBackward
+
+
+def _no_backward(objective: nn.Module) -> Callable[[Tensor], None]:
+    def backward(loss: Tensor) -> None:  # noqa: ARG001
+        for parameter in objective.parameters():
+            parameter.grad = torch.empty_like(parameter)
+
+    return backward
 
 
 def main() -> None:

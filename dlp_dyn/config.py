@@ -1,14 +1,14 @@
 """Training configs: what a run depends on, from YAML in configs/ and `section.key=value`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.image.phases import PhaseSchedule
+from dlp_dyn.objectives.config import LossWeights, ScheduleConfig
 from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_section, to_yaml
 from dlp_dyn.tracking.config import TrackingConfig
 
@@ -85,11 +85,10 @@ class TrainConfig:
     it is, encodes the data once, and trains the dynamics on the particles."""
     image: str | None = None
     """a run folder, checkpoint or Hub id: the image model of the second stage, or what the joint stage starts from."""
-    weights: dict[str, float] = field(default_factory=dict)
-    """0 or more each: weights of the model's loss terms, all of them named; see the terms."""
+    weights: LossWeights = field(default_factory=LossWeights)
     ramps: dict[str, list[int]] = field(default_factory=dict)
     """[first, last] steps each: between them the weight of a term rises from 0 to what it is."""
-    phases: PhaseSchedule = field(default_factory=PhaseSchedule)
+    phases: ScheduleConfig = field(default_factory=ScheduleConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     steps: int = 10_000
     """1 or more: optimiser steps."""
@@ -128,10 +127,9 @@ class TrainConfig:
         if self.lr <= 0:
             raise InputError(f"config: lr is {self.lr}; give a positive learning rate")
         for term, ramp in self.ramps.items():
-            if term not in self.weights:
-                raise InputError(
-                    f"config: ramps.{term} has no weight; terms: {', '.join(sorted(self.weights))}"
-                )
+            if not hasattr(self.weights, term):
+                known = ", ".join(item.name for item in fields(LossWeights))
+                raise InputError(f"config: ramps.{term} is no loss term; terms: {known}")
             if len(ramp) != 2 or not 0 <= ramp[0] < ramp[1]:
                 raise InputError(f"config: ramps.{term} is {ramp}; give [first, last] steps, first < last")
 

@@ -73,6 +73,11 @@ def psnr_moving(
     return -10 * error.clamp_min(1e-10).log10()
 
 
+def psnr(target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
+    """Peak signal-to-noise ratio in dB of images in [0, 1], capped at 100 dB."""
+    return -10 * (target - image).square().mean((1, 2, 3)).clamp_min(1e-10).log10()
+
+
 def ssim(target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
     """Structural similarity of images in [0, 1]: Gaussian window of 11 pixels, sigma 1.5 (Wang et al. 2004)."""
     # torchmetrics takes seconds to import, and training has no use for it.

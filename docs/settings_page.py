@@ -18,29 +18,6 @@ from agents.config import AgentConfig
 from dlp_dyn.config import TrainConfig
 
 PAGE = Path(__file__).with_name("settings.md")
-TERMS = {
-    "reconstruction": "pixels (or perceptual features) of the frame that are drawn wrong; lower it and KL terms rule",
-    "kl_anchor": "proposals and the keypoints of patches must lie together (Chamfer)",
-    "kl_position": "distance of a particle from its anchor",
-    "kl_scale": "distance of its size from the expected one",
-    "kl_depth": "depth stays near 0",
-    "kl_transparency": "particles are fully on or off",
-    "kl_features": "numbers of appearance that are not needed go unused; higher merges looks, and particles with them",
-    "kl_background": "the same for the background; higher stops it from drawing objects",
-    "transparency_sum": "square of the number of particles that are on; higher uses fewer",
-    "off_centre": "objects are drawn in the middle of their glimpse, so that positions are those of objects",
-    "opacity": "how much of a glimpse is covered; higher draws tight outlines",
-    "reconstruction_dynamic": "joint stage: `reconstruction` of frames after the first `identity.static_frames`",
-    "dynamic_position": "joint stage: what is seen and what the dynamics expected, positions",
-    "dynamic_scale": "the same, sizes",
-    "dynamic_depth": "the same, depths",
-    "dynamic_transparency": "the same, on or off",
-    "dynamic_features": "the same, appearance",
-    "dynamic_background": "the same, background",
-    "rollout_position": "second stage: distance of predicted from seen positions, in units of motion",
-    "rollout_attributes": "second stage: squared error of all else",
-    "rollout_spread": "second stage: how well the predicted spread covers what happened; for random futures",
-}
 HEAD = """# Settings
 
 <!-- Written by docs/settings_page.py from the config dataclasses. -->
@@ -50,15 +27,19 @@ Every setting of training, with its default, range and effect. Give one on the c
 the rest what differs. An unknown key or a wrong type is answered with the key that you meant.
 
 Start from a [config that comes with dlp_dyn](own-videos.md#which-config), not from the defaults: these are the settings
-of one family of models, and loss weights have no defaults at all.
+of one family of models.
 """
 
 
 def described(config: type) -> dict[str, str]:
-    """The string below each field of a dataclass, as one line."""
+    """The string below each field of a dataclass and of those it inherits from, as one line."""
+    found = {}
+    for base in config.__mro__[:0:-1]:
+        if is_dataclass(base):
+            assert isinstance(base, type)
+            found |= described(base)
     body = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0]
     assert isinstance(body, ast.ClassDef)
-    found = {}
     for node, below in zip(body.body, body.body[1:], strict=False):
         text = below.value if isinstance(below, ast.Expr) else None
         if (
@@ -124,15 +105,7 @@ def section(config: type, name: str) -> list[str]:
 def page() -> str:
     """The whole page."""
     lines = [HEAD, "## Models: `dlp-dyn train`", "", *section(TrainConfig, "")]
-    lines += [
-        "### Loss terms: `weights`",
-        "",
-        "Sums over pixels, particles and dimensions, means over the batch.",
-        "",
-    ]
-    lines += ["| term | what it asks for |", "|---|---|"]
-    lines += [f"| `{term}` | {text[0].upper() + text[1:]} |" for term, text in TERMS.items()]
-    lines += ["", "## Agents: `python -m agents.train`", "", *section(AgentConfig, "")]
+    lines += ["## Agents: `python -m agents.train`", "", *section(AgentConfig, "")]
     return "\n".join(lines).rstrip() + "\n"
 
 

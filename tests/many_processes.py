@@ -27,13 +27,6 @@ from dlp_dyn.training.run_log import RunLog
 
 
 @contextmanager
-def without_noise() -> Iterator[None]:
-    """While open, models train on the means of their posteriors: processes have no noise in common."""
-    with mock.patch("dlp_dyn.image.model.rsample", mean), mock.patch("dlp_dyn.video.rsample", mean):
-        yield
-
-
-@contextmanager
 def noted(reads: list[int], writes: list[str]) -> Iterator[None]:
     """While open, clips that are read and files that are written are noted."""
     patches = [
@@ -79,11 +72,11 @@ def _main(plan: Path) -> None:
     for verb, path in json.loads(plan.read_text()):
         reads: list[int] = []
         writes: list[str] = []
-        with without_noise(), noted(reads, writes):
+        with noted(reads, writes):
             if verb == "train":
-                train(config.read(Path(path)))
+                train(config.read(Path(path)), sample=mean)
             else:
-                resume(path, ["steps=8"])
+                resume(path, ["steps=8"], sample=mean)
         world = torch.distributed.get_world_size()
         notes.append({"path": path, "rank": rank, "world": world, "reads": reads, "writes": writes})
     plan.with_suffix(f".{rank}.json").write_text(json.dumps(notes))

@@ -18,12 +18,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 TRAIN = """
 import sys
 from pathlib import Path
-from many_processes import without_noise
 from dlp_dyn import config
+from dlp_dyn.particles import mean
 from dlp_dyn.training.loop import train
-with without_noise():
-    for file in sys.argv[1:]:
-        train(config.read(Path(file)))
+for file in sys.argv[1:]:
+    train(config.read(Path(file)), sample=mean)
 """
 CLIPS = [
     "data.clip_length=4", "identity.static_frames=2", "model.image_size=32", "model.patch_size=8",

@@ -58,7 +58,7 @@ def test_defaults_names_the_config_to_build_on(tmp_path: Path) -> None:
         (["data.stride=0"], ["data.stride is 0"]),
         (["optimizer.ema_decay=2"], ["optimizer.ema_decay is 2"]),
         (["ramps.kl_depth=[5, 2]"], ["ramps.kl_depth is [5, 2]", "first < last"]),
-        (["ramps.nothing=[1, 2]"], ["ramps.nothing has no weight"]),
+        (["ramps.nothing=[1, 2]"], ["ramps.nothing is no loss term"]),
         (["steps"], ["override 'steps'", "key=value"]),
         (["steps=[1"], ["steps=[1"]),
         (["=3"], ["override '=3'"]),

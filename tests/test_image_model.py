@@ -6,14 +6,17 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from benchmarks.plain import plain_model
-from dlp_dyn import losses
+from benchmarks.plain import PlainImageElbo, plain_model
+from dlp_dyn import metrics
 from dlp_dyn.clip import Clip
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig, PriorConfig
 from dlp_dyn.image.model import DLP
-from dlp_dyn.image.phases import NOISY, NORMAL, WARM_UP, PhaseSchedule
 from dlp_dyn.nn import Stack
+from dlp_dyn.objectives.base import weighted_sum
+from dlp_dyn.objectives.config import STEADY, ScheduleConfig
+from dlp_dyn.objectives.image_elbo import ImageElbo, image_terms
+from dlp_dyn.objectives.schedules import NOISY, NORMAL, WARM_UP, phase_at
 from dlp_dyn.particles import gated_beta, logit
 
 LEAN = DLPConfig(
@@ -106,12 +109,12 @@ def parts(names):
 @pytest.mark.parametrize("name", MODELS)
 def test_loss_has_its_terms_for_every_image(name, phase):
     model = build(name)
-    terms, metrics = model(clip(2, 3), phase)
-    assert tuple(terms) == model.loss_keys
-    for key, value in (terms | metrics).items():
+    terms, shown = ImageElbo(model).losses(clip(2, 3), phase)
+    assert tuple(terms) == ImageElbo(model).terms("model")
+    for key, value in (terms | shown).items():
         assert value.shape == (6,), key
         assert value.isfinite().all(), key
-    assert not any(value.requires_grad for value in metrics.values())
+    assert not any(value.requires_grad for value in shown.values())
     assert all(terms[key].min() > -1e-3 for key in terms), "divergences and errors are not negative"
 
 
@@ -123,8 +126,8 @@ def test_every_parameter_learns(name):
     ):  # away from the zeros of the last layers, behind which nothing learns at the first step
         for p in model.parameters():
             p += 0.02 * torch.randn_like(p)
-    terms, _ = model(clip())
-    loss, _ = losses.total(terms, dict.fromkeys(terms, 1.0))
+    terms, _ = ImageElbo(model)(clip())
+    loss, _ = weighted_sum(terms, dict.fromkeys(terms, 1.0))
     loss.backward()
     bias = [key for key, _ in model.named_parameters() if key.startswith("encoder.proposals.")][-1]
     for key, p in model.named_parameters():
@@ -140,15 +143,15 @@ def test_the_model_on_plain_geometry_is_the_same(name):
     ours, plain = build(name), plain_model(MODELS[name])
     plain.load_state_dict(ours.state_dict())
     results = []
-    for model in (ours, plain):
+    for model, objective in ((ours, ImageElbo(ours)), (plain, PlainImageElbo(plain))):
         torch.manual_seed(5)
-        terms, _ = model(clip())
-        loss, _ = losses.total(terms, dict.fromkeys(terms, 1.0))
+        terms, _ = objective(clip())
+        loss, _ = weighted_sum(terms, dict.fromkeys(terms, 1.0))
         loss.backward()
         results.append(
             (terms, torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
         )
-    for key in ours.loss_keys:
+    for key in results[0][0]:
         assert_close(results[0][0][key], results[1][0][key], rtol=1e-3, atol=1e-3)
     assert_close(results[0][1], results[1][1], rtol=0, atol=2e-3 * float(results[1][1].abs().max()))
 
@@ -174,8 +177,8 @@ def test_frames_count_as_images(name):
     results = []
     for one in (video, flat):
         torch.manual_seed(0)
-        results.append(model.loss(one)[0])
-    for key in model.loss_keys:
+        results.append(ImageElbo(model)(one).terms)
+    for key in results[0]:
         assert_close(results[0][key], results[1][key])
 
 
@@ -217,7 +220,7 @@ def test_proposals_lie_in_their_patches(name):
 def test_warm_up_draws_with_the_features_alone():
     """Rendering gradients reach the features' encoder and the glimpses' decoder, and nothing else."""
     model = build("dlpv2")
-    terms, _ = model(clip(), WARM_UP)
+    terms, _ = ImageElbo(model).losses(clip(), WARM_UP)
     assert parts(reached(model, terms["reconstruction"].sum())) == {"encoder.appearance", "decoder.glimpses"}
 
 
@@ -225,7 +228,7 @@ def test_adam_counts_the_warm_up_of_weights_that_learn_nothing_in_it():
     """As in the official code, where the first steps after it are therefore larger for the background."""
     model = build("dlpv2")
     optimizer = torch.optim.AdamW(model.parameters(), 1e-4)
-    terms, _ = model(clip(), WARM_UP)
+    terms, _ = ImageElbo(model).losses(clip(), WARM_UP)
     torch.stack([term.mean() for term in terms.values()]).sum().backward()
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     optimizer.step()
@@ -239,27 +242,28 @@ def test_adam_counts_the_warm_up_of_weights_that_learn_nothing_in_it():
 
 def test_the_noisy_phase_fixes_sizes_but_not_places():
     model = build("dlpv2")
-    terms, _ = model(clip(), NOISY)
+    terms, _ = ImageElbo(model).losses(clip(), NOISY)
     names = reached(model, terms["reconstruction"].sum())
     assert {"decoder.background", "encoder.background", "encoder.proposals"} <= parts(names)
     assert not any("heads.scale" in name for name in names)
     assert any("heads.offset" in name for name in names)
     torch.manual_seed(0)
-    size = model.encoder(images(), lambda d: d.sample(), NOISY).scene.particles.scale
+    size = model.encoder(images(), lambda d: d.sample(), NOISY.encode).scene.particles.scale
     assert abs(float(size.mean()) - logit(0.5, 1e-5)) < 0.1
 
 
 def test_published_phases_follow_each_other():
-    schedule = PhaseSchedule(warm_up_steps=2, noisy_steps=3)
-    assert [schedule.at(step) for step in range(1, 7)] == [WARM_UP, WARM_UP, NOISY, NOISY, NOISY, NORMAL]
-    assert PhaseSchedule().at(1) == NORMAL
+    schedule = ScheduleConfig(warm_up_steps=2, noisy_steps=3)
+    phases = [phase_at(schedule, step) for step in range(1, 7)]
+    assert phases == [WARM_UP, WARM_UP, NOISY, NOISY, NOISY, NORMAL]
+    assert phase_at(STEADY, 1) == NORMAL
 
 
 def test_first_phases_have_tight_priors():
     model = build("dlpv2")
     encoding = model.encoder(images())
     for phase, std, a, b in ((NORMAL, 0.3, 0.1, 0.1), (NOISY, 0.1, 0.2, 0.1), (WARM_UP, 0.1, 0.2, 0.1)):
-        prior = model.prior(encoding, phase).particles
+        prior = model.prior(encoding.anchors, phase.tight_priors).particles
         assert_close(prior.scale.scale, torch.tensor(std))
         assert_close(prior.scale.loc, torch.tensor(logit(0.75 * 0.5, 1e-5)))
         assert_close(prior.transparency.concentration1, torch.tensor(a))
@@ -275,7 +279,7 @@ def test_proposals_do_not_follow_the_anchors(name):
         x.detach().clone().requires_grad_() for x in (encoding.anchors + 0.1, encoding.proposals)
     )
     freed = replace(encoding, anchors=anchors, proposals=proposals)
-    terms = model.terms(images(), freed, model.decode(encoding.scene))
+    terms = image_terms(model, images(), freed, model.decode(encoding.scene))
     to_anchors, to_proposals = torch.autograd.grad(
         terms["kl_anchor"].sum(), (anchors, proposals), allow_unused=True
     )
@@ -299,10 +303,10 @@ def test_invisible_particles_cost_nothing_where_divergences_are_masked():
             encoding.scene.particles, transparency=torch.zeros_like(encoding.scene.particles.transparency)
         ),
     )
-    terms = model.terms(images(), replace(encoding, scene=hidden), decoded)
+    terms = image_terms(model, images(), replace(encoding, scene=hidden), decoded)
     for key in ("kl_position", "kl_scale", "kl_depth", "kl_features", "transparency_sum"):
         assert (terms[key] == 0).all(), key
-    visible = model.terms(images(), encoding, decoded)
+    visible = image_terms(model, images(), encoding, decoded)
     assert all((visible[key] > 0).all() for key in ("kl_position", "kl_scale", "kl_depth", "kl_features"))
 
 
@@ -366,18 +370,18 @@ def test_the_lean_model_learns_an_image():
         picture[(x - cx) ** 2 + (y - cy) ** 2 < 20] = torch.tensor(colour)
     one = Clip(picture.to(torch.uint8).expand(4, 1, 32, 32, 3))
     model = build("lean")
-    weights = dict.fromkeys(model.loss_keys, 1e-3) | {"reconstruction": 1.0}
+    weights = dict.fromkeys(ImageElbo(model).terms("model"), 1e-3) | {"reconstruction": 1.0}
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(300):
-        terms, metrics = model(one)
-        if metrics["psnr"].mean() > 26:
+        terms, shown = ImageElbo(model)(one)
+        if shown["psnr"].mean() > 26:
             break
         optimizer.zero_grad(set_to_none=True)
-        losses.total(terms, weights)[0].backward()
+        weighted_sum(terms, weights)[0].backward()
         optimizer.step()
     with torch.no_grad():
         video = one.video[:, 0]
-        assert losses.psnr(video, model.decode(model.encode(video).mean).image).min() > 25
+        assert metrics.psnr(video, model.decode(model.encode(video).mean).image).min() > 25
 
 
 @pytest.mark.parametrize("name", STYLES)
@@ -390,7 +394,7 @@ def test_recomputing_changes_no_gradient(name):
                 layers.recompute = recompute
         model.zero_grad()
         torch.manual_seed(0)
-        terms, _ = model(clip())
+        terms, _ = ImageElbo(model)(clip())
         torch.stack([term.sum() for term in terms.values()]).sum().backward()
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     assert_close(gradients[1], gradients[0])

@@ -10,12 +10,13 @@ from dlp_dyn.config import load
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.networks import glimpse_decoder
+from dlp_dyn.objectives.image_elbo import ImageElbo
 
 
 def loss(settings: list[str]) -> float:
     cfg = load("tiny", ["data.path=x.h5", *settings]).model
     frames = torch.zeros(1, 1, cfg.image_size, cfg.image_size, 3, dtype=torch.uint8)
-    terms, _ = DLP(cfg).loss(Clip(frames))
+    terms, _ = ImageElbo(DLP(cfg))(Clip(frames))
     return torch.stack(list(terms.values())).sum().item()
 
 

@@ -13,11 +13,12 @@ PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
 FLOORS = (
     {"errors", "clip", "particles", "tree", "geometry", "nn", "pretrained"}
     | {"progress", "interrupt", "folders", "settings"},
-    {"losses", "perceptual", "sharing"},
+    {"sharing"},
     {"image", "dynamics", "data"},
-    {"tracking", "rollout_loss"},
-    {"video"},
-    {"config", "checkpoint", "metrics"},
+    {"tracking"},
+    {"video", "metrics"},
+    {"objectives"},
+    {"config", "checkpoint", "older_runs"},
     set(),  # everything that is not named here: evaluate, predict, plots, official, ...
     {"training"},
     {"commands"},

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
-from dlp_dyn import losses, metrics
+from dlp_dyn import metrics
 from dlp_dyn.errors import InputError
 
 ALL = np.array([True, True, True])
@@ -84,7 +84,7 @@ def test_slot_changes_count_only_where_the_object_was_found_twice() -> None:
 
 def test_psnr_is_20_db_for_an_error_of_a_tenth() -> None:
     target = torch.rand(2, 3, 8, 8) * 0.5
-    torch.testing.assert_close(losses.psnr(target, target + 0.1), torch.full((2,), 20.0), rtol=1e-4, atol=0)
+    torch.testing.assert_close(metrics.psnr(target, target + 0.1), torch.full((2,), 20.0), rtol=1e-4, atol=0)
 
 
 def test_ssim_equals_its_definition() -> None:

@@ -6,10 +6,12 @@ import json
 import pytest
 import torch
 
-from dlp_dyn import checkpoint, losses, official
+from dlp_dyn import checkpoint, official
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import CompatConfig, DLPConfig
 from dlp_dyn.image.model import DLP
+from dlp_dyn.objectives.base import weighted_sum
+from dlp_dyn.objectives.image_elbo import image_terms
 
 DLPV2 = {
     "beta_kl": 0.1,
@@ -165,7 +167,7 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
 def total(model, weights, images):
     with torch.no_grad():
         encoding = model.encoder(images)
-        return losses.total(model.terms(images, encoding, model.decode(encoding.scene)), weights)[0]
+        return weighted_sum(image_terms(model, images, encoding, model.decode(encoding.scene)), weights)[0]
 
 
 def test_each_quirk_that_is_turned_on_changes_the_loss(hparams):

@@ -12,9 +12,8 @@ from dlp_dyn import geometry
 from dlp_dyn.data.balls import BallsConfig, simulate, to_position
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig
-from dlp_dyn.image.encoder import SceneEncoder
+from dlp_dyn.image.encoder import STANDARD, SceneEncoder
 from dlp_dyn.image.model import DLP
-from dlp_dyn.image.phases import NORMAL
 from dlp_dyn.particles import Particles, Scene, mean
 from dlp_dyn.tracking.build import build_tracking
 from dlp_dyn.tracking.config import TrackingConfig
@@ -121,7 +120,7 @@ class _FromTruth(SceneEncoder):
         super().__init__(LEAN)
         self.position, self.missing = position, missing
 
-    def forward(self, images, draw=mean, phase=NORMAL):
+    def forward(self, images, draw=mean, options=STANDARD):
         n, balls = self.position.shape[:2]
         order = torch.stack([torch.randperm(balls + 1) for _ in range(n)])
         position = torch.cat([self.position, torch.full((n, 1, 2), 0.9)], 1)
@@ -129,7 +128,7 @@ class _FromTruth(SceneEncoder):
         particles = Particles(position, torch.zeros(n, balls + 1, 2), torch.zeros_like(on), on, on)
         particles = particles.map(lambda x: x.take_along_dim(order[..., None], 1))
         with torch.no_grad():
-            real = super().forward(images[:n], draw, phase)
+            real = super().forward(images[:n], draw, options)
         return replace(real, scene=Scene(particles, torch.zeros(n, 1)))
 
 

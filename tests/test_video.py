@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from dlp_dyn import checkpoint, config, losses
+from dlp_dyn import checkpoint, config
 from dlp_dyn.clip import Clip, SceneClip
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode, RolloutWriter
@@ -16,7 +16,12 @@ from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, TransformerConf
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import evaluate_video
 from dlp_dyn.image.config import DLPConfig, NetworkConfig
-from dlp_dyn.image.phases import Phase, PhaseSchedule
+from dlp_dyn.objectives.base import weighted_sum
+from dlp_dyn.objectives.clip_elbo import ClipElbo
+from dlp_dyn.objectives.config import ScheduleConfig
+from dlp_dyn.objectives.image_elbo import image_terms
+from dlp_dyn.objectives.reconstruction import squared_error
+from dlp_dyn.objectives.rollout import RolloutError
 from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.training.loop import train
 from dlp_dyn.training.particle_clips import encode_episode, encode_part
@@ -46,10 +51,11 @@ def clip(frames=4, actions=None):
 @pytest.mark.parametrize("dynamics", [GRAPH, TRANSFORMER], ids=["graph", "transformer"])
 def test_joint_loss_has_its_terms_and_reaches_everything(kind, dynamics):
     model = build(kind, dynamics).train()
-    terms, metrics = model(clip())
-    assert terms.keys() == set(model.loss_keys)
+    objective = ClipElbo(model)
+    terms, metrics = objective(clip())
+    assert tuple(terms) == objective.terms("model")
     assert all(term.shape == (2,) for term in terms.values())
-    total, _ = losses.total(terms, dict.fromkeys(terms, 1.0))
+    total, _ = weighted_sum(terms, dict.fromkeys(terms, 1.0))
     total.backward()
     assert torch.isfinite(total)
     assert not metrics["psnr"].requires_grad
@@ -63,14 +69,16 @@ def test_later_frames_come_to_count_one_after_the_other():
     with torch.no_grad():
         encoding, _ = model.encode(video)
 
+        objective = ClipElbo(model, ScheduleConfig(later_frames_steps=10))
+
         def term(later):
-            return model.terms(video, encoding, None, Phase(later_frames=later))[0]["reconstruction_dynamic"]
+            ramp = objective.ramp(5, 10 * later + 1)
+            return objective.clip_terms(video, encoding, ramp=ramp)[0]["reconstruction_dynamic"]
 
         scene = encoding.scene.map(lambda x: x.flatten(0, 1))
-        error = losses.squared_error(video.flatten(0, 1), model.decode(scene).image).view(2, 5)[:, 2:]
+        error = squared_error(video.flatten(0, 1), model.decode(scene).image).view(2, 5)[:, 2:]
         for later, weights in [(0, [0, 0, 0]), (1, [1, 1 / 2, 1 / 3]), (2, [1, 1, 2 / 3]), (9, [1, 1, 1])]:
             assert_close(term(later), (error * torch.tensor(weights)).sum(1) / 5)
-    assert PhaseSchedule(later_frames_steps=10).at(21).later_frames == 2
 
 
 def test_static_terms_are_the_image_models():
@@ -78,26 +86,28 @@ def test_static_terms_are_the_image_models():
     video = clip(5).video
     with torch.no_grad():
         encoding, _ = model.encode(video)
-        terms, _ = model.terms(video, encoding)
+        terms, _ = ClipElbo(model).clip_terms(video, encoding)
         flat = encoding.map(lambda x: x[:, :4].flatten(0, 1))
         images = video[:, :4].flatten(0, 1)
-        alone = model.image.terms(images, flat, model.image.decode(flat.scene))
+        alone = image_terms(model.image, images, flat, model.image.decode(flat.scene))
     for name, value in alone.items():
         assert_close(terms[name], value.view(2, 4).sum(1) / 5)
 
 
 def test_second_stage_trains_dynamics_alone():
-    model = build()
-    model.freeze_image()
-    model.train()
+    objective = RolloutError(build(), ScheduleConfig(longer_rollouts_steps=5)).train()
+    model = objective.model
     assert not model.image.training
+    assert model.dynamics.training
     scene = model.encode(clip(5).video)[0].scene
-    terms, _ = model(SceneClip(scene))
-    assert terms.keys() == set(model.loss_keys)
-    losses.total(terms, dict.fromkeys(terms, 1.0))[0].backward()
+    terms, _ = objective(SceneClip(scene), step=6)
+    assert tuple(terms) == objective.terms("dynamics")
+    weighted_sum(terms, dict.fromkeys(terms, 1.0))[0].backward()
     assert all(p.grad is None for p in model.image.parameters())
-    short, _ = model(SceneClip(scene), Phase(later_frames=0))
-    first, _ = model(SceneClip(scene[:, :4]))
+    (update,) = objective.updates()
+    assert {id(p) for p in update.parameters} == {id(p) for p in model.dynamics.parameters()}
+    short, _ = objective(SceneClip(scene), step=5)
+    first, _ = objective(SceneClip(scene[:, :4]), step=6)
     assert_close(short["rollout_position"], first["rollout_position"])
 
 
@@ -140,7 +150,7 @@ def test_bad_input_of_predict(change, match):
 
 def test_clips_have_to_be_longer_than_the_static_frames():
     with pytest.raises(InputError, match="clips of 2 frames"):
-        build()(clip(2))
+        ClipElbo(build())(clip(2))
 
 
 JOINT = {
@@ -161,16 +171,15 @@ def video_file(tmp_path_factory):
     return path
 
 
-def overridden(tiny, video_file, settings, terms):
-    """The tiny config with other settings, and the weights that its terms need."""
-    cfg = tiny(**{"data.path": video_file, "steps": 3, **settings})
-    return dataclasses.replace(cfg, weights=dict.fromkeys(terms, 0.1))
+def overridden(tiny, video_file, settings):
+    """The tiny config with other settings."""
+    return tiny(**{"data.path": video_file, "steps": 3, **settings})
 
 
 def test_joint_training_runs(tiny, video_file, tmp_path):
     settings = {**JOINT, "identity.static_frames": 2, "out": tmp_path / "joint"}
     settings["model.networks.hidden_dim"] = 32  # some particles of these random weights are on
-    cfg = overridden(tiny, video_file, settings, build().loss_keys)
+    cfg = overridden(tiny, video_file, settings)
     run = train(cfg)
     assert checkpoint.has_dynamics(run)
     assert checkpoint.load_model(run).cfg == cfg.model
@@ -187,10 +196,8 @@ def second(tiny, video_file, tmp_path):
     image = train(
         dataclasses.replace(tiny(**{"data.path": video_file, "steps": 1}), out=str(tmp_path / "image"))
     )
-    frozen = build()
-    frozen.freeze_image()
     settings = {**SECOND, "image": image, "out": tmp_path / "second"}
-    return overridden(tiny, video_file, settings, frozen.loss_keys)
+    return overridden(tiny, video_file, settings)
 
 
 def test_second_stage_runs_and_encodes_once(second, tmp_path):
@@ -251,10 +258,8 @@ def test_second_stage_with_actions(tiny, tmp_path):
             frames = rng.integers(0, 255, (9, 32, 32, 3), np.uint8)
             writer.append(Episode(frames, actions=rng.normal(size=(9, 2)).astype(np.float32)), part)
     image = train(dataclasses.replace(tiny(**{"data.path": path, "steps": 1}), out=str(tmp_path / "image")))
-    frozen = build()
-    frozen.freeze_image()
     settings = {**SECOND, "dynamics.action_dim": 2, "image": image, "out": tmp_path / "second"}
-    run = train(overridden(tiny, path, {**settings, "eval_frames": 1}, frozen.loss_keys))
+    run = train(overridden(tiny, path, {**settings, "eval_frames": 1}))
     model = checkpoint.load_video_model(run)
     assert model.dynamics.action is not None
     weight = model.dynamics.action.linear.weight

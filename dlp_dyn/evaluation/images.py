@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from dlp_dyn import geometry, losses, metrics
+from dlp_dyn import geometry, metrics
 from dlp_dyn.checkpoint import load_model
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.rollouts import Part, Rollouts
@@ -65,7 +65,7 @@ def evaluate(
     episodes = rollouts.part(part)[:max_episodes]
     if not len(episodes):
         raise InputError(f"{data}: no episode in the {part} part; choose another with --part")
-    scores: dict[str, Score] = {"psnr": losses.psnr, "ssim": metrics.ssim}
+    scores: dict[str, Score] = {"psnr": metrics.psnr, "ssim": metrics.ssim}
     if lpips:
         scores["lpips"] = metrics.Lpips().to(device)
     judged = []
@@ -105,7 +105,7 @@ def judge_held_out(model: DLP, frames: Episode) -> dict[str, float]:
     """PSNR of frames and, where the truth is known, position error, recall and precision."""
     was_training = model.training
     model.eval()
-    figures = summary([judge(model, frames, {"psnr": losses.psnr})])
+    figures = summary([judge(model, frames, {"psnr": metrics.psnr})])
     model.train(was_training)
     return figures
 

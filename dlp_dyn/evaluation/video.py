@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dlp_dyn import config, losses, metrics
+from dlp_dyn import config, metrics
 from dlp_dyn.checkpoint import CONFIG, load_video_model, resolve
 from dlp_dyn.clip import Clip
 from dlp_dyn.data.rollouts import Part, Rollouts
@@ -57,7 +57,7 @@ def evaluate_video(
     steps = _horizon(
         int(thinned_lengths(rollouts, episodes, stride).min()), context, horizon, f"{data}, {part}"
     )
-    scores: dict[str, Score] = {"psnr": losses.psnr, "ssim": metrics.ssim}
+    scores: dict[str, Score] = {"psnr": metrics.psnr, "ssim": metrics.ssim}
     if lpips:
         scores["lpips"] = metrics.Lpips().to(device)
     network = None if fvd is None else ClipFeatures(fvd, device)

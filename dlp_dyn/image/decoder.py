@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from dlp_dyn import geometry
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.networks import background_decoder, glimpse_decoder
-from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.particles import Scene
 from dlp_dyn.tree import TensorTree
 
@@ -39,7 +38,7 @@ class SceneDecoder(nn.Module):
         self.glimpses = glimpse_decoder(cfg)
         self.background = background_decoder(cfg)
 
-    def forward(self, scene: Scene, phase: Phase = NORMAL) -> Decoded:
+    def forward(self, scene: Scene, alpha_noise: float = 0.0) -> Decoded:
         p = scene.particles
         glimpses = self.glimpses(p.features.flatten(0, 1)).unflatten(0, p.features.shape[:2])
         background = self.background(scene.background)
@@ -50,7 +49,7 @@ class SceneDecoder(nn.Module):
             p.transparency,
             p.depth,
             self.canvas,
-            alpha_noise=phase.alpha_noise,
+            alpha_noise=alpha_noise,
             align_corners=self.align_corners,
         )
         image = foreground + weight * background

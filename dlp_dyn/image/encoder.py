@@ -14,7 +14,6 @@ from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.interaction import InteractionEncoder
 from dlp_dyn.image.lean import Trunk
 from dlp_dyn.image.networks import GlimpseEncoder
-from dlp_dyn.image.phases import NORMAL, Phase
 from dlp_dyn.image.proposals import Mixer, ProposalNetwork, Proposals, gather, select_early, select_late
 from dlp_dyn.particles import (
     Draw,
@@ -84,6 +83,21 @@ class Encoding(TensorTree):
         return Scene(self.scene.particles.map(lambda x: x.take_along_dim(index, -2)), self.scene.background)
 
 
+@dataclass(frozen=True)
+class EncodeOptions:
+    """What DLPv2's first training steps ask of an encoder.
+
+    fixed_scale: glimpses have the prior's size with a little noise. detach_crops: what a glimpse shows does not move
+    it.
+    """
+
+    fixed_scale: bool = False
+    detach_crops: bool = False
+
+
+STANDARD = EncodeOptions()
+
+
 class SceneEncoder(nn.Module):
     """The whole posterior of an image; every published encoder is a choice of its parts.
 
@@ -111,18 +125,22 @@ class SceneEncoder(nn.Module):
         self.interaction = InteractionEncoder(cfg) if cfg.encoder.interaction else None
         self.unseen = nn.Parameter(0.02 * torch.randn(cfg.feature_dim)) if cfg.encoder.grid else None
 
-    def forward(self, images: Float[Tensor, "B 3 H W"], draw: Draw = mean, phase: Phase = NORMAL) -> Encoding:
+    def forward(
+        self, images: Float[Tensor, "B 3 H W"], draw: Draw = mean, options: EncodeOptions = STANDARD
+    ) -> Encoding:
         """Encode; `draw` says whether the later stages see means or samples of the earlier ones."""
         if self.cfg.encoder.grid:
-            return self.on_grid(images, draw, phase)
-        return self.describe(images, self.place(images, self.locate(images, phase), draw, phase), draw)
+            return self.on_grid(images, draw, options)
+        return self.describe(images, self.place(images, self.locate(images, options), draw, options), draw)
 
-    def on_grid(self, images: Float[Tensor, "B 3 H W"], draw: Draw = mean, phase: Phase = NORMAL) -> Encoding:
+    def on_grid(
+        self, images: Float[Tensor, "B 3 H W"], draw: Draw = mean, options: EncodeOptions = STANDARD
+    ) -> Encoding:
         """Every patch a particle, of which the `n_particles` most confident ones are looked at closely (LPWM)."""
-        located = self.locate(images, phase, all_patches=True)
+        located = self.locate(images, options, all_patches=True)
         assert located.confidence is not None
         marked = located.confidence[..., 0].topk(self.cfg.n_particles, dim=-1, largest=False).indices
-        return self.describe(images, self.place(images, located, draw, phase, marked), draw)
+        return self.describe(images, self.place(images, located, draw, options, marked), draw)
 
     @torch.no_grad()
     def propose(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B M 2"]:
@@ -130,7 +148,7 @@ class SceneEncoder(nn.Module):
         return self._select(images, self.proposals(self.trunk(images)))[1].position
 
     def locate(
-        self, images: Float[Tensor, "B 3 H W"], phase: Phase = NORMAL, all_patches: bool = False
+        self, images: Float[Tensor, "B 3 H W"], options: EncodeOptions = STANDARD, all_patches: bool = False
     ) -> Located:
         """Proposals, which of them are particles, and the attributes read at their anchors.
 
@@ -151,7 +169,7 @@ class SceneEncoder(nn.Module):
                 anchors, attributes = gather(anchors, index), attributes.take(index)
                 confidence = gather(confidence, index)
         if cfg.encoder.passes == 2:
-            anchors, attributes = self._second_look(images, anchors, attributes, phase)
+            anchors, attributes = self._second_look(images, anchors, attributes, options)
         return Located(anchors, attributes, confidence, kept.position)
 
     def track(
@@ -174,7 +192,7 @@ class SceneEncoder(nn.Module):
         images: Float[Tensor, "B 3 H W"],
         located: Located,
         draw: Draw = mean,
-        phase: Phase = NORMAL,
+        options: EncodeOptions = STANDARD,
         marked: Int[Tensor, "B K"] | None = None,
     ) -> Placed:
         """Draw position, scale and transparency, and cut out what is there, of the marked particles or of all.
@@ -183,9 +201,9 @@ class SceneEncoder(nn.Module):
         """
         anchors, attributes = located.anchors, located.attributes
         position = anchors + draw(attributes.offset)
-        scale = self._draw_scale(attributes.scale, draw, phase)
+        scale = self._draw_scale(attributes.scale, draw, options)
         transparency = draw(attributes.transparency)
-        crop_position = position.detach() if phase.glimpse_loss else position
+        crop_position = position.detach() if options.detach_crops else position
         crop_scale = scale if self.cfg.networks.crops_change_scale else scale.detach()
         if marked is not None:
             crop_position, crop_scale = gather(crop_position, marked), gather(crop_scale, marked)
@@ -246,7 +264,7 @@ class SceneEncoder(nn.Module):
         )
 
     def _second_look(
-        self, images: Tensor, anchors: Tensor, first: Attributes, phase: Phase
+        self, images: Tensor, anchors: Tensor, first: Attributes, options: EncodeOptions
     ) -> tuple[Tensor, Attributes]:
         """Anchors and attributes after a look at where the first look saw the particles.
 
@@ -255,7 +273,7 @@ class SceneEncoder(nn.Module):
         if self.refine is not None:
             return anchors, self._refined(self.refine, images, anchors, first)
         moved = anchors + first.offset.loc
-        return moved, self._look(images, moved, None if phase.fixed_scale else first.scale.loc.detach())
+        return moved, self._look(images, moved, None if options.fixed_scale else first.scale.loc.detach())
 
     def _refined(
         self, refine: AttributeRefiner, images: Tensor, anchors: Tensor, first: Attributes
@@ -302,8 +320,8 @@ class SceneEncoder(nn.Module):
             images, position, size, self.cfg.glimpse_size, padding=padding, align_corners=self.align_corners
         )
 
-    def _draw_scale(self, distribution: Normal, draw: Draw, phase: Phase) -> Tensor:
-        if not phase.fixed_scale:
+    def _draw_scale(self, distribution: Normal, draw: Draw, options: EncodeOptions) -> Tensor:
+        if not options.fixed_scale:
             return draw(distribution)
         prior = torch.full_like(distribution.loc, logit(self.cfg.glimpse_fraction, 1e-5))
         return draw(Normal(prior, _SCALE_NOISE, validate_args=False))

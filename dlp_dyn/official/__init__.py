@@ -20,6 +20,7 @@ from dlp_dyn.config import save as save_config
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
+from dlp_dyn.objectives.config import LossWeights
 from dlp_dyn.official import ddlp, dlpv2, dlpv3, lpwm
 from dlp_dyn.particles import logit
 from dlp_dyn.settings import to_yaml
@@ -143,7 +144,7 @@ def convert(checkpoint: Path, hparams: Path, out: Path) -> None:
     model, weights = load(state_dict, settings)
     if out.exists():
         raise InputError(f"{out}: exists already; choose another --out")
-    run = TrainConfig(data=DataConfig(path="unknown"), weights=weights, out=str(out))
+    run = TrainConfig(data=DataConfig(path="unknown"), weights=LossWeights(**weights), out=str(out))
     if isinstance(model, VideoModel):
         cfg = model.cfg
         run = replace(run, model=cfg.image, identity=cfg.identity, dynamics=cfg.dynamics)

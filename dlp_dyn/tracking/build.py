@@ -6,8 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.image.encoder import Encoding, SceneEncoder
-from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.image.encoder import STANDARD, EncodeOptions, Encoding, SceneEncoder
 from dlp_dyn.particles import Draw, mean
 from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.tracking.grid import Grid
@@ -28,7 +27,7 @@ class Tracking(Protocol):
         encoder: SceneEncoder,
         video: Float[Tensor, "B T C H W"],
         draw: Draw = mean,
-        phase: Phase = NORMAL,
+        options: EncodeOptions = STANDARD,
         state: State = None,
     ) -> tuple[Encoding, State]: ...
 

@@ -4,8 +4,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from dlp_dyn.image.encoder import Encoding, SceneEncoder
-from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.image.encoder import STANDARD, EncodeOptions, Encoding, SceneEncoder
 from dlp_dyn.particles import Draw, mean
 from dlp_dyn.tracking.state import State
 
@@ -22,11 +21,11 @@ class Grid:
         encoder: SceneEncoder,
         video: Float[Tensor, "B T C H W"],
         draw: Draw = mean,
-        phase: Phase = NORMAL,
+        options: EncodeOptions = STANDARD,
         state: State = None,
     ) -> tuple[Encoding, State]:
         views = encoder.cfg.encoder.views
         images = rearrange(video, "(b v) t c h w -> (b t v) c h w", v=views)
-        return encoder.on_grid(images, draw, phase).map(
+        return encoder.on_grid(images, draw, options).map(
             lambda x: x.unflatten(0, (-1, video.shape[1], views)).transpose(1, 2).flatten(0, 1)
         ), state

@@ -8,8 +8,7 @@ from jaxtyping import Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from dlp_dyn.image.encoder import Encoding, SceneEncoder
-from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.image.encoder import STANDARD, EncodeOptions, Encoding, SceneEncoder
 from dlp_dyn.image.proposals import gather
 from dlp_dyn.particles import Draw, Particles, mean
 from dlp_dyn.tracking.state import MatchState, State
@@ -37,12 +36,12 @@ class Matcher:
         encoder: SceneEncoder,
         video: Float[Tensor, "B T C H W"],
         draw: Draw = mean,
-        phase: Phase = NORMAL,
+        options: EncodeOptions = STANDARD,
         state: State = None,
     ) -> tuple[Encoding, State]:
         assert state is None or isinstance(state, MatchState)
         n_frames = video.shape[1]
-        flat = encoder(video.flatten(0, 1), draw, phase)
+        flat = encoder(video.flatten(0, 1), draw, options)
         found = flat.scene.particles.map(lambda x: x.unflatten(0, (-1, n_frames)))
         order = self._orders(found, state)
         remembered = []

@@ -9,8 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.image.attributes import Attributes
-from dlp_dyn.image.encoder import Encoding, Located, Placed, SceneEncoder
-from dlp_dyn.image.phases import NORMAL, Phase
+from dlp_dyn.image.encoder import STANDARD, EncodeOptions, Encoding, Located, Placed, SceneEncoder
 from dlp_dyn.particles import Draw, mean
 from dlp_dyn.tracking.state import State, TrackState
 from dlp_dyn.tree import tree_map
@@ -45,7 +44,7 @@ class Tracker:
         encoder: SceneEncoder,
         video: Float[Tensor, "B T C H W"],
         draw: Draw = mean,
-        phase: Phase = NORMAL,
+        options: EncodeOptions = STANDARD,
         state: State = None,
     ) -> tuple[Encoding, State]:
         assert state is None or isinstance(state, TrackState)
@@ -57,10 +56,10 @@ class Tracker:
         known: list[Tensor] = []
         for t in range(n_frames):
             if state is None:
-                placed.append(first(encoder, video[:, t], draw, phase))
+                placed.append(first(encoder, video[:, t], draw, options))
                 known.append(placed[-1].located.proposals)
             else:
-                placed.append(following(encoder, video[:, t], state, draw, phase))
+                placed.append(following(encoder, video[:, t], state, draw, options))
             state = _track_state(placed[-1])
         encoding = whole(encoder, video, placed, draw)
         proposals = encoding.anchors[:, :, :0]
@@ -72,26 +71,32 @@ class Tracker:
         return replace(encoding, proposals=proposals), state
 
 
-_First = Callable[[SceneEncoder, Tensor, Draw, Phase], Placed]
-_Next = Callable[[SceneEncoder, Tensor, TrackState, Draw, Phase], Placed]
+_First = Callable[[SceneEncoder, Tensor, Draw, EncodeOptions], Placed]
+_Next = Callable[[SceneEncoder, Tensor, TrackState, Draw, EncodeOptions], Placed]
 _Whole = Callable[[SceneEncoder, Tensor, Sequence[Placed], Draw], Encoding]
 
 
-def _first(encoder: SceneEncoder, image: Float[Tensor, "B C H W"], draw: Draw, phase: Phase) -> Placed:
+def _first(
+    encoder: SceneEncoder, image: Float[Tensor, "B C H W"], draw: Draw, options: EncodeOptions
+) -> Placed:
     """Particles where the proposals are."""
-    return encoder.place(image, encoder.locate(image, phase), draw, phase)
+    return encoder.place(image, encoder.locate(image, options), draw, options)
 
 
 def _next(
-    encoder: SceneEncoder, image: Float[Tensor, "B C H W"], state: TrackState, draw: Draw, phase: Phase
+    encoder: SceneEncoder,
+    image: Float[Tensor, "B C H W"],
+    state: TrackState,
+    draw: Draw,
+    options: EncodeOptions,
 ) -> Placed:
     """Particles near where those of the frame before were."""
-    standard = phase.fixed_scale or encoder.cfg.encoder.passes == 1  # one pass knows one size of glimpses
+    standard = options.fixed_scale or encoder.cfg.encoder.passes == 1  # one pass knows one size of glimpses
     anchors = state.position
     scale = None if standard else state.scale
-    attributes = encoder.track(image, anchors, scale, None if phase.fixed_scale else state.template)
+    attributes = encoder.track(image, anchors, scale, None if options.fixed_scale else state.template)
     confidence = None if state.moments is None else state.moments + _spread(attributes)
-    return encoder.place(image, Located(anchors, attributes, confidence, anchors[:, :0]), draw, phase)
+    return encoder.place(image, Located(anchors, attributes, confidence, anchors[:, :0]), draw, options)
 
 
 def _whole(

@@ -14,38 +14,43 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
-from dlp_dyn import checkpoint, config, losses
-from dlp_dyn.clip import Clip, SceneClip
+from dlp_dyn import checkpoint, config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.synthetic import local_file
 from dlp_dyn.errors import InputError
+from dlp_dyn.image.model import DLP
 from dlp_dyn.interrupt import Interrupted, interrupts, outlive_signals
+from dlp_dyn.objectives.base import Objective
+from dlp_dyn.objectives.schedules import ramped
+from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.progress import track
-from dlp_dyn.training import run_log, stages
+from dlp_dyn.training import run_log, setup
 from dlp_dyn.training.divergence import DivergenceWatch
-from dlp_dyn.training.optimization import learning_rate, ramped, update_average
+from dlp_dyn.training.optimization import learning_rate, optimizers, set_learning_rate, update_average
 from dlp_dyn.training.sampler import ClipOrder
-from dlp_dyn.training.stages import Stage
 from dlp_dyn.training.state import TrainingState
+from dlp_dyn.training.step import TrainingStep
+from dlp_dyn.training.tasks.base import Task
+from dlp_dyn.video import VideoModel
 
 # How long processes wait for the main one, which alone encodes data, judges and writes.
 _PATIENCE = timedelta(hours=6)
 
 
-def train(cfg: TrainConfig, going_on: bool = False) -> Path:
+def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Path:
     """Train a model as a config says; gives the run folder `cfg.out`.
 
-    The `best` checkpoint is the one with the highest PSNR on held-out frames. going_on: continue from the `last`
+    The `best` checkpoint is the one with the highest score on held-out data. resumed: continue from the `last`
     checkpoint in `cfg.out`; on a CPU the weights come out bit for bit as those of a run that never stopped.
+    sample: how latents are drawn; `mean` trains without noise.
 
     Raises InputError for settings and data that do not fit, for a run folder that is taken, when the disk is full,
     and when the loss breaks; Interrupted, after saving, on Ctrl-C or SIGTERM.
     """
-    cfg = stages.settle(cfg)
+    cfg = setup.resolve_config(cfg)
     torch.set_flush_denormal(
         True
     )  # a trained model is full of tiny numbers: a step took 6 times longer on a CPU
@@ -55,58 +60,57 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
     last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
 
     rollouts = Rollouts(local_file(cfg.data.path, cfg.model.image_size, quiet=not main))
-    state = _new_state(cfg, device)
+    objective = _objective(cfg, device, sample)
+    state = _new_state(cfg, objective)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
-        stage = stages.prepare(cfg, state.model, rollouts)
+        task = setup.build_task(cfg, state.model, rollouts)
     set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
-    if going_on and (last / checkpoint.TRAINING_STATE).is_file():
+    if resumed and (last / checkpoint.TRAINING_STATE).is_file():
         state.load(last, accelerator.process_index, accelerator.num_processes)
-    elif main and not going_on:
+    elif main and not resumed:
         run_log.create(run)
     accelerator.wait_for_everyone()
 
-    # In place: the wrapped module keeps its type and the names of its weights.
     if cfg.compile != "none":
-        state.model.compile(mode=cfg.compile)
-    model = accelerator.prepare_model(state.model)
-    batches = iter(_loader(cfg, stage, state.step, accelerator))
-    watch = DivergenceWatch(list(cfg.weights), device, state.ceiling)
+        objective.compile(mode=cfg.compile)
+    updates = objective.updates()
+    full = objective.weights(cfg.weights)
+    batches = iter(_loader(cfg, task, state.step, accelerator))
+    watch = DivergenceWatch({name: list(terms) for name, terms in full.items()}, device, state.ceilings)
     meter = run_log.Meter()
     # A GPU would have to be waited for. A CPU need not be, and its grid_sample crashes on NaN coordinates.
     checks_each_step = device.type == "cpu" and accelerator.num_processes == 1
+
+    def inspect(update: str, terms: dict[str, Tensor]) -> None:
+        watch.add_terms(state.step + 1, update, list(terms.values()))
+        if checks_each_step:
+            _stop_if_broken(accelerator, watch, last)
+
+    wrapped = accelerator.prepare_model(objective)
+    take_step = TrainingStep(objective, state.optimizers, wrapped, cfg.optimizer.max_grad_norm, inspect)
     with (
         run_log.RunLog(run, cfg, device, state.step) if main else nullcontext() as log,
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=state.step, quiet=not main) as progress,
     ):
-        if going_on:
+        if resumed:
             progress.say(f"{run}: going on after step {state.step} of {cfg.steps}")
         for step in range(state.step + 1, cfg.steps + 1):
-            phase = cfg.phases.at(step)
-            weights = ramped(cfg.weights, cfg.ramps, step)
-            for group in state.optimizer.param_groups:
-                group["lr"] = learning_rate(cfg, step)
+            weights = {name: ramped(full[name], cfg.ramps, step) for name in full}
+            lr = learning_rate(cfg, step)
+            set_learning_rate(state.optimizers.values(), lr)
 
-            for _ in range(cfg.accumulate):
-                asked = time.perf_counter()
-                clip: Clip | SceneClip = next(batches)
-                meter.waited += time.perf_counter() - asked
-                torch.compiler.cudagraph_mark_step_begin()  # what earlier batches gave is not needed any more
-                with accelerator.accumulate(model):
-                    terms, metrics = model(clip.to(device), phase)
-                    loss, means = losses.total(terms, weights)
-                    watch.add_terms(step, [weights[k] * means[f"loss/{k}"] for k in cfg.weights])
-                    if checks_each_step:
-                        _stop_if_broken(accelerator, watch, last)
-                    accelerator.backward(loss)
-                meter.add({"loss": loss} | means | {f"metric/{k}": v.mean() for k, v in metrics.items()})
-            grad_norm = clip_grad_norm_(state.model.parameters(), cfg.optimizer.max_grad_norm or float("inf"))
-            state.optimizer.step()
-            state.optimizer.zero_grad(set_to_none=True)
+            asked = time.perf_counter()
+            clips = [next(batches) for _ in range(cfg.accumulate)]
+            meter.waited += time.perf_counter() - asked
+            logged = take_step([clip.to(device) for clip in clips], weights, step)
+            norms = {name: logged.pop(name) for name in list(logged) if name.startswith("grad_norm")}
+            meter.add(logged, len(clips))
             state.step = step
             if state.average is not None and cfg.optimizer.ema_decay:
                 update_average(state.average, state.model, cfg.optimizer.ema_decay, step)
-            watch.add_grad_norm(step, grad_norm)
+            for update, norm in zip(updates, norms.values(), strict=True):
+                watch.add_grad_norm(step, update.name, norm)
 
             note = ""
             leave = _agree(accelerator, interrupt.signum, now=step % cfg.log_every == 0)
@@ -118,11 +122,13 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
             if writes_log or evaluates or saves:
                 _stop_if_broken(accelerator, watch, last)
             if writes_log:
-                row = meter.flush(accelerator) | {
-                    "grad_norm": float(grad_norm),
-                    "lr": learning_rate(cfg, step),
-                }
-                note = f"loss {row['loss']:.5g}  " + ", ".join(
+                row = (
+                    meter.flush(accelerator)
+                    | {name: float(norm) for name, norm in norms.items()}
+                    | {"lr": lr}
+                )
+                note = "  ".join(f"{k} {v:.5g}" for k, v in row.items() if k.split("_")[0] == "loss") + "  "
+                note += ", ".join(
                     f"{name.removeprefix('metric/')} {value:.4g}"
                     for name, value in row.items()
                     if "metric/" in name
@@ -131,18 +137,18 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
                     log.write(step, "train", row)
             with meter.pause():
                 if log and evaluates:
-                    figures = stage.judge(state.result)
+                    figures = task.evaluate(state.result)
                     log.write(step, "validation", figures)
                     progress.say(
                         f"step {step} held out: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
                     )
-                    if stage.score(figures) > state.best:
-                        state.best = stage.score(figures)
+                    if task.score(figures) > state.best:
+                        state.best = task.score(figures)
                         state.save_weights(best, config_yaml)
                 if log and draws:
-                    stage.draw(state.result, run / "samples", step)
+                    task.draw(state.result, run / "samples", step)
                 if saves:
-                    state.ceiling = watch.ceiling
+                    state.ceilings = watch.ceilings
                     state.save(last, config_yaml, main)
             progress.advance(note=note)
             if leave:
@@ -151,12 +157,13 @@ def train(cfg: TrainConfig, going_on: bool = False) -> Path:
     return run
 
 
-def resume(run: str | Path, overrides: Sequence[str] = ()) -> Path:
+def resume(run: str | Path, overrides: Sequence[str] = (), sample: Draw = rsample) -> Path:
     """Go on with a run from its last checkpoint, with its own config and overrides on top (`steps=...`)."""
     run = Path(run)
     if not (run / "config.yaml").is_file():
         raise InputError(f"{run}: no run folder (no config.yaml in it); start one with dlp-dyn train CONFIG")
-    return train(replace(config.read(run / "config.yaml", overrides), out=str(run)), going_on=True)
+    cfg = replace(config.read(run / "config.yaml", overrides), out=str(run))
+    return train(cfg, resumed=True, sample=sample)
 
 
 def _accelerator(cfg: TrainConfig) -> Accelerator:
@@ -169,7 +176,6 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
     accelerator = Accelerator(
         cpu=cfg.device == "cpu" or not torch.cuda.is_available(),
         mixed_precision="no" if cfg.precision == "fp32" else cfg.precision,
-        gradient_accumulation_steps=cfg.accumulate,
         kwargs_handlers=[InitProcessGroupKwargs(timeout=_PATIENCE)],
     )
     shares = accelerator.num_processes * cfg.accumulate
@@ -184,36 +190,30 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
     return accelerator
 
 
-def _new_state(cfg: TrainConfig, device: torch.device) -> TrainingState:
+def _objective(cfg: TrainConfig, device: torch.device, sample: Draw) -> Objective:
     set_seed(cfg.seed)
-    model = stages.build(cfg)
-    if cfg.weights.keys() != set(model.loss_keys):
-        missing, unknown = (
-            set(model.loss_keys) - cfg.weights.keys(),
-            cfg.weights.keys() - set(model.loss_keys),
-        )
-        raise InputError(
-            "config: weights must name every loss term of the model once; "
-            f"missing: {', '.join(sorted(missing)) or 'none'}; unknown: {', '.join(sorted(unknown)) or 'none'}"
-        )
-    model.to(device)
+    model = setup.build_model(cfg).to(device)
     if device.type == "cuda":
         model.to(memory_format=torch.channels_last)
-    o = cfg.optimizer
-    optimizer = torch.optim.AdamW(model.parameters(), cfg.lr, o.betas, o.eps, o.weight_decay, fused=True)
-    average = copy.deepcopy(model).requires_grad_(False) if o.ema_decay else None
-    return TrainingState(model, optimizer, average)
+    return setup.build_objective(cfg, model, sample)
 
 
-def _loader(cfg: TrainConfig, stage: Stage, first_step: int, accelerator: Accelerator) -> DataLoader[Any]:
+def _new_state(cfg: TrainConfig, objective: Objective) -> TrainingState:
+    model, updates = objective.model, objective.updates()
+    assert isinstance(model, (DLP, VideoModel))
+    average = copy.deepcopy(model).requires_grad_(False) if cfg.optimizer.ema_decay else None
+    return TrainingState(model, updates, optimizers(cfg, updates), average)
+
+
+def _loader(cfg: TrainConfig, task: Task, first_step: int, accelerator: Accelerator) -> DataLoader[Any]:
     order = ClipOrder(
-        len(stage.clips), cfg.batch_size, cfg.seed, first_step, cfg.steps, cfg.accumulate, accelerator.process_index,
+        len(task.clips), cfg.batch_size, cfg.seed, first_step, cfg.steps, cfg.accumulate, accelerator.process_index,
         accelerator.num_processes,
     )  # fmt: skip
     return DataLoader(
-        stage.clips,
+        task.clips,
         batch_sampler=order,
-        collate_fn=stage.collate,
+        collate_fn=task.collate,
         num_workers=cfg.data.workers,
         pin_memory=accelerator.device.type == "cuda",
         worker_init_fn=outlive_signals,

@@ -1,12 +1,28 @@
-"""How weights move: learning rate and ramps as functions of the step, and the moving average of the weights."""
+"""How weights move: optimisers, the learning rate as a function of the step, and the moving average of the weights."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
 from dlp_dyn.config import TrainConfig
+from dlp_dyn.objectives.base import Update
+
+
+def optimizers(cfg: TrainConfig, updates: Iterable[Update]) -> dict[str, torch.optim.Optimizer]:
+    """AdamW for each update, under its name."""
+    o = cfg.optimizer
+    return {
+        update.name: torch.optim.AdamW(update.parameters, cfg.lr, o.betas, o.eps, o.weight_decay, fused=True)
+        for update in updates
+    }
+
+
+def set_learning_rate(optimizers: Iterable[torch.optim.Optimizer], lr: float) -> None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = lr
 
 
 def learning_rate(cfg: TrainConfig, step: int) -> float:
@@ -20,14 +36,6 @@ def learning_rate(cfg: TrainConfig, step: int) -> float:
     if o.schedule == "exponential":
         return cfg.lr * o.final_lr**done
     return cfg.lr * (o.final_lr + (1 - o.final_lr) * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def ramped(weights: Mapping[str, float], ramps: Mapping[str, Sequence[int]], step: int) -> dict[str, float]:
-    """Weights of a step: terms with a ramp [first, last] rise linearly from 0 at `first` to their weight at `last`."""
-    scaled = dict(weights)
-    for term, (first, last) in ramps.items():
-        scaled[term] *= min(max((step - first) / (last - first), 0.0), 1.0)
-    return scaled
 
 
 @torch.no_grad()

@@ -91,7 +91,7 @@ class Meter:
     def __init__(self) -> None:
         self._names: list[str] = []
         self._sums = torch.zeros(0)
-        self._batches = 0
+        self._steps = self._batches = 0
         self._steps_from = time.perf_counter()
         self.waited = 0.0
 
@@ -102,23 +102,25 @@ class Meter:
         yield
         self._steps_from += time.perf_counter() - begun
 
-    def add(self, metrics: Mapping[str, Tensor]) -> None:
-        """Scalars of one batch, always under the same names."""
+    def add(self, metrics: Mapping[str, Tensor], batches: int = 1) -> None:
+        """Scalars of a step, always under the same names, and how many batches it took."""
         values = torch.stack(list(metrics.values())).detach().float()
-        self._sums = values if self._batches == 0 else self._sums + values
+        self._sums = values if self._steps == 0 else self._sums + values
         self._names = list(metrics)
-        self._batches += 1
+        self._steps += 1
+        self._batches += batches
 
     def flush(self, accelerator: Accelerator) -> dict[str, float]:
-        """Means over batches and processes, with the rate and the share of time that went into waiting for data."""
-        values = accelerator.reduce(self._sums / self._batches, "mean")
+        """Means over steps and processes, with the rate and the share of time that went into waiting for data."""
+        values = accelerator.reduce(self._sums / self._steps, "mean")
         assert isinstance(values, Tensor)
         figures = dict(zip(self._names, values.tolist(), strict=True))
         now = time.perf_counter()
         seconds = now - self._steps_from
         figures["batches_per_second"] = self._batches / seconds
         figures["waiting_for_data"] = self.waited / seconds
-        self._batches, self._steps_from, self.waited = 0, now, 0.0
+        self._steps = self._batches = 0
+        self._steps_from, self.waited = now, 0.0
         return figures
 
 

@@ -1,7 +1,7 @@
 """What a training run has to bring back to go on: weights, optimiser, random generators, step."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object, set_seed
 
-from dlp_dyn import checkpoint
+from dlp_dyn import checkpoint, older_runs
+from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
+from dlp_dyn.objectives.base import Update
 from dlp_dyn.sharing.weights import load_into, load_weights
 from dlp_dyn.video import VideoModel
 
@@ -19,19 +21,21 @@ from dlp_dyn.video import VideoModel
 class TrainingState:
     """A model on its way. `average`: moving average of its weights, where one is kept.
 
-    best: highest held-out score so far. ceiling: what a loss term may not exceed (`DivergenceWatch`).
+    optimizers: one for each update of the objective. best: highest held-out score so far. ceilings: what the loss terms
+    of each update may not exceed (`DivergenceWatch`).
     """
 
     model: DLP | VideoModel
-    optimizer: torch.optim.Optimizer
+    updates: tuple[Update, ...]
+    optimizers: dict[str, torch.optim.Optimizer]
     average: DLP | VideoModel | None = None
     step: int = 0
     best: float = float("-inf")
-    ceiling: float | None = None
+    ceilings: dict[str, float] = field(default_factory=dict)
 
     @property
     def result(self) -> DLP | VideoModel:
-        """The model to use, judge and save as weights."""
+        """The model to use, evaluate and save as weights."""
         return self.model if self.average is None else self.average
 
     def save_weights(self, folder: Path, config_yaml: str) -> None:
@@ -45,8 +49,8 @@ class TrainingState:
         state = {
             "step": self.step,
             "best": self.best,
-            "ceiling": self.ceiling,
-            "optimizer": self.optimizer.state_dict(),
+            "ceilings": self.ceilings,
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "model": None if self.average is None else self.model.state_dict(),
             "random": randomness,
         }
@@ -54,12 +58,18 @@ class TrainingState:
 
     def load(self, folder: Path, process: int, processes: int) -> None:
         """Bring back what `save` wrote. With another number of processes, each draws noise that none drew before."""
-        state = checkpoint.load_training_state(folder)
+        state = older_runs.training_state(checkpoint.load_training_state(folder), self.model, self.updates)
         load_into(self.result, load_weights(folder), folder)
         if self.average is not None:
             load_into(self.model, state["model"] or self.average.state_dict(), folder)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.best, self.ceiling = state["step"], state["best"], state["ceiling"]
+        if state["optimizers"].keys() != self.optimizers.keys():
+            raise InputError(
+                f"{folder}: optimisers {', '.join(state['optimizers'])}, the config asks for "
+                f"{', '.join(self.optimizers)}: resume with the objective that the run was started with"
+            )
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizers"][name])
+        self.step, self.best, self.ceilings = state["step"], state["best"], state["ceilings"]
         if len(state["random"]) == processes:
             set_random_state(state["random"][process])
         else:

@@ -8,10 +8,6 @@ from types import ModuleType
 
 import pytest
 
-from dlp_dyn.image.model import DLP
-from dlp_dyn.rollout_loss import ROLLOUT_KEYS
-from dlp_dyn.video import VideoModel
-
 SCRIPT = Path(__file__).parents[2] / "docs" / "settings_page.py"
 
 
@@ -51,8 +47,3 @@ def test_ranges_come_from_choices_or_from_the_text(script: ModuleType) -> None:
     }
     assert script.choices(bool) == ["true", "false"]
     assert script.choices(int) == []
-
-
-def test_all_loss_terms_are_explained(script: ModuleType) -> None:
-    terms = {*DLP.loss_keys, *VideoModel.dynamic_keys, *ROLLOUT_KEYS}
-    assert set(script.TERMS) == terms

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from torch.testing import assert_close
 from video_runs import IMAGE, dynamics, write_actions, write_run
 
-from dlp_dyn import losses, metrics
+from dlp_dyn import metrics
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode
@@ -22,7 +22,7 @@ from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.video import VideoConfig, VideoModel
 
 CONTEXT, HORIZON, SIDE = 4, 12, 32
-SCORES = {"psnr": losses.psnr}
+SCORES = {"psnr": metrics.psnr}
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,9 @@ class Knowing(VideoModel):
         super().__init__(VideoConfig(IMAGE, dynamics=dynamics(action_dim)))
         self.known, self.predicted, self.on = known.flip(2), predicted, on
 
-    def encode(self, video, state: Any = None, draw=None, phase=None) -> Any:
+    def encode(self, video, state: Any = None, draw=None, options=None) -> Any:
         assert draw is None
-        assert phase is None
+        assert options is None
         begin = state or 0
         seen = scene(self.known[:, begin : begin + video.shape[1]], self.on)
         return SimpleNamespace(scene=seen), begin + video.shape[1]

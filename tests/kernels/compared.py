@@ -17,10 +17,13 @@ import torch
 import torch._dynamo.utils
 from torch import Tensor
 
-from dlp_dyn import config, geometry, losses
+from dlp_dyn import config, geometry
 from dlp_dyn.clip import Clip
 from dlp_dyn.geometry.kernels import composite as kernel
 from dlp_dyn.image.model import DLP
+from dlp_dyn.objectives.base import Objective, weighted_sum
+from dlp_dyn.objectives.clip_elbo import ClipElbo
+from dlp_dyn.objectives.image_elbo import ImageElbo
 from dlp_dyn.particles import mean
 from dlp_dyn.video import VideoConfig, VideoModel
 
@@ -126,11 +129,10 @@ def model_terms(device: str) -> dict[str, float]:
         cfg = config.load("tiny", ["data.path=unused"])
         model = DLP(cfg.model).to(device)
         clip = Clip(torch.randint(0, 256, (1, 1, 32, 32, 3), dtype=torch.uint8)).to(device)
-        with (
-            mock.patch("dlp_dyn.image.model.rsample", mean),
-            mock.patch("dlp_dyn.geometry.kernels.usable", return_value=fused),
-        ):
-            loss = losses.total(model(clip)[0], cfg.weights)[0]
+        objective = ImageElbo(model, sample=mean)
+        with mock.patch("dlp_dyn.geometry.kernels.usable", return_value=fused):
+            terms = objective(clip).terms
+        loss = weighted_sum(terms, objective.weights(cfg.weights)["model"])[0]
         gradients = torch.autograd.grad(loss, list(model.parameters()), allow_unused=True)
         found.append((loss.detach(), torch.cat([g.flatten() for g in gradients if g is not None])))
     (loss, gradient), (fused_loss, fused_gradient) = found
@@ -145,30 +147,29 @@ def compiled_terms(video: bool, device: str) -> dict[str, float]:
     torch.manual_seed(0)
     if video:
         cfg = config.load("balls_ddlp", ["data.path=unused", *SMALL_CLIPS])
-        model: DLP | VideoModel = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics)).to(device)
+        model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics)).to(device)
+        objective: Objective = ClipElbo(model, sample=mean)
     else:
         cfg = config.load("tiny", ["data.path=unused"])
-        model = DLP(cfg.model).to(device)
+        objective = ImageElbo(DLP(cfg.model).to(device), sample=mean)
     length, side = (3 if video else 1), cfg.model.image_size
     clip = Clip(torch.randint(0, 256, (1, length, side, side, 3), dtype=torch.uint8)).to(device)
-    weights = list(model.parameters())
+    parameters, weights = list(objective.parameters()), objective.weights(cfg.weights)["model"]
     found = []
     with (
-        mock.patch("dlp_dyn.image.model.rsample", mean),
-        mock.patch("dlp_dyn.video.rsample", mean),
         mock.patch("dlp_dyn.geometry.kernels.usable", _always),  # a plain function: the compiler reads it
     ):
         for compile in (False, True):
             if compile and device == "cpu":  # all of the compiler but the kernels that it writes
-                model.compile(backend="aot_eager", fullgraph=True)
+                objective.compile(backend="aot_eager", fullgraph=True)
             elif compile:
-                model.compile(mode="reduce-overhead", fullgraph=True)
+                objective.compile(mode="reduce-overhead", fullgraph=True)
             for _ in range(
                 3 if compile and device != "cpu" else 1
             ):  # CUDA graphs are replayed from the third on
                 torch.compiler.cudagraph_mark_step_begin()
-                loss = losses.total(model(clip)[0], cfg.weights)[0]
-                gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+                loss = weighted_sum(objective(clip).terms, weights)[0]
+                gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
                 found = [
                     *found[:1],
                     (loss.detach().clone(), [g if g is None else g.clone() for g in gradients]),

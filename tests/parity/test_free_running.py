@@ -5,7 +5,8 @@ import torch
 from bundles import GOLDEN, PATHS, TOLERANCE, Bundle, kind_of, misfits, read
 from kinds import ddlp, dlp
 
-from dlp_dyn import losses, official
+from dlp_dyn import official
+from dlp_dyn.objectives.terms import kl_beta
 from dlp_dyn.particles import beta
 from dlp_dyn.video import VideoModel
 
@@ -53,5 +54,5 @@ def test_exact_beta_kl_is_within_a_percent_of_the_official_one(path):
         pytest.skip("a clip: its transparencies have both constant and predicted priors")
     a, b = (bundle.outputs[key].flatten(1) for key in ("obj_on_a", "obj_on_b"))
     prior = beta(torch.tensor(bundle.hparams["obj_on_alpha"]), torch.tensor(bundle.hparams["obj_on_beta"]))
-    exact = losses.kl_beta(beta(a[..., None], b[..., None]), prior).sum(-1).mean()
+    exact = kl_beta(beta(a[..., None], b[..., None]), prior).sum(-1).mean()
     assert abs(exact / bundle.outputs["loss/loss_kl_obj_on"] - 1) < 0.01

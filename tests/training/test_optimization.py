@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dlp_dyn import config
+from dlp_dyn.objectives.schedules import ramped
 from dlp_dyn.training import optimization
 
 
@@ -23,7 +24,7 @@ def test_learning_rate_follows_its_closed_forms() -> None:
 def test_a_ramp_rises_from_nothing_to_the_weight() -> None:
     weights = {"a": 2.0, "b": 3.0}
     for step, share in ((1, 0), (10, 0), (15, 0.25), (30, 1), (99, 1)):
-        assert optimization.ramped(weights, {"a": [10, 30]}, step) == {"a": 2 * share, "b": 3.0}
+        assert ramped(weights, {"a": [10, 30]}, step) == {"a": 2 * share, "b": 3.0}
     assert weights == {"a": 2.0, "b": 3.0}
 
 

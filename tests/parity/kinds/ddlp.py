@@ -13,10 +13,11 @@ from dlp_dyn import geometry, official
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.encoder import Encoding, SceneEncoder
+from dlp_dyn.objectives.clip_elbo import ClipElbo, flat_encoding
 from dlp_dyn.particles import Particles, Scene, SceneDistribution
 from dlp_dyn.tracking.state import TrackState
 from dlp_dyn.tree import cat, tree_map
-from dlp_dyn.video import VideoModel, flat_encoding
+from dlp_dyn.video import VideoModel
 
 CONVERTS = True
 
@@ -85,7 +86,7 @@ def clip_losses(
     model: VideoModel, video: Tensor, clips: Encoding, weights: dict[str, float], hparams: dict
 ) -> Iterator[tuple[str, Tensor]]:
     """Official terms are sums over the frames of a clip; ours are divided by their number."""
-    terms, images = model.terms(video, clips)
+    terms, images = ClipElbo(model).clip_terms(video, clips)
     terms = {name: term.mean() for name, term in terms.items()}
     yield "loss/loss", torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     yield "loss/psnr", dlp.psnr(video.flatten(0, 1), images)

@@ -14,6 +14,7 @@ from dlp_dyn.image.decoder import SceneDecoder
 from dlp_dyn.image.encoder import Encoding, Located, Placed, SceneEncoder
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.proposals import gather
+from dlp_dyn.objectives.image_elbo import image_terms
 from dlp_dyn.particles import Particles, Scene, beta, normal
 
 CONVERTS = True
@@ -43,7 +44,7 @@ def outputs(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
     yield from constants(theirs)
     encoding = model.encoder(images)
     decoded = model.decode(encoding.scene)
-    terms = {k: v.mean() for k, v in model.terms(images, encoding, decoded).items()}
+    terms = {k: v.mean() for k, v in image_terms(model, images, encoding, decoded).items()}
     yield "loss/psnr", psnr(images, decoded.image)
     yield from loss_terms(terms, weights, encoding, bundle.hparams["kl_balance"])
     yield from absent(bundle)

@@ -1,30 +1,9 @@
-"""Reconstruction errors, KL terms, and the one function that joins named terms."""
+"""Divergences and prices that objectives are made of."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Beta, Normal
-
-
-def total(terms: dict[str, Tensor], weights: dict[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted sum of the batch means of unweighted per-sample terms, and those means for the log.
-
-    Raises AssertionError when a term has no weight or a weight has no term.
-    """
-    assert terms.keys() == weights.keys(), f"terms {sorted(terms)} != weights {sorted(weights)}"
-    means = {key: term.mean() for key, term in terms.items()}
-    loss = torch.stack([weights[key] * value for key, value in means.items()]).sum()
-    return loss, {f"loss/{key}": value.detach() for key, value in means.items()}
-
-
-def squared_error(target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
-    """Sum of squared differences of each image."""
-    return (target - image).square().sum((1, 2, 3))
-
-
-def psnr(target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
-    """Peak signal-to-noise ratio in dB of images in [0, 1], capped at 100 dB."""
-    return -10 * (target - image).square().mean((1, 2, 3)).clamp_min(1e-10).log10()
 
 
 def kl_normal(posterior: Normal, prior: Normal) -> Float[Tensor, "*B"]:

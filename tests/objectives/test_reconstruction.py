@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import vgg
 
-from dlp_dyn import perceptual
 from dlp_dyn.errors import InputError
-from dlp_dyn.losses import squared_error
+from dlp_dyn.objectives import reconstruction
+from dlp_dyn.objectives.reconstruction import squared_error
 
 DEPTHS = (64, 128, 256, 512, 512)  # channels of relu1_2, relu2_2, relu3_2, relu4_3 and pool5
 STRIDES = (1, 2, 4, 8, 32)
@@ -19,7 +19,7 @@ STRIDES = (1, 2, 4, 8, 32)
 @pytest.fixture
 def forget() -> Iterator[None]:
     """Networks are cached for each device: none of a test's outlives it."""
-    caches = perceptual._vgg16, perceptual._lpips
+    caches = reconstruction._vgg16, reconstruction._lpips
     for cached in caches:
         cached.cache_clear()
     yield
@@ -59,7 +59,7 @@ def features(network: nn.Sequential, images: Tensor) -> list[Tensor]:
 def test_features_are_taken_after_their_relu(network: nn.Sequential) -> None:
     target, _ = pair(64)
     with torch.no_grad():
-        taps = perceptual._vgg16(target.device)(target)
+        taps = reconstruction._vgg16(target.device)(target)
         expected = features(network, target)
     for tap, same, depth, stride in zip(taps, expected, DEPTHS, STRIDES, strict=True):
         assert tap.shape == (2, depth, 64 // stride, 64 // stride)
@@ -74,16 +74,16 @@ def test_vgg_error_is_squared_error_and_weighted_distances_of_each_image(network
         distance = torch.zeros(2)
         for a, b in zip(features(network, target), features(network, image), strict=True):
             distance += (a - b).square().flatten(1).sum(1)
-        torch.testing.assert_close(perceptual.vgg_distance(target, image), distance)
-        error = perceptual.reconstruction_error("vgg", target, image)
+        torch.testing.assert_close(reconstruction.vgg_distance(target, image), distance)
+        error = reconstruction.reconstruction_error("vgg", target, image)
         torch.testing.assert_close(error, squared_error(target, image) + 0.12151 * distance)
-        alone = perceptual.reconstruction_error("vgg", target[1:], image[1:])
+        alone = reconstruction.reconstruction_error("vgg", target[1:], image[1:])
         torch.testing.assert_close(alone, error[1:])
 
 
 def test_only_the_image_gets_a_gradient(network: nn.Sequential) -> None:
     target, image = (x.requires_grad_() for x in pair())
-    perceptual.vgg_distance(target, image).sum().backward()
+    reconstruction.vgg_distance(target, image).sum().backward()
     assert target.grad is None
     assert image.grad is not None
     assert image.grad.abs().max() > 0
@@ -94,9 +94,9 @@ def test_half_precision_changes_little(network: nn.Sequential) -> None:  # noqa:
     """Features in bfloat16, sums in float32: a distance of thousands is not rounded to eight bits."""
     target, image = pair(64)
     with torch.no_grad():
-        exact = perceptual.vgg_distance(target, image)
+        exact = reconstruction.vgg_distance(target, image)
         with torch.autocast("cpu", torch.bfloat16):
-            half = perceptual.vgg_distance(target, image)
+            half = reconstruction.vgg_distance(target, image)
     assert half.dtype == torch.float32
     torch.testing.assert_close(half, exact, rtol=0.01, atol=0)
     assert not torch.equal(half, exact)
@@ -106,11 +106,11 @@ def test_small_glimpses_are_enlarged_to_32(network: nn.Sequential) -> None:  # n
     glimpses = [x.unflatten(0, (2, 3)) for x in pair(16, n=6)]
     large = [F.interpolate(x.flatten(0, 1), (32, 32), mode="bilinear", align_corners=False) for x in glimpses]
     with torch.no_grad():
-        error = perceptual.glimpse_error("vgg", *glimpses)
-        expected = perceptual.reconstruction_error("vgg", *large).view(2, 3).mean(1)
+        error = reconstruction.glimpse_error("vgg", *glimpses)
+        expected = reconstruction.reconstruction_error("vgg", *large).view(2, 3).mean(1)
     torch.testing.assert_close(error, expected)
     plain = squared_error(*(x.flatten(0, 1) for x in glimpses)).view(2, 3).mean(1)
-    torch.testing.assert_close(perceptual.glimpse_error("mse", *glimpses), plain)
+    torch.testing.assert_close(reconstruction.glimpse_error("mse", *glimpses), plain)
 
 
 def test_lpips_counts_a_tenth_of_every_value(forget: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
@@ -123,7 +123,7 @@ def test_lpips_counts_a_tenth_of_every_value(forget: None, monkeypatch: pytest.M
 
     monkeypatch.setattr("dlp_dyn.pretrained.lpips", lambda *_: Difference())
     target, image = pair()
-    error = perceptual.reconstruction_error("lpips", target, image)
+    error = reconstruction.reconstruction_error("lpips", target, image)
     distance = 2 * (target - image).abs().sum((1, 2, 3))
     torch.testing.assert_close(error, squared_error(target, image) + 0.1 * distance)
 
@@ -143,6 +143,6 @@ def test_without_weights_it_says_what_to_do(
 
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     with pytest.raises(InputError, match=r"VGG16 .* \(network is unreachable\); train with recon") as e:
-        perceptual.reconstruction_error(kind, *pair())
+        reconstruction.reconstruction_error(kind, *pair())
     assert f"put vgg16-397923af.pth into {cache}/hub/checkpoints" in str(e.value)
     assert "\n" not in str(e.value)

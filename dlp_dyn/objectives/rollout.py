@@ -1,4 +1,6 @@
-"""The loss of the second stage: rollouts on particles against what followed."""
+"""The objective of dynamics on the particles of a frozen image model: rollouts against what followed."""
+
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -7,10 +9,45 @@ from torch.distributions import Normal
 
 from dlp_dyn.clip import SceneClip
 from dlp_dyn.dynamics.rollout import Dynamics, unroll
+from dlp_dyn.objectives.base import Losses, Objective, Update
+from dlp_dyn.objectives.config import STEADY, RolloutWeights, ScheduleConfig
+from dlp_dyn.objectives.schedules import rollout_steps
 from dlp_dyn.particles import Scene, SceneDistribution
+from dlp_dyn.video import VideoModel
 
-ROLLOUT_KEYS = ("rollout_position", "rollout_attributes", "rollout_spread")
 _SMOOTH = 0.02  # of distances, in motion units: below it they count squared
+
+
+class RolloutError(Objective):
+    """Errors of rollouts of the dynamics, on particles that a frozen image model has encoded."""
+
+    Weights = RolloutWeights
+    model: VideoModel
+
+    def __init__(self, model: VideoModel, schedule: ScheduleConfig = STEADY) -> None:
+        super().__init__(model)
+        self.schedule = schedule
+        self._terms = rollout_terms
+        model.image.requires_grad_(False)
+        model.image.eval()
+
+    def train(self, mode: bool = True) -> "RolloutError":
+        """The image model stays as it is in use."""
+        super().train(mode)
+        self.model.image.eval()
+        return self
+
+    def compile(self, **options: Any) -> None:
+        self._terms = torch.compile(rollout_terms, **options)
+
+    def updates(self) -> tuple[Update, ...]:
+        return (Update("dynamics", tuple(self.model.dynamics.parameters())),)
+
+    def forward(self, batch: SceneClip, update: str = "dynamics", step: int = 1) -> Losses:  # noqa: ARG002
+        d = self.model.cfg.dynamics
+        n_steps = rollout_steps(self.schedule, step, batch.scene.background.shape[1] - d.window)
+        terms = self._terms(self.model.dynamics, batch, n_steps, d.graph.motion_scale)
+        return Losses(terms, {"distance": d.graph.motion_scale * terms["rollout_position"].detach()})
 
 
 def rollout_terms(

@@ -8,7 +8,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dlp_dyn import pretrained
-from dlp_dyn.losses import squared_error
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TAPS = (3, 8, 13, 22, 30)  # relu1_2, relu2_2, relu3_2, relu4_3, pool5 of torchvision's `features`
@@ -32,6 +31,11 @@ def reconstruction_error(
     if kind == "lpips":
         return error + _LPIPS_WEIGHT * target[0].numel() * lpips(target, image)
     return error
+
+
+def squared_error(target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]) -> Float[Tensor, " B"]:
+    """Sum of squared differences of each image."""
+    return (target - image).square().sum((1, 2, 3))
 
 
 def glimpse_error(

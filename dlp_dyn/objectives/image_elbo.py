@@ -1,0 +1,113 @@
+"""The objective of an image model: reconstruction, KL terms, and what keeps particles few and centred."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Normal
+
+from dlp_dyn import metrics
+from dlp_dyn.clip import Clip
+from dlp_dyn.image.decoder import Decoded
+from dlp_dyn.image.encoder import Encoding
+from dlp_dyn.image.model import DLP
+from dlp_dyn.objectives import terms
+from dlp_dyn.objectives.base import Losses, Objective
+from dlp_dyn.objectives.config import STEADY, ImageWeights, ScheduleConfig
+from dlp_dyn.objectives.reconstruction import glimpse_error, reconstruction_error
+from dlp_dyn.objectives.schedules import NORMAL, Phase, phase_at
+from dlp_dyn.particles import Draw, Scene, rsample
+
+
+class ImageElbo(Objective):
+    """The evidence lower bound of single images (DLPv2: arXiv 2306.05957; DLPv3: arXiv 2603.04553).
+
+    sample: how latents are drawn from the posterior; `mean` trains without noise.
+    """
+
+    Weights = ImageWeights
+    model: DLP
+
+    def __init__(self, model: DLP, schedule: ScheduleConfig = STEADY, sample: Draw = rsample) -> None:
+        super().__init__(model)
+        self.schedule, self.sample = schedule, sample
+        self._run = self.losses
+
+    def compile(self, **options: Any) -> None:
+        self._run = torch.compile(self.losses, **options)
+
+    def forward(self, batch: Clip, update: str = "model", step: int = 1) -> Losses:  # noqa: ARG002
+        return self._run(batch, phase_at(self.schedule, step))
+
+    def losses(self, clip: Clip, phase: Phase = NORMAL) -> Losses:
+        """Terms and metrics of each of the B·T frames: they count as images."""
+        images = clip.video.flatten(0, 1)
+        encoding = self.model.encoder(images, self.sample, phase.encode)
+        decoded = self.model.decoder(rendered(encoding.scene, phase), phase.alpha_noise)
+        with torch.no_grad():
+            shown = {
+                "psnr": metrics.psnr(images, decoded.image),
+                "n_visible": encoding.scene.particles.transparency.sum((1, 2)),
+            }
+        return Losses(image_terms(self.model, images, encoding, decoded, phase), shown)
+
+
+def rendered(scene: Scene, phase: Phase) -> Scene:
+    """The scene that is drawn: in DLPv2's warm-up, drawing does not move or resize particles."""
+    if not phase.glimpse_loss:
+        return scene
+    p = scene.particles
+    return replace(scene, particles=replace(p, position=p.position.detach(), scale=p.scale.detach()))
+
+
+def image_terms(
+    model: DLP,
+    images: Float[Tensor, "B C H W"],
+    encoding: Encoding,
+    decoded: Decoded,
+    phase: Phase = NORMAL,
+) -> dict[str, Float[Tensor, " B"]]:
+    """The unweighted terms, summed over pixels, particles and dimensions."""
+    q, prior = encoding.posterior, model.prior(encoding.anchors, phase.tight_priors)
+    transparency = encoding.scene.particles.transparency
+    mask = transparency.squeeze(-1) if model.cfg.mask_kl else torch.ones_like(transparency[..., 0])
+
+    def masked(a: Normal, b: Normal) -> Tensor:
+        return (terms.kl_normal(a, b) * mask).sum(-1)
+
+    kl_transparency = terms.kl_beta(
+        q.particles.transparency, prior.particles.transparency, model.cfg.compat.beta_kl_eps
+    )
+    return {
+        "reconstruction": reconstruction(model, images, encoding, decoded, phase),
+        "kl_anchor": terms.chamfer_kl(encoding.anchors, encoding.proposals.detach()),
+        "kl_position": masked(q.particles.position, prior.particles.position),
+        "kl_scale": masked(q.particles.scale, prior.particles.scale),
+        "kl_depth": masked(q.particles.depth, prior.particles.depth),
+        "kl_transparency": kl_transparency.sum(-1),
+        "kl_features": masked(q.particles.features, prior.particles.features),
+        "kl_background": terms.kl_normal(q.background, prior.background),
+        "transparency_sum": transparency.sum((1, 2)).square(),
+        "off_centre": terms.off_centre(decoded.glimpses[:, :, 3], decoded.transparency[..., 0]),
+        "opacity": (decoded.glimpses[:, :, 3].mean((2, 3)) * decoded.transparency[..., 0]).sum(1),
+    }
+
+
+def reconstruction(
+    model: DLP,
+    images: Float[Tensor, "B C H W"],
+    encoding: Encoding,
+    decoded: Decoded,
+    phase: Phase = NORMAL,
+) -> Float[Tensor, " B"]:
+    """The reconstruction error of each image or, in DLPv2's warm-up, of its glimpses.
+
+    There the background's decoder gets gradients of zero, not none, as in the official code: Adam counts them, and
+    when the warm-up ends its steps are several times `lr` for a while, so that the background is learned first.
+    """
+    if phase.glimpse_loss:
+        error = glimpse_error(model.cfg.reconstruction, encoding.glimpses, decoded.glimpses[:, :, :3])
+        return error + 0 * decoded.background.mean((1, 2, 3))
+    return reconstruction_error(model.cfg.reconstruction, images, decoded.image)

@@ -1,0 +1,94 @@
+"""From a config to what the loop runs: what follows from other settings, the model, its objective, its task."""
+
+from dataclasses import replace
+
+from dlp_dyn import checkpoint
+from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation.images import check_size
+from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.model import DLP
+from dlp_dyn.objectives.base import Objective
+from dlp_dyn.objectives.clip_elbo import ClipElbo
+from dlp_dyn.objectives.image_elbo import ImageElbo
+from dlp_dyn.objectives.rollout import RolloutError
+from dlp_dyn.particles import Draw, rsample
+from dlp_dyn.settings import read_section
+from dlp_dyn.training.tasks.base import Task
+from dlp_dyn.training.tasks.clips import ClipTask
+from dlp_dyn.training.tasks.images import ImageTask
+from dlp_dyn.training.tasks.particles import ParticleTask
+from dlp_dyn.video import VideoConfig, VideoModel
+
+
+def resolve_config(cfg: TrainConfig) -> TrainConfig:
+    """The config with what follows from other parts of it: the image run's model, the length of clips.
+
+    Raises InputError for parts that do not fit each other.
+    """
+    if cfg.stage == "dynamics" and cfg.dynamics.kind == "none":
+        raise InputError(
+            "config: stage=dynamics trains dynamics, and dynamics.kind is none: use graph or transformer"
+        )
+    if cfg.stage == "dynamics" and cfg.image is None:
+        raise InputError(
+            "config: stage=dynamics needs the run of an image model; add image=RUN to the command"
+        )
+    if cfg.image is not None:
+        model = read_section(checkpoint.resolve(cfg.image) / checkpoint.CONFIG, "model", DLPConfig)
+        cfg = replace(cfg, model=model)
+    d, length = cfg.dynamics, cfg.data.clip_length
+    if cfg.stage == "dynamics":
+        length = d.window + d.rollout_steps
+    elif d.kind == "transformer" and length > d.window + 1:
+        raise InputError(
+            f"config: data.clip_length is {length}, the transformer sees dynamics.window={d.window} frames and "
+            f"predicts one more: use {d.window + 1} or less"
+        )
+    elif d.kind != "none" and length <= cfg.identity.static_frames:
+        raise InputError(
+            f"config: data.clip_length is {length}, of which the first identity.static_frames="
+            f"{cfg.identity.static_frames} have no prior from dynamics: use a larger clip_length"
+        )
+    return replace(cfg, data=replace(cfg.data, clip_length=length))
+
+
+def build_model(cfg: TrainConfig) -> DLP | VideoModel:
+    """The model that a resolved config describes, with random weights or those of the image run."""
+    image = None if cfg.image is None else checkpoint.load_model(cfg.image)
+    if cfg.dynamics.kind == "none":
+        return image.train() if image is not None else DLP(cfg.model)
+    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    if image is not None:
+        model.image.load_state_dict(image.state_dict())
+    return model
+
+
+def build_objective(cfg: TrainConfig, model: DLP | VideoModel, sample: Draw = rsample) -> Objective:
+    """What a resolved config minimises. sample: how latents are drawn; `mean` trains without noise."""
+    if isinstance(model, DLP):
+        return ImageElbo(model, cfg.phases, sample)
+    if cfg.stage == "dynamics":
+        return RolloutError(model, cfg.phases)
+    return ClipElbo(model, cfg.phases, sample)
+
+
+def build_task(cfg: TrainConfig, model: DLP | VideoModel, rollouts: Rollouts) -> Task:
+    """Data, evaluation and pictures for a resolved config. Raises InputError for data that does not fit."""
+    if isinstance(model, DLP):
+        check_size(model, rollouts)
+        return ImageTask(cfg, rollouts)
+    check_size(model.image, rollouts)
+    _check_actions(cfg, rollouts)
+    return (ParticleTask if cfg.stage == "dynamics" else ClipTask)(cfg, model, rollouts)
+
+
+def _check_actions(cfg: TrainConfig, rollouts: Rollouts) -> None:
+    width = rollouts.action_dim * cfg.data.stride
+    if cfg.dynamics.action_dim not in (0, width):
+        remedy = f"set it to {width}, or to 0 for a model without"
+        raise InputError(
+            f"{rollouts.path}: actions of width {width} (stride {cfg.data.stride}), dynamics.action_dim is "
+            f"{cfg.dynamics.action_dim}: " + (remedy if width else "use data with actions, or set it to 0")
+        )

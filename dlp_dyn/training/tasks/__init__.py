@@ -1,0 +1,1 @@
+"""The kinds of training: images, clips, and the particles of a frozen image model."""

@@ -1,0 +1,32 @@
+"""What the training loop asks of a kind of training."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch.utils.data import Dataset
+
+
+class Task(Protocol):
+    """Data, evaluation and pictures."""
+
+    @property
+    def clips(self) -> Dataset[Any]:
+        """What is trained on, with a length."""
+        ...
+
+    def collate(self, clips: Sequence[Any]) -> Any:
+        """Clips as a batch, which the objective takes."""
+        ...
+
+    def evaluate(self, model: Any) -> dict[str, float]:
+        """Metrics of a model on held-out data."""
+        ...
+
+    def score(self, metrics: dict[str, float]) -> float:
+        """Of what `evaluate` gives; the checkpoint with the largest is kept as the best."""
+        ...
+
+    def draw(self, model: Any, folder: Path, step: int) -> None:
+        """Write pictures into a folder, named after the step."""
+        ...

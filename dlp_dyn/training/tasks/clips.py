@@ -1,0 +1,42 @@
+"""Training a whole video model on clips."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.training.tasks.images import ImageTask
+from dlp_dyn.video import VideoModel
+
+
+class ClipTask(ImageTask):
+    """As on images, with actions: the dynamics learn along, the image model's reconstruction is what is watched."""
+
+    def __init__(self, cfg: TrainConfig, model: VideoModel, rollouts: Rollouts) -> None:
+        super().__init__(cfg, rollouts)
+        fit_actions(model, rollouts, cfg.data.stride)
+
+    def evaluate(self, model: VideoModel) -> dict[str, float]:
+        return super().evaluate(model.image)
+
+    def draw(self, model: VideoModel, folder: Path, step: int) -> None:
+        super().draw(model.image, folder, step)
+
+
+def fit_actions(model: VideoModel, rollouts: Rollouts, stride: int) -> None:
+    """Tell the dynamics the range of the actions, where they take any."""
+    if (layer := model.dynamics.action) is not None:
+        layer.fit(_taken(rollouts).repeat(1, stride))
+
+
+def _taken(rollouts: Rollouts) -> Float[Tensor, "K A"]:
+    """All actions of the training part, without the padding at the end of every episode."""
+    taken = np.isin(np.arange(rollouts.n_frames), rollouts.episode_ends - 1, invert=True)
+    taken &= np.repeat(
+        np.isin(np.arange(rollouts.n_episodes), rollouts.part("train")), rollouts.episode_lengths
+    )
+    return torch.from_numpy(rollouts.column("actions")[taken])

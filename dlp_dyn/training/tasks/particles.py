@@ -1,0 +1,80 @@
+"""Training dynamics on the particles that a frozen image model has encoded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dlp_dyn import plots, video_plots
+from dlp_dyn.clip import SceneClip
+from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.rollouts import ClipDataset, Part, Rollouts
+from dlp_dyn.data.synthetic import cache_folder
+from dlp_dyn.dynamics.rollout import rollout
+from dlp_dyn.particles import Scene
+from dlp_dyn.progress import track
+from dlp_dyn.training import particle_clips
+from dlp_dyn.training.particle_clips import ParticleClips, encode_part
+from dlp_dyn.training.tasks.clips import fit_actions
+from dlp_dyn.video import VideoModel
+
+_SAMPLE_CLIPS = 2
+_HORIZON = 10  # steps that held-out rollouts are evaluated on, or as many as an episode has
+
+
+class ParticleTask:
+    """Every episode is encoded once; rollouts from held-out windows tell how good the dynamics are."""
+
+    def __init__(self, cfg: TrainConfig, model: VideoModel, rollouts: Rollouts) -> None:
+        fit_actions(model, rollouts, cfg.data.stride)
+        stride, self.window = cfg.data.stride, cfg.dynamics.window
+        train, validation = (_encoded(cfg, model, rollouts, part) for part in ("train", "validation"))
+        clips = ClipDataset(rollouts, "train", cfg.data.clip_length, stride)
+        self.clips = ParticleClips(clips, "train", train)
+        longest = int(rollouts.episode_lengths[rollouts.part("validation")].max())
+        self.horizon = max(min(_HORIZON, (longest - 1) // stride + 1 - self.window), 1)
+        later = ClipDataset(rollouts, "validation", self.window + self.horizon, stride)
+        self.held_out = ParticleClips(later, "validation", validation)
+        spread = np.linspace(0, len(later) - 1, cfg.eval_frames).round().astype(int)
+        self.index = np.unique(spread).tolist()
+        self.drawn = self.index[:: max(len(self.index) // _SAMPLE_CLIPS, 1)][:_SAMPLE_CLIPS]
+        frames = later.starts[self.drawn][:, None] + np.arange(self.window + self.horizon) * stride
+        self.truth = rollouts.frames(frames)
+
+    def collate(self, clips: Sequence[SceneClip]) -> SceneClip:
+        return particle_clips.collate(clips)
+
+    def evaluate(self, model: VideoModel) -> dict[str, float]:
+        p, q = (scene.particles[:, self.window :] for scene in self._predicted(model, self.index))
+        gap = (p.position - q.position).norm(dim=-1) / 2  # in image sides
+        error = (gap * q.transparency[..., 0]).sum((0, 2)) / q.transparency.sum((0, 2, 3)).clamp_min(1e-6)
+        return {
+            "rollout_error": float(error.sum()),
+            "first_step": float(error[0]),
+            "last_step": float(error[-1]),
+        }
+
+    def score(self, metrics: dict[str, float]) -> float:
+        return -metrics["rollout_error"]
+
+    def draw(self, model: VideoModel, folder: Path, step: int) -> None:
+        predicted = self._predicted(model, self.drawn)[0]
+        frames = video_plots.prediction_video(model, predicted, self.truth, self.window)
+        plots.write_video(folder / f"step_{step:07d}.gif", frames, 8)
+
+    def _predicted(self, model: VideoModel, clips: list[int]) -> tuple[Scene, Scene]:
+        """Rollouts from the first `window` scenes of held-out clips, and what the clips hold."""
+        clip = self.held_out.__getitems__(clips)[0].to(next(model.parameters()).device)
+        training = model.dynamics.training
+        model.dynamics.eval()
+        scene = rollout(model.dynamics, clip.scene[:, : self.window], self.horizon, clip.actions)
+        model.dynamics.train(training)
+        return scene, clip.scene
+
+
+def _encoded(cfg: TrainConfig, model: VideoModel, rollouts: Rollouts, part: Part) -> Scene:
+    """The scenes of a part, kept beside the image model's run."""
+    folder = Path(cfg.image or "")
+    cache = (folder if folder.is_dir() else cache_folder()) / "particles"  # a Hub id is no folder
+    with track(f"encode {part}", len(rollouts.part(part)), "episodes") as progress:
+        return encode_part(model, rollouts, part, cache, progress.reach)
