@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import torch
 from accelerate.utils import set_seed
-from many_processes import noted, without_noise
+from many_processes import noted
 from torch import Tensor
 
 from dlp_dyn import checkpoint, config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import ClipDataset
 from dlp_dyn.image.model import DLP
+from dlp_dyn.particles import mean
 from dlp_dyn.training.loop import resume, train
 from dlp_dyn.training.state import TrainingState
 
@@ -29,30 +30,22 @@ TIMED = ("train/batches_per_second", "train/waiting_for_data")
 # Adam divides by the size of a gradient: with a larger eps, one that is all rounding moves nothing.
 STEADY = ["optimizer.eps=1e-3", "device=cpu", "log_every=1", "eval_every=4", "eval_frames=4", "save_every=4"]
 DYNAMIC = ["dynamics.kind=graph", "dynamics.window=2", "dynamics.graph.hidden_dim=16", "batch_size=4"]
-JOINT = {
-    f"dynamic_{name}": 0.1
-    for name in ("position", "scale", "depth", "transparency", "features", "background")
-} | {"reconstruction_dynamic": 1.0}
-SECOND_STAGE = {"rollout_position": 1.0, "rollout_attributes": 0.1, "rollout_spread": 0.01}
 
 
 def settings(data: Path, out: Path, image: Path) -> dict[str, TrainConfig]:
     """The runs that both kinds of training do; `image`: a run that dynamics are trained on."""
 
-    def tiny(name: str, weights: dict[str, float] | None = None, *overrides: str) -> TrainConfig:
+    def tiny(name: str, *overrides: str) -> TrainConfig:
         cfg = config.load("tiny", [f"data.path={data}", *STEADY, "batch_size=4", "steps=8", *overrides])
-        return replace(cfg, out=str(out / name), weights=weights or cfg.weights)
+        return replace(cfg, out=str(out / name))
 
-    images = config.load("tiny", ["data.path=unused"]).weights
     clips = ["identity.static_frames=2", "data.clip_length=4", "steps=4"]
     return {
-        "image": tiny("image", None, "steps=10", "sample_every=10"),
-        "accumulated": tiny("accumulated", None, "accumulate=2", "optimizer.ema_decay=0.9"),
-        "joint": tiny("joint", images | JOINT, *DYNAMIC, *clips),
-        "second": tiny(
-            "second", SECOND_STAGE, *DYNAMIC, "dynamics.rollout_steps=2", "stage=dynamics", f"image={image}"
-        ),
-        "halves": tiny("halves", None, "steps=4"),
+        "image": tiny("image", "steps=10", "sample_every=10"),
+        "accumulated": tiny("accumulated", "accumulate=2", "optimizer.ema_decay=0.9"),
+        "joint": tiny("joint", "weights.reconstruction_dynamic=1", *DYNAMIC, *clips),
+        "second": tiny("second", *DYNAMIC, "dynamics.rollout_steps=2", "stage=dynamics", f"image={image}"),
+        "halves": tiny("halves", "steps=4"),
     }
 
 
@@ -77,10 +70,9 @@ def runs(balls_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     image = train(
         config.load("tiny", [f"data.path={balls_file}", *STEADY, "steps=1", f"out={folder / 'start'}"])
     )
-    with without_noise():
-        for name, cfg in settings(balls_file, one, image).items():
-            with noted(read if name == "image" else [], []):
-                train(cfg)
+    for name, cfg in settings(balls_file, one, image).items():
+        with noted(read if name == "image" else [], []):
+            train(cfg, sample=mean)
     plan = [["resume", str(one / "halves")]]
     for name, cfg in settings(balls_file, two, folder / "start").items():
         config.save(cfg, folder / f"{name}.yaml")
@@ -100,8 +92,7 @@ def runs(balls_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert answer.returncode == 0, answer.stderr
-    with without_noise():
-        resume(two / "halves", ["steps=8"])
+    resume(two / "halves", ["steps=8"], sample=mean)
     notes = [json.loads((folder / f"plan.{rank}.json").read_text()) for rank in range(PROCESSES)]
     return Runs(one, two, [note for process in notes for note in process], read)
 

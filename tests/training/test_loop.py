@@ -4,7 +4,7 @@ import json
 import math
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from dlp_dyn.evaluation import images as evaluate
 from dlp_dyn.image.model import DLP
 from dlp_dyn.interrupt import Interrupted, interrupts
 from dlp_dyn.objectives.base import Losses
+from dlp_dyn.objectives.config import ImageWeights
 from dlp_dyn.objectives.image_elbo import ImageElbo
 from dlp_dyn.training.loop import resume, train
 
@@ -115,8 +116,8 @@ def test_the_run_folder_holds_what_it_should(tiny: Tiny) -> None:
     assert torch.__version__.startswith(environment["versions"]["torch"])
     assert environment["device"] == "cpu"
     train_row = next(row for row in rows(run) if "train/loss" in row)
-    weights = tiny().weights
-    total = sum(weights[k] * train_row[f"train/loss/{k}"] for k in weights)
+    weights, terms = tiny().weights, [field.name for field in fields(ImageWeights)]
+    total = sum(getattr(weights, k) * train_row[f"train/loss/{k}"] for k in terms)
     assert train_row["train/loss"] == pytest.approx(total, rel=1e-4)
     assert train_row.keys() >= {"train/lr", "train/grad_norm", "train/metric/psnr", "train/waiting_for_data"}
     held_out = [row["validation/psnr"] for row in rows(run) if "validation/psnr" in row]

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch.utils.data import Dataset
 
 
+@runtime_checkable
 class Task(Protocol):
     """Data, evaluation and pictures."""
 
