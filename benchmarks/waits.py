@@ -128,7 +128,10 @@ def waits(name: str, device: str, backward: bool, step: int | None = None) -> Wa
     ):
         _make_fake(objective, device)
         optimizer = torch.optim.AdamW(objective.parameters(), 1e-5, fused=True)
-        watch, meter = DivergenceWatch({"model": list(weights["model"])}, torch.device(device), {"model": 1.0}), Meter()
+        watch, meter = (
+            DivergenceWatch({"model": list(weights["model"])}, torch.device(device), {"model": 1.0}),
+            Meter(),
+        )
         clip = Clip(torch.empty(2, cfg.data.clip_length, side, side, 3, dtype=torch.uint8, device=device))
 
         def inspect(update: str, terms: dict[str, Tensor]) -> None:

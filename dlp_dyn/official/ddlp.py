@@ -1,6 +1,7 @@
 """DDLP of taldatech/ddlp (`ObjectDynamicsDLP`): the image part is DLPv2's, the dynamics are PINT."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ import torch
 from dlp_dyn.dynamics.config import DynamicsConfig, TransformerConfig
 from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
+from dlp_dyn.objectives.config import ClipWeights
 from dlp_dyn.official import dlpv2
 from dlp_dyn.official.rules import SWAP, SWAP_PAIRS, Rule, linear, reorder, reordered_linear, same
 from dlp_dyn.tracking.config import TrackingConfig
@@ -125,6 +127,7 @@ def config(h: Mapping[str, Any]) -> tuple[VideoConfig, dict[str, float]]:
     # The official static term of the background is a mean over its dimensions where others are sums.
     weights["kl_background"] /= image.background_dim
     weights["reconstruction_dynamic"] = whole * h["beta_rec"] * h.get("beta_dyn_rec", 0.1)
-    for key in VideoModel.dynamic_keys[1:]:
-        weights[key] = whole * h["beta_dyn"]
+    for term in fields(ClipWeights):
+        if term.name.startswith("dynamic_"):
+            weights[term.name] = whole * h["beta_dyn"]
     return cfg, weights
