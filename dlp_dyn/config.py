@@ -8,7 +8,7 @@ from typing import Literal
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.objectives.config import LossWeights, ScheduleConfig
+from dlp_dyn.objectives.config import LossWeights, PriceConfig, ScheduleConfig
 from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_section, to_yaml
 from dlp_dyn.tracking.config import TrackingConfig
 
@@ -89,6 +89,10 @@ class TrainConfig:
     ramps: dict[str, list[int]] = field(default_factory=dict)
     """[first, last] steps each: between them the weight of a term rises from 0 to what it is."""
     phases: ScheduleConfig = field(default_factory=ScheduleConfig)
+    prices: PriceConfig = field(default_factory=PriceConfig)
+    auto: list[str] = field(default_factory=list)
+    """names of settings: measured on the data when training starts (see `dlp-dyn inspect`), and then stored; a value
+    that is given, on the command line or in a config that builds on this one, takes the place of its name."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     steps: int = 10_000
     """1 or more: optimiser steps."""

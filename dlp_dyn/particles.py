@@ -138,11 +138,20 @@ def beta(a: Tensor, b: Tensor) -> Beta:
     return Beta(a.float(), b.float(), validate_args=False)
 
 
+_GATE_LOW, _GATE_HIGH = math.log(1e-4), math.log(100.0)
+
+
 def gated_beta(gate: Float[Tensor, "*B 1"]) -> Beta:
     """Beta whose two parameters share one logit: a from 1e-4 to 100, and a·b = 0.01 (LPWM, arXiv 2603.04553)."""
-    low, high = math.log(1e-4), math.log(100.0)
+    low, high = _GATE_LOW, _GATE_HIGH
     p = gate.sigmoid()
     return beta((low + (high - low) * p).exp(), (high - (high - low) * p).exp())
+
+
+def gate_of(transparency: Beta, most: float = 9.2) -> Float[Tensor, "*B 1"]:
+    """The logit that `gated_beta` was given, from -most to most."""
+    p = (transparency.concentration1.log() - _GATE_LOW) / (_GATE_HIGH - _GATE_LOW)
+    return p.logit(1 / (1 + math.exp(most)))
 
 
 def logit(p: float, eps: float = 0.0) -> float:

@@ -5,7 +5,7 @@ keys, wrong types, and missing values.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_type_hints
@@ -29,7 +29,27 @@ def load_as(schema: type[T], folder: Path, name_or_path: str | Path, overrides: 
     layers = [(path.name, layer) for layer in _with_parents(path, folder)]
     if not any("out" in layer for _, layer in layers):
         layers.insert(0, (path.name, {"out": f"runs/{path.stem}"}))
-    return _build(schema, [*layers, ("overrides", _parse(overrides))])
+    layers = [*layers, ("overrides", _parse(overrides))]
+    if any(f.name == "auto" for f in fields(cast(Any, schema))):
+        layers.append((path.name, {"auto": _still_auto([layer for _, layer in layers])}))
+    return _build(schema, layers)
+
+
+def _still_auto(layers: Sequence[dict[str, Any]]) -> list[str]:
+    """Names under `auto` that no later layer gives a value."""
+    auto: list[str] = []
+    for layer in layers:
+        given = set(_dotted(layer))
+        auto = list(layer.get("auto", [name for name in auto if name not in given]))
+    return auto
+
+
+def _dotted(layer: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in layer.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 def read_as(schema: type[T], path: Path, overrides: Sequence[str] = ()) -> T:

@@ -16,7 +16,7 @@ class AppearanceEncoder(nn.Module):
 
     def __init__(self, cfg: DLPConfig) -> None:
         super().__init__()
-        self.cnn = GlimpseEncoder(cfg)
+        self.cnn = GlimpseEncoder(cfg, cfg.channels)
         flat, n_out = self.cnn.out_dim, cfg.feature_dim * (1 if cfg.encoder.interaction else 2)
         if cfg.networks.style == "dlpv2":
             self.head = nn.Sequential(
@@ -25,7 +25,7 @@ class AppearanceEncoder(nn.Module):
         else:
             self.head = mlp([flat, cfg.networks.hidden_dim, n_out])
 
-    def forward(self, glimpses: Float[Tensor, "B N 3 S S"]) -> Float[Tensor, "B N D"]:
+    def forward(self, glimpses: Float[Tensor, "B N C S S"]) -> Float[Tensor, "B N D"]:
         return self.head(self.cnn(glimpses.flatten(0, 1))).unflatten(0, glimpses.shape[:2])
 
 

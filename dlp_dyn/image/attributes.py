@@ -10,7 +10,7 @@ from torch.distributions import Beta, Normal
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.proposals import gather
 from dlp_dyn.nn import mlp, zero_last
-from dlp_dyn.particles import beta, gated_beta, logit, normal
+from dlp_dyn.particles import beta, gate_of, gated_beta, logit, normal
 from dlp_dyn.tree import TensorTree
 
 _OFFSET_LOG_STD, _SCALE_LOG_STD = math.log(0.01), math.log(0.1)  # at initialisation (DLPv3)
@@ -87,12 +87,15 @@ class AttributeEncoder(_Heads):
 class AttributeRefiner(_Heads):
     """A second look, added to the first.
 
-    Transparency stays the first: which of two particles on one object is off can be told from where their patches
-    lie, but no more once both look at its centre.
+    Transparency stays the first, where nothing merges particles that meet: which of two on one object is off can be
+    told from where their patches lie, but no more once both look at its centre.
     """
 
     def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int) -> None:
-        super().__init__(cfg, reader, flat, {"offset": 4, "scale": 4} | _depth(cfg))
+        judges = cfg.encoder.merge > 0
+        outputs = {"offset": 4, "scale": 4} | ({"transparency": 1} if judges else {})
+        super().__init__(cfg, reader, flat, outputs | _depth(cfg))
+        self.judges = judges
         # Particles chosen apart do not meet again when each moves less than half of their distance.
         self.reach = 0.5 * cfg.apart if cfg.apart else 1.0
 
@@ -103,7 +106,9 @@ class AttributeRefiner(_Heads):
         return Attributes(
             normal(first.offset.loc + self.reach * offset.tanh(), offset_log_variance),
             normal(first.scale.loc + scale, scale_log_variance),
-            first.transparency,
+            gated_beta(gate_of(first.transparency) + out["transparency"])
+            if self.judges
+            else first.transparency,
             _depth_of(out),
         )
 

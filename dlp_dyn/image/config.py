@@ -68,6 +68,9 @@ class EncoderConfig:
     apart: float = 0.75
     """0 or more, in glimpse sides: proposals nearer than this to a chosen one are passed over, which stops several
     particles from sharing an object; lower it where objects touch. Of the confidence selection."""
+    merge: float = 0.0
+    """0 or more, in glimpse sides: of particles that lie nearer than this after the second look one stays on, which
+    then also reads its transparency there; 0 leaves all. Of the lean style with two passes."""
     passes: int = 2
     """1 or 2: the second reads the attributes again, at the anchor that the first one corrected."""
     transparency: str = "gated"
@@ -146,6 +149,10 @@ class DLPConfig:
     reconstruction: str = "mse"
     """mse, vgg or lpips: the reconstruction error. The perceptual ones (DLPv2's, DLPv3's) suit real pictures, are slow,
     and fetch weights on first use."""
+    reference: str = "none"
+    """none, median or blur: what pictures are compared with. The encoder sees the difference too, and seeks particles
+    where it is large. median: of the data, for cameras that stand still; it is also the background, and only what
+    changes about it is learned. blur: a picture's own, for cameras that move. Of the lean style."""
     mask_kl: bool = True
     """KL terms count as much as their particle is visible (DLPv3)."""
     networks: NetworkConfig = field(default_factory=NetworkConfig)
@@ -163,6 +170,11 @@ class DLPConfig:
         return int(np.round(self.glimpse_fraction * (self.image_size - 1)))
 
     @property
+    def channels(self) -> int:
+        """Of what the encoder sees: colours, and their difference from the reference."""
+        return 3 if self.reference == "none" else 6
+
+    @property
     def apart(self) -> float:
         """`encoder.apart` as a distance between positions."""
         return 2 * self.encoder.apart * self.glimpse_fraction
@@ -178,6 +190,14 @@ class DLPConfig:
         _one_of("encoder.transparency", self.encoder.transparency, ("gated", "free"))
         _one_of("encoder.passes", self.encoder.passes, (1, 2))
         _one_of("encoder.glimpse_padding", self.encoder.glimpse_padding, ("zeros", "border"))
+        _one_of("reference", self.reference, ("none", "median", "blur"))
+        if self.reference != "none" and (not self.networks.lean or self.encoder.early):
+            raise InputError(
+                f"model.reference={self.reference} needs model.networks.style=lean and "
+                "model.encoder.selection=confidence"
+            )
+        if self.encoder.merge and (not self.networks.lean or self.encoder.passes != 2):
+            raise InputError("model.encoder.merge needs model.networks.style=lean and model.encoder.passes=2")
         _one_of("reconstruction", self.reconstruction, ("mse", "vgg", "lpips"))
         if self.encoder.correlation and not self.encoder.early:
             raise InputError(

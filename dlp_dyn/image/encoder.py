@@ -15,6 +15,7 @@ from dlp_dyn.image.interaction import InteractionEncoder
 from dlp_dyn.image.lean import Trunk
 from dlp_dyn.image.networks import GlimpseEncoder
 from dlp_dyn.image.proposals import Mixer, ProposalNetwork, Proposals, gather, select_early, select_late
+from dlp_dyn.image.reference import Reference, merge_met
 from dlp_dyn.particles import (
     Draw,
     ParticleDistribution,
@@ -55,7 +56,7 @@ class Placed(TensorTree):
     position: Float[Tensor, "B N 2"]
     scale: Float[Tensor, "B N 2"]
     transparency: Float[Tensor, "B N 1"]
-    glimpses: Float[Tensor, "B K 3 S S"]
+    glimpses: Float[Tensor, "B K C S S"]
     marked: Int[Tensor, "B K"] | None = None
 
 
@@ -72,7 +73,7 @@ class Encoding(TensorTree):
     scene: Scene
     anchors: Float[Tensor, "*B N 2"]
     proposals: Float[Tensor, "*B M 2"]
-    glimpses: Float[Tensor, "*B K 3 S S"]
+    glimpses: Float[Tensor, "*B K C S S"]
     marked: Int[Tensor, "*B K"] | None = None
 
     def drawn(self) -> Scene:
@@ -108,13 +109,14 @@ class SceneEncoder(nn.Module):
         super().__init__()
         self.cfg = cfg
         self.align_corners = not cfg.compat.pixel_border_sampling
+        self.reference = None if cfg.reference == "none" else Reference(cfg)
         self.proposals = ProposalNetwork(cfg)
         self.mixer = Mixer(cfg) if cfg.encoder.selection == "mixer" else None
-        glimpses = GlimpseEncoder(cfg, 4 if cfg.encoder.correlation else 3)
+        glimpses = GlimpseEncoder(cfg, cfg.channels + cfg.encoder.correlation)
         self.trunk: nn.Module = nn.Identity()
         self.refine: AttributeRefiner | None = None
         if cfg.networks.lean:
-            self.trunk = Trunk(3, cfg.networks.proposal_channels)
+            self.trunk = Trunk(cfg.channels, cfg.networks.proposal_channels)
             self.feature_side = cfg.glimpse_size // Trunk.stride
             self.attributes = AttributeEncoder(cfg, nn.Flatten(), self.trunk.channels * self.feature_side**2)
             self.refine = AttributeRefiner(cfg, glimpses, glimpses.out_dim)
@@ -142,10 +144,15 @@ class SceneEncoder(nn.Module):
         marked = located.confidence[..., 0].topk(self.cfg.n_particles, dim=-1, largest=False).indices
         return self.describe(images, self.place(images, located, draw, options, marked), draw)
 
+    def keypoints(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B M 2"]:
+        """The keypoint of every patch."""
+        return self.proposals(self.trunk(self._seen(images))).position
+
     @torch.no_grad()
     def propose(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B M 2"]:
         """The keypoints that the Chamfer term sees, which have no gradient of it."""
-        return self._select(images, self.proposals(self.trunk(images)))[1].position
+        seen = self._seen(images)
+        return self._select(seen, self.proposals(self.trunk(seen)))[1].position
 
     def locate(
         self, images: Float[Tensor, "B 3 H W"], options: EncodeOptions = STANDARD, all_patches: bool = False
@@ -154,22 +161,29 @@ class SceneEncoder(nn.Module):
 
         all_patches: with late selection, every patch's proposal is a particle, in the order of the patches.
         """
-        cfg = self.cfg
-        source = self.trunk(images)
+        cfg, seen = self.cfg, self._seen(images)
+        source = self.trunk(seen)
         proposals = self.proposals(source)
-        anchors, kept = self._select(images, proposals)
+        anchors, kept = self._select(seen, proposals)
         attributes = self._first_look(source, anchors)
         confidence = None
         if not cfg.encoder.early:
-            spread = 2 * attributes.offset.scale.detach().log().sum(-1) + proposals.moments.detach().sum(-1)
+            expected = (anchors + attributes.offset.loc).detach()
+            if self.reference is None:
+                spread = 2 * attributes.offset.scale.detach().log().sum(-1) + proposals.moments.detach().sum(
+                    -1
+                )
+            else:
+                spread = -self.reference.evidence(seen, expected)
             confidence = spread[..., None]
             if not all_patches:
-                expected = (anchors + attributes.offset.loc).detach()
                 index = select_late(spread, expected, cfg.n_particles, cfg.apart)
                 anchors, attributes = gather(anchors, index), attributes.take(index)
                 confidence = gather(confidence, index)
         if cfg.encoder.passes == 2:
-            anchors, attributes = self._second_look(images, anchors, attributes, options)
+            anchors, attributes = self._second_look(seen, anchors, attributes, options)
+        if cfg.encoder.merge:
+            attributes = merge_met(anchors, attributes, 2 * cfg.encoder.merge * cfg.glimpse_fraction)
         return Located(anchors, attributes, confidence, kept.position)
 
     def track(
@@ -177,15 +191,16 @@ class SceneEncoder(nn.Module):
         images: Float[Tensor, "B 3 H W"],
         anchors: Float[Tensor, "B N 2"],
         scale: Float[Tensor, "B N 2"] | None,
-        template: Float[Tensor, "B N 3 S S"] | None,
+        template: Float[Tensor, "B N C S S"] | None,
     ) -> Attributes:
         """Attributes at the places where the frame before had the particles, of glimpses as large as they were then.
 
         The lean style reads glimpses of the standard size twice, as it does in single images.
         """
+        seen = self._seen(images)
         if self.refine is None:
-            return self._look(images, anchors, scale, template)
-        return self._refined(self.refine, images, anchors, self._first_look(self.trunk(images), anchors))
+            return self._look(seen, anchors, scale, template)
+        return self._refined(self.refine, seen, anchors, self._first_look(self.trunk(seen), anchors))
 
     def place(
         self,
@@ -207,7 +222,7 @@ class SceneEncoder(nn.Module):
         crop_scale = scale if self.cfg.networks.crops_change_scale else scale.detach()
         if marked is not None:
             crop_position, crop_scale = gather(crop_position, marked), gather(crop_scale, marked)
-        glimpses = self._crop(images, crop_position, crop_scale.sigmoid())
+        glimpses = self._crop(self._seen(images), crop_position, crop_scale.sigmoid())
         return Placed(located, position, scale, transparency, glimpses, marked)
 
     def describe(
@@ -218,6 +233,8 @@ class SceneEncoder(nn.Module):
     ) -> Encoding:
         """Appearance, background and interaction of placed particles: the whole posterior."""
         located, attributes = placed.located, placed.located.attributes
+        if self.reference is not None and self.reference.fixed:
+            images = self.reference.difference(images)  # all that a still background does not tell
         looks, backdrop = self._appearances(images, placed)
         if self.interaction is None:
             assert attributes.depth is not None
@@ -243,6 +260,10 @@ class SceneEncoder(nn.Module):
         particles = Particles(placed.position, placed.scale, draw(depth), placed.transparency, draw(features))
         scene = Scene(particles, draw(background))
         return Encoding(posterior, scene, located.anchors, located.proposals, placed.glimpses, placed.marked)
+
+    def _seen(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
+        """What places and appearances are read from."""
+        return images if self.reference is None else self.reference(images)
 
     def _select(self, images: Tensor, proposals: Proposals) -> tuple[Tensor, Proposals]:
         """Where attributes are read first, and the proposals that the Chamfer term sees."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dlp_dyn.nn import Stack, mlp
 
 _STRIDE = 4
+_NEAR = 0.3  # how much first colours vary about the one that is asked for
 _DISC = 6.0  # how sharp the first disc is, in logits
 
 
@@ -83,6 +84,18 @@ class Decoder(nn.Module):
         ]
         self.cnn = Stack(*layers)
 
+    @property
+    def _last(self) -> nn.Conv2d:
+        layer = self.cnn[-2]
+        assert isinstance(layer, nn.Conv2d)
+        return layer
+
+    def start_from_zero(self) -> None:
+        """Logits of 0 whatever the vector."""
+        nn.init.zeros_(self._last.weight)
+        assert self._last.bias is not None
+        nn.init.zeros_(self._last.bias)
+
     def logits(self, vector: Float[Tensor, "B F"]) -> Float[Tensor, "B C S S"]:
         return self.cnn(self.mlp(vector).unflatten(-1, (-1, self.start, self.start)))
 
@@ -104,6 +117,14 @@ class GlimpseDecoder(Decoder):
         u = torch.linspace(-1, 1, side)
         disc = _DISC * (0.5 - u[:, None].square() - u.square())
         self.alpha = nn.Parameter(disc)
+
+    @torch.no_grad()
+    def start_from(self, colour: Float[Tensor, " 3"]) -> None:
+        """Near one colour, in [0, 1], at first: one that is far from all that moves costs more than nothing drawn."""
+        assert self._last.bias is not None
+        rows = 3 * self._last.out_channels // 4  # pixels of a cell are channels of this layer
+        self._last.bias[:rows] = colour.clamp(0.02, 0.98).logit().repeat_interleave(rows // 3)
+        self._last.weight[:rows] *= _NEAR
 
     def forward(self, vector: Float[Tensor, "B F"]) -> Float[Tensor, "B 4 S S"]:
         logits = self.logits(vector)

@@ -63,7 +63,13 @@ class DLP(SharedModel):
 
     def proposals(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B M 2"]:
         """The keypoint of every patch, for pictures."""
-        return self.encoder.proposals(self.encoder.trunk(images)).position
+        return self.encoder.keypoints(images)
+
+    def start_from(self, picture: Float[Tensor, "3 H W"], colour: Float[Tensor, " 3"]) -> None:
+        """Before training with a reference: the median frame, and the mean colour of what moves, both in [0, 1]."""
+        assert self.encoder.reference is not None
+        self.encoder.reference.picture.copy_(picture)
+        self.decoder.start_from(picture, colour)
 
     def prior(self, anchors: Float[Tensor, "B N 2"], tight: bool = False) -> SceneDistribution:
         """The constant priors around anchors, as distributions that broadcast against the posterior.

@@ -49,6 +49,10 @@ class Objective(nn.Module):
         """Names of the terms that `forward` gives for an update, in their order."""
         return tuple(f.name for f in fields(self.Weights))
 
+    def state(self) -> dict[str, Tensor]:
+        """What the objective itself has to bring back for an exact resume, beside the model."""
+        return {name: x for name, x in self.named_buffers() if not name.startswith("model.")}
+
     def weights(self, values: object) -> dict[str, dict[str, float]]:
         """Of the terms of every update, out of a dataclass that has a field for each."""
         return {

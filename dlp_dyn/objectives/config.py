@@ -29,6 +29,9 @@ class ImageWeights:
     """0 or more: objects are drawn in the middle of their glimpse, so that positions are those of objects."""
     opacity: float = 0.0
     """0 or more: how much of a glimpse is covered; higher draws tight outlines."""
+    particles: float = 0.0
+    """0 or more: number of particles that are on; a tenth of what an object is worth in `reconstruction` turns spare
+    ones off."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,15 @@ class RolloutWeights:
 
 
 @dataclass(frozen=True)
-class LossWeights(ClipWeights, RolloutWeights):
+class LatentWeights(ClipWeights):
+    """Weights of the terms of a clip whose dynamics have latent actions: one more."""
+
+    dynamic_latent: float = 0.01
+    """0 or more: KL of latent actions to what the policy expected; higher makes them easier to foresee."""
+
+
+@dataclass(frozen=True)
+class LossWeights(LatentWeights, RolloutWeights):
     """The weights of every objective, side by side: each takes those of its own terms."""
 
 
@@ -84,4 +95,21 @@ class ScheduleConfig:
     start."""
 
 
+@dataclass(frozen=True)
+class PriceConfig:
+    """Prices of particles that rise by a target instead of by hand, and what goes with them; images only."""
+
+    target_share: float = 0.0
+    """0 to 1: prices of particles rise while they draw more than this share of the energy of what moves, and fall
+    while they draw less; 0 has the weights as they are from the start. Needs model.reference."""
+    rate: float = 0.02
+    """above 0: prices change by this factor a step at most."""
+    threshold: float = 0.05
+    """0 to 1: a pixel moves where a colour differs from the reference by more."""
+    exchange: float = 0.0
+    """0 to 1: share of the pairs of frames (data.clip_length=2) whose particles swap appearances before they are drawn,
+    once the target was reached: a particle that hides two things that touch cannot draw both so."""
+
+
 STEADY = ScheduleConfig()  # all from the start, and no phases
+UNPRICED = PriceConfig()  # weights as they are

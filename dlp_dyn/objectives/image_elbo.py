@@ -15,7 +15,9 @@ from dlp_dyn.image.encoder import Encoding
 from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives import terms
 from dlp_dyn.objectives.base import Losses, Objective
-from dlp_dyn.objectives.config import STEADY, ImageWeights, ScheduleConfig
+from dlp_dyn.objectives.config import STEADY, UNPRICED, ImageWeights, PriceConfig, ScheduleConfig
+from dlp_dyn.objectives.exchange import exchange
+from dlp_dyn.objectives.prices import Prices, drawn_share
 from dlp_dyn.objectives.reconstruction import glimpse_error, reconstruction_error
 from dlp_dyn.objectives.schedules import NORMAL, Phase, phase_at
 from dlp_dyn.particles import Draw, Scene, rsample
@@ -30,9 +32,15 @@ class ImageElbo(Objective):
     Weights = ImageWeights
     model: DLP
 
-    def __init__(self, model: DLP, schedule: ScheduleConfig = STEADY, sample: Draw = rsample) -> None:
+    def __init__(
+        self,
+        model: DLP,
+        schedule: ScheduleConfig = STEADY,
+        sample: Draw = rsample,
+        prices: PriceConfig = UNPRICED,
+    ) -> None:
         super().__init__(model)
-        self.schedule, self.sample = schedule, sample
+        self.schedule, self.sample, self.prices = schedule, sample, Prices(prices)
         self._run = self.losses
 
     def compile(self, **options: Any) -> None:
@@ -42,16 +50,29 @@ class ImageElbo(Objective):
         return self._run(batch, phase_at(self.schedule, step))
 
     def losses(self, clip: Clip, phase: Phase = NORMAL) -> Losses:
-        """Terms and metrics of each of the B·T frames: they count as images."""
+        """Terms and metrics of each of the B·T frames: they count as images.
+
+        Where appearances are exchanged, clips are of two frames.
+        """
         images = clip.video.flatten(0, 1)
         encoding = self.model.encoder(images, self.sample, phase.encode)
-        decoded = self.model.decoder(rendered(encoding.scene, phase), phase.alpha_noise)
+        scene, prices = rendered(encoding.scene, phase), self.prices
+        reached = prices.reached.clone()  # `watch` changes it before the backward pass
+        if prices.cfg.exchange and clip.video.shape[1] == 2:
+            scene = exchange(scene, prices.cfg.exchange * reached)
+        decoded = self.model.decoder(scene, phase.alpha_noise, reached)
+        terms = prices(image_terms(self.model, images, encoding, decoded, phase))
         with torch.no_grad():
             shown = {
                 "psnr": metrics.psnr(images, decoded.image),
                 "n_visible": encoding.scene.particles.transparency.sum((1, 2)),
             }
-        return Losses(image_terms(self.model, images, encoding, decoded, phase), shown)
+            if self.model.encoder.reference is not None:
+                difference = self.model.encoder.reference.difference(images)
+                share = drawn_share(images, decoded.image, difference, prices.cfg.threshold)
+                prices.watch(share)
+                shown |= {"drawn_share": share.expand(len(images)), "price": prices.price.expand(len(images))}
+        return Losses(terms, shown)
 
 
 def rendered(scene: Scene, phase: Phase) -> Scene:
@@ -92,6 +113,7 @@ def image_terms(
         "transparency_sum": transparency.sum((1, 2)).square(),
         "off_centre": terms.off_centre(decoded.glimpses[:, :, 3], decoded.transparency[..., 0]),
         "opacity": (decoded.glimpses[:, :, 3].mean((2, 3)) * decoded.transparency[..., 0]).sum(1),
+        "particles": transparency.sum((1, 2)),
     }
 
 

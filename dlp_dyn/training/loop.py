@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from dlp_dyn import checkpoint, config
 from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.inspection import Inspection, inspect_rollouts
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.synthetic import local_file
 from dlp_dyn.errors import InputError
@@ -28,6 +29,7 @@ from dlp_dyn.objectives.schedules import ramped
 from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.progress import track
 from dlp_dyn.training import run_log, setup
+from dlp_dyn.training.adapt import adapt
 from dlp_dyn.training.divergence import DivergenceWatch
 from dlp_dyn.training.optimization import learning_rate, optimizers, set_learning_rate, update_average
 from dlp_dyn.training.sampler import ClipOrder
@@ -56,11 +58,14 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     )  # a trained model is full of tiny numbers: a step took 6 times longer on a CPU
     accelerator = _accelerator(cfg)
     device, main = accelerator.device, accelerator.is_main_process
+    rollouts = Rollouts(local_file(cfg.data.path, cfg.model.image_size, quiet=not main))
+    found = inspect_rollouts(rollouts) if cfg.model.reference != "none" and cfg.image is None else None
+    if cfg.auto and found is not None:
+        cfg = adapt(cfg, rollouts, found)
     run, config_yaml = Path(cfg.out), config.to_yaml(cfg)
     last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
 
-    rollouts = Rollouts(local_file(cfg.data.path, cfg.model.image_size, quiet=not main))
-    objective = _objective(cfg, device, sample)
+    objective = _objective(cfg, device, sample, found)
     state = _new_state(cfg, objective)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
         task = setup.build_task(cfg, state.model, rollouts)
@@ -93,6 +98,8 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=state.step, quiet=not main) as progress,
     ):
+        if found is not None and not resumed:
+            progress.say(found.summary())
         if resumed:
             progress.say(f"{run}: going on after step {state.step} of {cfg.steps}")
         for step in range(state.step + 1, cfg.steps + 1):
@@ -190,9 +197,9 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
     return accelerator
 
 
-def _objective(cfg: TrainConfig, device: torch.device, sample: Draw) -> Objective:
+def _objective(cfg: TrainConfig, device: torch.device, sample: Draw, found: Inspection | None) -> Objective:
     set_seed(cfg.seed)
-    model = setup.build_model(cfg).to(device)
+    model = setup.build_model(cfg, found).to(device)
     if device.type == "cuda":
         model.to(memory_format=torch.channels_last)
     return setup.build_objective(cfg, model, sample)
@@ -202,7 +209,8 @@ def _new_state(cfg: TrainConfig, objective: Objective) -> TrainingState:
     model, updates = objective.model, objective.updates()
     assert isinstance(model, (DLP, VideoModel))
     average = copy.deepcopy(model).requires_grad_(False) if cfg.optimizer.ema_decay else None
-    return TrainingState(model, updates, optimizers(cfg, updates), average)
+    state = objective.state()
+    return TrainingState(model, updates, optimizers(cfg, updates), average, objective=state)
 
 
 def _loader(cfg: TrainConfig, task: Task, first_step: int, accelerator: Accelerator) -> DataLoader[Any]:

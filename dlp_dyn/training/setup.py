@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+import torch
+
 from dlp_dyn import checkpoint
 from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.inspection import Inspection
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.images import check_size
@@ -54,21 +57,33 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
     return replace(cfg, data=replace(cfg.data, clip_length=length))
 
 
-def build_model(cfg: TrainConfig) -> DLP | VideoModel:
-    """The model that a resolved config describes, with random weights or those of the image run."""
+def build_model(cfg: TrainConfig, found: Inspection | None = None) -> DLP | VideoModel:
+    """The model that a resolved config describes, with random weights or those of the image run.
+
+    found: in the data; a model with a reference starts from it.
+    """
     image = None if cfg.image is None else checkpoint.load_model(cfg.image)
     if cfg.dynamics.kind == "none":
-        return image.train() if image is not None else DLP(cfg.model)
+        return image.train() if image is not None else _started(DLP(cfg.model), found)
     model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
     if image is not None:
         model.image.load_state_dict(image.state_dict())
+    else:
+        _started(model.image, found)
+    return model
+
+
+def _started(model: DLP, found: Inspection | None) -> DLP:
+    if found is not None:
+        picture = torch.from_numpy(found.reference).permute(2, 0, 1)
+        model.start_from(picture, torch.tensor(found.colour))
     return model
 
 
 def build_objective(cfg: TrainConfig, model: DLP | VideoModel, sample: Draw = rsample) -> Objective:
     """What a resolved config minimises. sample: how latents are drawn; `mean` trains without noise."""
     if isinstance(model, DLP):
-        return ImageElbo(model, cfg.phases, sample)
+        return ImageElbo(model, cfg.phases, sample, cfg.prices)
     if cfg.stage == "dynamics":
         return RolloutError(model, cfg.phases)
     return ClipElbo(model, cfg.phases, sample)

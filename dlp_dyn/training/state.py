@@ -22,7 +22,7 @@ class TrainingState:
     """A model on its way. `average`: moving average of its weights, where one is kept.
 
     optimizers: one for each update of the objective. best: highest held-out score so far. ceilings: what the loss terms
-    of each update may not exceed (`DivergenceWatch`).
+    of each update may not exceed (`DivergenceWatch`). objective: what it has to bring back itself (`Objective.state`).
     """
 
     model: DLP | VideoModel
@@ -32,6 +32,7 @@ class TrainingState:
     step: int = 0
     best: float = float("-inf")
     ceilings: dict[str, float] = field(default_factory=dict)
+    objective: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def result(self) -> DLP | VideoModel:
@@ -53,6 +54,7 @@ class TrainingState:
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "model": None if self.average is None else self.model.state_dict(),
             "random": randomness,
+            "objective": self.objective,
         }
         checkpoint.save(folder, self.result.state_dict(), config_yaml, state)
 
@@ -69,6 +71,8 @@ class TrainingState:
             )
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
+        for name, tensor in state.get("objective", {}).items():
+            self.objective[name].copy_(tensor)
         self.step, self.best, self.ceilings = state["step"], state["best"], state["ceilings"]
         if len(state["random"]) == processes:
             set_random_state(state["random"][process])

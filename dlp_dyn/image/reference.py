@@ -1,0 +1,67 @@
+"""What pictures are compared with: the median frame of a fixed camera, or a picture's own blur."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dlp_dyn.image.attributes import Attributes
+from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.particles import beta
+
+_BLUR_CELLS = 8  # a picture's own blur keeps so many cells along a side
+_OFF = (1e-4, 100.0)  # parameters of a transparency that is surely 0
+
+
+class Reference(nn.Module):
+    """Pictures in, pictures and their difference from the reference out; where the difference is large is evidence.
+
+    picture: the median frame, (3, S, S) in [0, 1]; of no use with the blur.
+    """
+
+    picture: Tensor
+
+    def __init__(self, cfg: DLPConfig) -> None:
+        super().__init__()
+        self.fixed = cfg.reference == "median"
+        self.window = cfg.glimpse_size // 2 * 2 - 1
+        self.register_buffer("picture", torch.zeros(3, cfg.image_size, cfg.image_size))
+
+    def difference(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
+        return images - (self.picture if self.fixed else blur(images))
+
+    def forward(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 6 S S"]:
+        return torch.cat([images, self.difference(images)], 1)
+
+    @torch.no_grad()
+    def evidence(
+        self, seen: Float[Tensor, "B 6 S S"], position: Float[Tensor, "B M 2"]
+    ) -> Float[Tensor, "B M"]:
+        """Logarithm of the squared difference in a window of a glimpse's size around each position."""
+        energy = seen[:, 3:].square().sum(1, keepdim=True)
+        pooled = F.avg_pool2d(energy, self.window, 1, self.window // 2)
+        found = F.grid_sample(pooled, position[:, :, None], align_corners=True, padding_mode="border")
+        return (found[:, 0, :, 0] + 1e-4).log()
+
+
+def blur(images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
+    """What a coarse background can draw of each picture."""
+    cells = F.adaptive_avg_pool2d(images, _BLUR_CELLS)
+    return F.interpolate(cells, images.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def merge_met(anchors: Float[Tensor, "B N 2"], attributes: Attributes, distance: float) -> Attributes:
+    """Of visible particles that lie nearer than this, only the one with the most evidence (the first) stays on."""
+    t = attributes.transparency
+    with torch.no_grad():
+        position = anchors + attributes.offset.loc
+        on = t.concentration1 > t.concentration0
+        near = (torch.cdist(position, position) < distance) & on & on.mT
+        stays = torch.ones_like(position[..., 0], dtype=torch.bool)
+        for i in range(1, position.shape[1]):
+            stays[:, i] = ~(near[:, i, :i] & stays[:, :i]).any(1)
+    a = torch.where(stays[..., None], t.concentration1, _OFF[0])
+    b = torch.where(stays[..., None], t.concentration0, _OFF[1])
+    return replace(attributes, transparency=beta(a, b))
