@@ -76,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings",
-        help="arguments of the environment; balls: length, n_balls, radius, speed, mode=interaction|occlusion",
+        help="arguments of the environment; balls: length, n_balls, radius, speed, turn_every, "
+        "mode=interaction|occlusion",
     )  # fmt: skip
     _add_writing(sub, image_size=64)
 

@@ -53,7 +53,7 @@ def _synthetic(name: str, settings: dict[str, Any]) -> Callable[..., None]:
     """The writer of a synthetic source, after a look at its settings."""
     from dlp_dyn.data.synthetic import WRITERS
 
-    known = {"balls": ("length", "n_balls", "radius", "speed", "mode"), "shapes": ()}[name]
+    known = {"balls": ("length", "n_balls", "radius", "speed", "mode", "turn_every"), "shapes": ()}[name]
     for key in settings:
         if key not in known:
             raise InputError(f"--set {key}: {name} has {', '.join(known) or 'no settings'}; leave it out")

@@ -33,7 +33,8 @@ class BallsConfig:
     """A scene. Lengths in pixels, speed in pixels a frame.
 
     `interaction`: balls collide and do not overlap at the start. `occlusion`: balls pass in front of each
-    other, colours differ.
+    other, colours differ. turn_every: every so many frames every ball turns left or right by a right angle, which of
+    the two is random; 0 never.
     """
 
     n_balls: int = 3
@@ -41,8 +42,13 @@ class BallsConfig:
     speed: float | int = 3.0
     image_size: int = 64
     mode: Mode = "interaction"
+    turn_every: int = 0
 
     def __post_init__(self) -> None:
+        if self.turn_every < 0:
+            raise InputError(
+                f"turn_every {self.turn_every}: give a number of frames, or 0 for balls that never turn"
+            )
         if self.n_balls < 1 or self.radius <= 0 or self.speed < 0 or 2 * self.radius > self.image_size:
             raise InputError(
                 f"{self}: needs a ball or more, a speed >= 0 and a radius between 0 and half the image"
@@ -133,9 +139,18 @@ def simulate(
     cfg = cfg or BallsConfig()
     states = [initial_state(rng, n_episodes, cfg)]
     while len(states) < length:
-        states.append(step(*states[-1], cfg))
+        position, velocity = step(*states[-1], cfg)
+        if cfg.turn_every and len(states) % cfg.turn_every == 0:
+            velocity = turned(rng, velocity)
+        states.append((position, velocity))
     position, velocity = zip(*states, strict=True)
     return np.stack(position, 1), np.stack(velocity, 1)
+
+
+def turned(rng: np.random.Generator, velocity: Float[np.ndarray, "E O 2"]) -> Float[np.ndarray, "E O 2"]:
+    """Every velocity a quarter of a turn to one side or the other, at random."""
+    side = rng.choice([-1.0, 1.0], velocity.shape[:-1])
+    return np.stack([-side * velocity[..., 1], side * velocity[..., 0]], -1)
 
 
 def draw_colours(rng: np.random.Generator, n_episodes: int, cfg: BallsConfig) -> Float[np.ndarray, "E O 3"]:
@@ -190,6 +205,7 @@ def write_balls(
     radius: float | int = 8.0,
     speed: float | int = 3.0,
     mode: Mode = "interaction",
+    turn_every: int = 0,
     seed: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> None:
@@ -198,7 +214,7 @@ def write_balls(
 
     `progress` is told how many episodes are done.
     """
-    cfg = BallsConfig(n_balls, radius, speed, image_size, mode)
+    cfg = BallsConfig(n_balls, radius, speed, image_size, mode, turn_every)
     attributes = {
         "env_id": f"balls/{cfg.mode}",
         "seed": seed,
