@@ -1,11 +1,11 @@
 """A batch of short clips, of frames or of the particles in them: what the data rooms give and the models take."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from dlp_dyn.particles import Scene
@@ -29,11 +29,20 @@ class _Batch(TensorTree):
 class Clip(_Batch):
     """B clips of T frames as they are stored, with what else is known about them.
 
-    frames: uint8 RGB, channels last. actions: `actions[:, t]` leads from frame t to frame t + 1.
+    frames: uint8 RGB, channels last. actions: `actions[:, t]` leads from frame t to frame t + 1. goal: a picture to
+    reach. language: tokens of a text. alive: which frames are of the episode; None is all.
     """
 
     frames: UInt8[Tensor, "B T H W C"]
     actions: Float[Tensor, "B T A"] | None = None
+    goal: UInt8[Tensor, "B H W C"] | None = None
+    language: Float[Tensor, "B L E"] | None = None
+    alive: Bool[Tensor, "B T"] | None = None
+
+    @property
+    def goal_video(self) -> Float[Tensor, "B 1 C H W"] | None:
+        """The goal as a clip of one frame."""
+        return None if self.goal is None else replace(self, frames=self.goal[:, None]).video
 
     @property
     def video(self) -> Float[Tensor, "B T C H W"]:

@@ -38,7 +38,7 @@ def sample_grid(model: DLP, frames: UInt8[np.ndarray, "B H W 3"]) -> Picture:
     model.eval()
     with torch.no_grad():
         images = to_images(frames).to(next(model.parameters()).device)
-        scene = model.encode(images).mean
+        scene = model.drawn(model.encode(images).mean)
         decoded = model.decode(scene)
         masks, proposals = _array(model.masks(scene, decoded)), _array(model.proposals(images))
     model.train(was_training)

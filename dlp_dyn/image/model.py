@@ -54,8 +54,11 @@ class DLP(SharedModel):
         return self.encoder(images).posterior
 
     def decode(self, scene: Scene) -> Decoded:
-        """Draw scenes; of a particle grid the `n_particles` most visible ones."""
-        return self.decoder(most_visible(scene, self.cfg.n_particles) if self.cfg.encoder.grid else scene)
+        return self.decoder(self.drawn(scene))
+
+    def drawn(self, scene: Scene) -> Scene:
+        """The particles that are drawn: all, of a particle grid the `n_particles` most visible ones."""
+        return most_visible(scene, self.cfg.n_particles) if self.cfg.encoder.grid else scene
 
     def masks(self, scene: Scene, decoded: Decoded) -> Float[Tensor, "B N H W"]:
         """The share of every pixel that each particle draws; the rest is background."""

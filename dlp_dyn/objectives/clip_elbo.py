@@ -9,6 +9,7 @@ from torch.distributions import Normal
 
 from dlp_dyn import metrics
 from dlp_dyn.clip import Clip
+from dlp_dyn.dynamics.base import NOTHING, Conditions
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.decoder import Decoded
 from dlp_dyn.image.encoder import Encoding
@@ -17,7 +18,7 @@ from dlp_dyn.objectives.base import Losses, Objective
 from dlp_dyn.objectives.config import STEADY, ClipWeights, ScheduleConfig
 from dlp_dyn.objectives.image_elbo import image_terms, reconstruction, rendered
 from dlp_dyn.objectives.schedules import NORMAL, Phase, later_frames, phase_at
-from dlp_dyn.particles import Draw, SceneDistribution, rsample
+from dlp_dyn.particles import Draw, Scene, SceneDistribution, rsample
 from dlp_dyn.tracking.tracker import Tracker
 from dlp_dyn.video import VideoModel
 
@@ -45,7 +46,8 @@ class ClipElbo(Objective):
             self._run = torch.compile(self.losses, **options)
 
     def forward(self, batch: Clip, update: str = "model", step: int = 1) -> Losses:  # noqa: ARG002
-        n_frames, first = batch.frames.shape[1], self.model.cfg.identity.static_frames
+        n_frames = batch.frames.shape[1]
+        first = self.static_frames(n_frames, step)
         if n_frames <= first:
             raise InputError(
                 f"clips of {n_frames} frames, the first identity.static_frames={first} have no prior from dynamics: "
@@ -55,15 +57,32 @@ class ClipElbo(Objective):
         ramp = self.ramp(n_frames, step, batch.frames.device)
         return self._run(batch, phase_at(self.schedule, step), ramp)
 
+    def static_frames(self, n_frames: int, step: int) -> int:  # noqa: ARG002 - one objective's depend on them
+        """How many first frames of a clip keep the constant priors at a step."""
+        return self.model.cfg.identity.static_frames
+
     def ramp(self, n_frames: int, step: int, device: torch.device | None = None) -> Float[Tensor, " U"]:
         """How much each frame counts whose prior is the dynamics."""
-        frame = torch.arange(1.0, n_frames - self.model.cfg.identity.static_frames + 1, device=device)
+        frame = torch.arange(1.0, n_frames - self.static_frames(n_frames, step) + 1, device=device)
         return (later_frames(self.schedule, step) / frame).clamp_max(1)
+
+    def conditions(self, clip: Clip) -> Conditions:
+        """What steers the dynamics."""
+        return Conditions(clip.actions)
+
+    def expected(
+        self, scene: Scene, conditions: Conditions
+    ) -> tuple[SceneDistribution, dict[str, Float[Tensor, "B U"]]]:
+        """What the dynamics expect of all frames after the first, and terms of their own for each."""
+        actions = conditions.actions
+        past = None if actions is None else actions[:, : scene.background.shape[1] - 1]
+        return self.model.dynamics(scene[:, :-1], past), {}
 
     def losses(self, clip: Clip, phase: Phase, ramp: Float[Tensor, " U"]) -> Losses:
         video = clip.video
         encoding, _ = self.model.encode(video, None, self.sample, phase.encode)
-        losses, pictures = self._terms(video, encoding, clip.actions, phase, ramp)
+        share = None if clip.alive is None else clip.alive / clip.alive.sum(1, keepdim=True)
+        losses, pictures = self._terms(video, encoding, self.conditions(clip), phase, ramp, share)
         with torch.no_grad():
             shown = {
                 "psnr": metrics.psnr(video.flatten(0, 1), pictures),
@@ -75,40 +94,46 @@ class ClipElbo(Objective):
         self,
         video: Float[Tensor, "B T C H W"],
         encoding: Encoding,
-        actions: Float[Tensor, "B T A"] | None = None,
+        conditions: Conditions = NOTHING,
         phase: Phase = NORMAL,
-        ramp: Float[Tensor, " U"] | float = 1.0,
+        ramp: Float[Tensor, " U"] | None = None,
+        share: Float[Tensor, "#B T"] | None = None,
     ) -> tuple[dict[str, Float[Tensor, " B"]], Float[Tensor, "F C H W"]]:
-        """The unweighted terms of encoded clips, and the reconstructed frames."""
+        """The unweighted terms of encoded clips, and the reconstructed frames.
+
+        ramp: of the frames whose prior is the dynamics. share: of each frame in sums over clips; None is equal.
+        """
         model = self.model
         b, n_frames = video.shape[:2]
-        first = model.cfg.identity.static_frames
+        if ramp is None:
+            ramp = video.new_ones(n_frames - model.cfg.identity.static_frames)
+        if share is None:
+            share = video.new_full((1, n_frames), 1 / n_frames)
+        first = n_frames - len(ramp)
         scene = encoding.scene
-        flat = rendered(scene.map(lambda x: x.flatten(0, 1)), phase)
-        decoded = model.image.decoder(model.drawn(flat), phase.alpha_noise)
+        drawn = encoding.drawn().map(lambda x: x.flatten(0, 1))
+        decoded = model.image.decoder(rendered(drawn, phase), phase.alpha_noise)
 
         def static(x: Tensor) -> Tensor:
             return x.unflatten(0, (b, n_frames))[:, :first].flatten(0, 1)
 
-        def over_clip(x: Tensor, frames: int) -> Tensor:
-            return x.unflatten(0, (b, frames)).sum(1) / n_frames
-
         early = encoding.map(lambda x: x[:, :first].flatten(0, 1))
-        drawn = Decoded(*(static(getattr(decoded, name)) for name in Decoded.__dataclass_fields__))
-        losses = image_terms(model.image, video[:, :first].flatten(0, 1), early, drawn, phase)
-        losses = {key: over_clip(term, first) for key, term in losses.items()}
+        shown = Decoded(*(static(getattr(decoded, name)) for name in Decoded.__dataclass_fields__))
+        losses = image_terms(model.image, video[:, :first].flatten(0, 1), early, shown, phase)
+        losses = {k: (share[:, :first] * term.unflatten(0, (b, first))).sum(1) for k, term in losses.items()}
 
         def ramped(x: Float[Tensor, "B U"]) -> Tensor:
-            return (ramp * x).sum(1) / n_frames
+            return (ramp * share[:, first:] * x).sum(1)
 
         errors = reconstruction(model.image, video.flatten(0, 1), flat_encoding(encoding), decoded, phase)
         losses["reconstruction_dynamic"] = ramped(errors.unflatten(0, (b, n_frames))[:, first:])
-        past = scene[:, :-1]
-        prior = model.dynamics(past, None if actions is None else actions[:, : n_frames - 1])[:, first - 1 :]
+        prior, own = self.expected(scene, conditions)
         posterior = encoding.posterior[:, first:]
         visible = scene.particles.transparency[:, first:, :, 0]
-        for name, kl in self._dynamic_kl(posterior, prior, visible).items():
+        for name, kl in self._dynamic_kl(posterior, prior[:, first - 1 :], visible).items():
             losses[name] = ramped(kl)
+        for name, term in own.items():
+            losses[name] = ramped(term[:, first - 1 :])
         return losses, decoded.image
 
     def _dynamic_kl(

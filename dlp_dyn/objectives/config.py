@@ -87,6 +87,8 @@ class ScheduleConfig:
     """0 or more: first steps, in which DLPv2 learns to draw glimpses alone."""
     noisy_steps: int = 0
     """0 or more: steps after that with noise on what is drawn and a fixed size (DLPv2)."""
+    static_steps: int = 0
+    """0 or more: first steps, in which all frames of a clip but the last two keep the constant priors (LPWM)."""
     later_frames_steps: int = 0
     """0 or more: clips: over so many steps each, one after the other, later frames come to count in full; 0 has them
     all from the start."""

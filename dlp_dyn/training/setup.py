@@ -15,6 +15,7 @@ from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives.base import Objective
 from dlp_dyn.objectives.clip_elbo import ClipElbo
 from dlp_dyn.objectives.image_elbo import ImageElbo
+from dlp_dyn.objectives.lpwm import LatentActionElbo
 from dlp_dyn.objectives.rollout import RolloutError
 from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.settings import read_section
@@ -34,6 +35,11 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
         raise InputError(
             "config: stage=dynamics trains dynamics, and dynamics.kind is none: use graph or transformer"
         )
+    if cfg.stage == "dynamics" and cfg.dynamics.kind == "latent_actions":
+        raise InputError(
+            "config: dynamics.kind=latent_actions is trained on clips: set stage=joint; image=RUN starts from an "
+            "image model"
+        )
     if cfg.stage == "dynamics" and cfg.image is None:
         raise InputError(
             "config: stage=dynamics needs the run of an image model; add image=RUN to the command"
@@ -44,9 +50,9 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
     d, length = cfg.dynamics, cfg.data.clip_length
     if cfg.stage == "dynamics":
         length = d.window + d.rollout_steps
-    elif d.kind == "transformer" and length > d.window + 1:
+    elif d.kind in ("transformer", "latent_actions") and length > d.window + 1:
         raise InputError(
-            f"config: data.clip_length is {length}, the transformer sees dynamics.window={d.window} frames and "
+            f"config: data.clip_length is {length}, the {d.kind} model sees dynamics.window={d.window} frames and "
             f"predicts one more: use {d.window + 1} or less"
         )
     elif d.kind != "none" and length <= cfg.identity.static_frames:
@@ -86,7 +92,8 @@ def build_objective(cfg: TrainConfig, model: DLP | VideoModel, sample: Draw = rs
         return ImageElbo(model, cfg.phases, sample, cfg.prices)
     if cfg.stage == "dynamics":
         return RolloutError(model, cfg.phases)
-    return ClipElbo(model, cfg.phases, sample)
+    latent = cfg.dynamics.kind == "latent_actions"
+    return (LatentActionElbo if latent else ClipElbo)(model, cfg.phases, sample)
 
 
 def build_task(cfg: TrainConfig, model: DLP | VideoModel, rollouts: Rollouts) -> Task:
