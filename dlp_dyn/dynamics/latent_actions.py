@@ -157,7 +157,9 @@ class LatentActionDynamics(nn.Module):
         n_frames = scenes.background.shape[1]
         first = 0
         if latent is None:
-            first = max(n_frames - self.window - 1, 0)
+            first = max(
+                n_frames - 2 * self.window + 1, 0
+            )  # the window's first latent action sees so far back
             latent = self.infer(scenes[:, first:], _between(conditions, first, n_frames))
         elif latent.shape[1] < n_frames - 1:
             raise InputError(
