@@ -94,7 +94,7 @@ def buffers(model: VideoModel) -> dict[str, Tensor]:
     centres = patch_centres(image.image_size, image.patch_size).flip(-1)
     anchors = centres[None]
     ends = torch.cat([centres, torch.zeros(1, 2)])[None]
-    glimpse = torch.tensor(logit(image.glimpse_fraction))
+    glimpse = torch.tensor(logit(image.glimpse_fraction, 1e-5))
     out = {
         "encoder_module.scale_anchor": glimpse,
         "encoder_module.particle_enc.mu_scale_prior": glimpse,
