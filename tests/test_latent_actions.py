@@ -56,7 +56,7 @@ def scenes(n_frames, n=2, seed=0):
 
 
 def changed(a, b):
-    return [not torch.allclose(x, y, atol=1e-6) for x, y in zip(a.unbind(1), b.unbind(1), strict=True)]
+    return [not torch.allclose(x, y, atol=1e-5) for x, y in zip(a.unbind(1), b.unbind(1), strict=True)]
 
 
 def test_posterior_and_policy_see_no_later_frame():
@@ -136,6 +136,7 @@ def test_samples_are_random_and_repeat_with_their_seed():
     assert torch.equal(future(0)[:, :2], future(1)[:, :2])
 
 
+@torch.no_grad()
 @pytest.mark.parametrize("action", [False, True])
 @pytest.mark.parametrize("goal", [False, True])
 @pytest.mark.parametrize("words", [0, 2, 3])
@@ -149,8 +150,7 @@ def test_conditions_work_in_any_combination(action, goal, words, views):
         scenes(1, seed=1)[:, 0] if goal else None,
         torch.randn(2 // views, words, WORD) if words else None,
     )
-    with torch.no_grad():
-        posterior, policy = model.context(scene, conditions)
+    posterior, policy = model.context(scene, conditions)
     assert posterior.loc.shape == policy.loc.shape == (2, 3, 5, 3)
     if action:
         other = dataclasses.replace(
@@ -275,60 +275,3 @@ def test_a_clip_is_replayed_on_another_scene():
     assert drawn.background.shape == (3, 3, 1)
     with pytest.raises(InputError, match="trained without"):
         model.predict(two[:, :1], 2, goal=two[:, 0])
-
-
-def told_to_move(kind, n=16, seed=0):
-    """Scenes of a red and a blue particle, and which of them goes where: told in words, or shown as a goal."""
-    g = torch.Generator().manual_seed(seed)
-    which, way = (torch.randint(0, 2, (n,), generator=g) for _ in range(2))
-    colour = torch.eye(2)[torch.stack([torch.zeros(n), torch.ones(n)], 1).long()]
-    flip = torch.randint(0, 2, (n,), generator=g).bool()
-    colour = torch.where(flip[:, None, None], colour.flip(1), colour)  # which patch is red
-    centres = patch_centres(SIDE, 8)
-    position = centres.expand(n, 4, 2).clone()
-    moved = position.clone()
-    named = torch.where(flip, 1 - which, which)
-    moved[torch.arange(n), named, 0] += 0.4 * (2 * way - 1)
-    features = torch.cat([colour, torch.zeros(n, 2, 2)], 1)
-    on = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 4, 1).expand(n, 4, 1)
-    still = torch.zeros(n, 4, 2)
-
-    def scene(place):
-        return Scene(Particles(place, still, still[..., :1], on, features), torch.zeros(n, 1))
-
-    words = torch.stack([torch.eye(4)[which], torch.eye(4)[2 + way]], 1)
-    conditions = Conditions(language=words) if kind == "language" else Conditions(goal=scene(moved))
-    return scene(position), scene(moved), conditions, named
-
-
-@pytest.mark.parametrize("kind", ["language", "goal"])
-def test_the_named_particle_goes_where_it_is_told(kind):
-    """\"Red left\" moves the red one, and a goal picture what it shows elsewhere; from the policy, seeing no future."""
-    torch.manual_seed(0)
-    settings = {"language_dim": 4, "language_length": 2} if kind == "language" else {"goal": True}
-    cfg = dataclasses.replace(SMALL, dim=32, **settings)
-    model = LatentActionDynamics(cfg, 2, 1, patch_centres(SIDE, 8), 1, 0.25)
-    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
-    for step in range(600):
-        before, after, conditions, _ = told_to_move(kind, seed=step)
-        both = cat([x.map(lambda y: y[:, None]) for x in (before, after)], 1)
-        expected, latent = model(both, conditions)
-        error = (expected.particles.position.loc[:, 0, :2] - after.particles.position[:, :2]).square()
-        p, q = latent.posterior, latent.policy
-        ratio = (p.scale[:, 1] / q.scale[:, 0]).square()
-        distance = ((p.loc[:, 1] - q.loc[:, 0]) / q.scale[:, 0]).square()
-        loss = 50 * error.sum((1, 2)).mean() + 0.05 * (ratio + distance - 1 - ratio.log()).sum((1, 2)).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    model.eval()
-    before, after, conditions, named = told_to_move(kind, seed=1000)
-    context = before.map(lambda x: x[:, None])
-    with torch.no_grad():
-        future = rollout(model, context, 1, memory=model.start(context, conditions))
-    rows = torch.arange(len(named))
-    start, end, goal = (x.particles.position for x in (before, future[:, 1], after))
-    told = (goal - start)[rows, named, 0]
-    went, stayed = (end - start)[rows, named, 0], (end - start)[rows, 1 - named, 0]
-    assert (went.sign() == told.sign()).float().mean() > 0.95
-    assert stayed.abs().mean() < 0.25 * told.abs().mean()
