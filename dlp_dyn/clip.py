@@ -36,7 +36,7 @@ class Clip(_Batch):
     frames: UInt8[Tensor, "B T H W C"]
     actions: Float[Tensor, "B T A"] | None = None
     goal: UInt8[Tensor, "B H W C"] | None = None
-    language: Float[Tensor, "B L E"] | None = None
+    language: Float[Tensor, "b L E"] | None = None
     alive: Bool[Tensor, "B T"] | None = None
 
     @property

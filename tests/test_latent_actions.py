@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 import torch
-from torch.distributions import kl_divergence
+from torch.distributions import Normal, kl_divergence
 from torch.testing import assert_close
 
 from dlp_dyn.clip import Clip
@@ -275,3 +275,52 @@ def test_a_clip_is_replayed_on_another_scene():
     assert drawn.background.shape == (3, 3, 1)
     with pytest.raises(InputError, match="trained without"):
         model.predict(two[:, :1], 2, goal=two[:, 0])
+
+
+def told_to_move(kind, n=32, seed=0):
+    """Scenes of two particles. A goal shows one of them elsewhere; a text says which way both go."""
+    g = torch.Generator().manual_seed(seed)
+    which, way = (torch.randint(0, 2, (n,), generator=g) for _ in range(2))
+    position = patch_centres(SIDE, 8).expand(n, 4, 2).clone()
+    moves = torch.stack([which == 0, which == 1], 1) if kind == "goal" else torch.ones(n, 2, dtype=torch.bool)
+    moved = position.clone()
+    moved[:, :2, 0] += 0.4 * (2 * way[:, None] - 1) * moves
+    on = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 4, 1).expand(n, 4, 1)
+    still = torch.zeros(n, 4, 2)
+
+    def scene(place):
+        return Scene(Particles(place, still, still[..., :1], on, still), torch.zeros(n, 1))
+
+    words = torch.eye(2)[way][:, None]
+    conditions = Conditions(language=words) if kind == "language" else Conditions(goal=scene(moved))
+    return scene(position), scene(moved), conditions
+
+
+@pytest.mark.parametrize("kind", ["language", "goal"])
+def test_particles_go_where_a_text_or_a_goal_says(kind):
+    """From the policy, which sees no future frame."""
+    torch.manual_seed(0)
+    settings = {"language_dim": 2, "language_length": 1} if kind == "language" else {"goal": True}
+    cfg = dataclasses.replace(SMALL, dim=32, **settings)
+    model = LatentActionDynamics(cfg, 2, 1, patch_centres(SIDE, 8), 1, 0.25)
+    optimizer = torch.optim.Adam(model.parameters(), 4e-3)
+    for step in range(250):
+        before, after, conditions = told_to_move(kind, seed=step)
+        both = cat([x.map(lambda y: y[:, None]) for x in (before, after)], 1)
+        expected, latent = model(both, conditions)
+        error = (expected.particles.position.loc[:, 0, :2] - after.particles.position[:, :2]).square()
+        divergence = kl_divergence(
+            Normal(latent.posterior.loc[:, 1], latent.posterior.scale[:, 1]),
+            Normal(latent.policy.loc[:, 0], latent.policy.scale[:, 0]),
+        )
+        loss = 50 * error.sum((1, 2)).mean() + 0.1 * divergence.sum((1, 2)).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    before, after, conditions = told_to_move(kind, seed=1000)
+    context = before.map(lambda x: x[:, None])
+    with torch.no_grad():
+        future = rollout(model, context, 1, memory=model.start(context, conditions))
+    start, end, goal = (x.particles.position[:, :2, 0] for x in (before, future[:, 1], after))
+    assert (end - goal).abs().mean() < 0.25 * 0.4, (end - start, goal - start)

@@ -18,7 +18,7 @@ class Conditions:
 
     actions: Float[Tensor, "B T A"] | None = None
     goal: Scene | None = None
-    language: Float[Tensor, "B L E"] | None = None
+    language: Float[Tensor, "b L E"] | None = None
     view: Float[Tensor, " B"] | None = None
 
 
