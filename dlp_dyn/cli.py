@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dlp_dyn import __version__
-from dlp_dyn.commands import bench, convert, data, demo, evaluate, predict, train, view
+from dlp_dyn.commands import bench, convert, data, demo, evaluate, inspect, predict, train, view
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted
 
@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("path", metavar="PATH", help="folder, file, or Minari id")
     sub.add_argument("--episode-length", type=int, help="cut longer episodes into pieces of this many frames")
     _add_writing(sub, image_size=None)
+
+    sub = verb("inspect", inspect.inspect, "say what moves in rollouts, and the settings that follow from it")
+    sub.add_argument("data", metavar="FILE", help="rollout file, or a folder of them")
+    sub.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
 
     sub = verb("train", train.train, "train a model")
     sub.add_argument(

@@ -14,12 +14,14 @@ from torch import Tensor
 
 from dlp_dyn import geometry, metrics
 from dlp_dyn.clip import to_images
+from dlp_dyn.data.inspection import Inspection
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
 
 TILE = 192  # least side of a picture in a grid, in pixels
 GAP, HEADER = 6, 30
 GOLDEN_RATIO = 0.618034
+MISSED_PX = 4.0  # from a particle
 SUBPIXEL_BITS = 4  # OpenCV draws at fractions of 1/16 pixel
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
@@ -32,8 +34,11 @@ def colours(n: int) -> UInt8[np.ndarray, "n 3"]:
     return (np.array(rgb).reshape(n, 3) * 255).round().astype(np.uint8)
 
 
-def sample_grid(model: DLP, frames: UInt8[np.ndarray, "B H W 3"]) -> Picture:
-    """One row a frame: input, particles, reconstruction, proposals, boxes, masks, foreground, background."""
+def sample_grid(model: DLP, frames: UInt8[np.ndarray, "B H W 3"], found: Inspection | None = None) -> Picture:
+    """One row a frame: input, particles, reconstruction, proposals, boxes, masks, foreground, background.
+
+    found: in the data; what moves and has no particle gets a red ring.
+    """
     was_training = model.training
     model.eval()
     with torch.no_grad():
@@ -48,7 +53,9 @@ def sample_grid(model: DLP, frames: UInt8[np.ndarray, "B H W 3"]) -> Picture:
     rows = [
         {
             "input": enlarge(frame),
-            "particles": draw_particles(frame, position[i], on[i]),
+            "particles": draw_missed(
+                draw_particles(frame, position[i], on[i]), frame, position[i], on[i], found
+            ),
             "reconstruction": enlarge(to_uint8(decoded.image[i])),
             "proposals": draw_points(frame, proposals[i]),
             "boxes": draw_boxes(frame, position[i], size[i], on[i]),
@@ -59,6 +66,28 @@ def sample_grid(model: DLP, frames: UInt8[np.ndarray, "B H W 3"]) -> Picture:
         for i, frame in enumerate(frames)
     ]
     return label_grid(rows)
+
+
+def draw_missed(
+    picture: Picture,
+    frame: Picture,
+    position: Float[np.ndarray, "N 2"],
+    on: Bool[np.ndarray, " N"],
+    found: Inspection | None,
+) -> Picture:
+    """A red ring around every moving thing of the frame without a particle near it, on its enlarged picture."""
+    if found is None or not found.fixed_camera:
+        return picture
+    factor = picture.shape[0] / frame.shape[0]
+    near = geometry.to_pixel(torch.from_numpy(position[on]), frame.shape[0]).numpy()
+    blobs = found.blobs(frame[None])[0]
+    for centre, side in zip(blobs.centre, blobs.side, strict=True):
+        if (np.linalg.norm(near - centre, axis=1) > MISSED_PX).all():
+            at = (centre + 0.5) * factor
+            cv2.circle(
+                picture, tuple(at.astype(int)), int((side / 2 + 2) * factor), (230, 30, 30), 2, cv2.LINE_AA
+            )
+    return picture
 
 
 def label_grid(rows: Sequence[dict[str, Picture]]) -> Picture:

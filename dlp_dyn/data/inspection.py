@@ -91,7 +91,10 @@ class Inspection:
 
 
 def inspect_rollouts(rollouts: Rollouts, n_frames: int = FRAMES) -> Inspection:
-    """Measure the training part; where nothing moves, `count` is 0. Raises InputError for frames not square."""
+    """Measure the training part, or all where there is none. `count` is 0 where nothing moves.
+
+    Raises InputError for frames that are not square.
+    """
     height, width = rollouts.image_size
     if height != width:
         raise InputError(
@@ -159,7 +162,7 @@ def _joined(found: list[Blobs], name: str) -> np.ndarray:
 def _spread_rows(rollouts: Rollouts, n: int) -> np.ndarray:
     episodes = rollouts.part("train")
     if not len(episodes):
-        raise InputError(f"{rollouts.path}: no episode in the train part; add episodes")
+        episodes = np.arange(rollouts.n_episodes)
     starts, ends = rollouts.episode_starts[episodes], rollouts.episode_ends[episodes]
     rows = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
     return rows[np.unique(np.linspace(0, len(rows) - 1, n).round().astype(int))]

@@ -1,7 +1,7 @@
 """Judging an image model on rollouts: pictures, and particles where the truth is known."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,12 @@ from torch import Tensor
 from dlp_dyn import geometry, metrics
 from dlp_dyn.checkpoint import load_model
 from dlp_dyn.clip import to_images
+from dlp_dyn.data.inspection import Inspection, inspect_rollouts
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation import moving
+from dlp_dyn.evaluation.moving import Moving, judge_moving
 from dlp_dyn.image.model import DLP
 
 Score = Callable[[Tensor, Tensor], Tensor]  # (target, image) of shape (B, C, H, W) -> (B,)
@@ -22,20 +25,27 @@ Score = Callable[[Tensor, Tensor], Tensor]  # (target, image) of shape (B, C, H,
 
 @dataclass(frozen=True)
 class Matches:
-    """Particles matched to objects, frame by frame; `slot` and `distance` as in `metrics.Match`."""
+    """Particles matched to objects, frame by frame; `slot` and `distance` as in `metrics.Match`.
+
+    contact: whether the middle of another visible object is nearer than a moving thing is large; None where nothing is
+    known of what moves.
+    """
 
     slot: Int[np.ndarray, "T O"]
     distance: Float[np.ndarray, "T O"]
     visible: Bool[np.ndarray, "T O"]
+    contact: Bool[np.ndarray, "T O"] | None = None
 
 
 @dataclass(frozen=True)
 class FrameScores:
-    """Per frame: pictures' scores by name, how many particles are on, and matches where the truth is known."""
+    """Per frame: pictures' scores by name, how many particles are on, matches where the truth is known, and what moves
+    where the camera stands still."""
 
     images: dict[str, Float[np.ndarray, " T"]]
     n_on: Int[np.ndarray, " T"]
     matches: Matches | None = None
+    moving: Moving | None = None
 
 
 @dataclass(frozen=True)
@@ -65,12 +75,13 @@ def evaluate(
     episodes = rollouts.part(part)[:max_episodes]
     if not len(episodes):
         raise InputError(f"{data}: no episode in the {part} part; choose another with --part")
+    found = inspect_rollouts(rollouts)
     scores: dict[str, Score] = {"psnr": metrics.psnr, "ssim": metrics.ssim}
     if lpips:
         scores["lpips"] = metrics.Lpips().to(device)
     judged = []
     for done, index in enumerate(episodes, start=1):
-        judged.append(judge(model, rollouts.episode(int(index)), scores))
+        judged.append(judge(model, rollouts.episode(int(index)), scores, found=found))
         if progress:
             progress(done)
     return report(judged)
@@ -101,21 +112,30 @@ def spread_frames(rollouts: Rollouts, part: Part, n: int) -> Episode:
     return Episode(rollouts.frames(rows), states=states or None)
 
 
-def judge_held_out(model: DLP, frames: Episode) -> dict[str, float]:
-    """PSNR of frames and, where the truth is known, position error, recall and precision."""
+def judge_held_out(model: DLP, frames: Episode, found: Inspection | None = None) -> dict[str, float]:
+    """PSNR of frames, what is drawn of what moves and, where the truth is known, position error, recall, precision."""
     was_training = model.training
     model.eval()
-    figures = summary([judge(model, frames, {"psnr": metrics.psnr})])
+    figures = summary([judge(model, frames, {"psnr": metrics.psnr}, found=found)])
     model.train(was_training)
     return figures
 
 
 @torch.no_grad()
-def judge(model: DLP, episode: Episode, scores: Mapping[str, Score], batch_size: int = 64) -> FrameScores:
-    """Encode (without noise) and decode every frame, and compare with the picture and with the truth."""
+def judge(
+    model: DLP,
+    episode: Episode,
+    scores: Mapping[str, Score],
+    batch_size: int = 64,
+    found: Inspection | None = None,
+) -> FrameScores:
+    """Encode (without noise) and decode every frame, and compare with the picture and with the truth.
+
+    found: in the data; with a camera that stands still, particles are compared with what moves too.
+    """
     device = next(model.parameters()).device
     images: dict[str, list[Tensor]] = {name: [] for name in scores}
-    positions, transparencies = [], []
+    positions, transparencies, pieces = [], [], []
     for begin in range(0, len(episode), batch_size):
         batch = to_images(episode.frames[begin : begin + batch_size]).to(device)
         scene = model.encode(batch).mean
@@ -124,18 +144,39 @@ def judge(model: DLP, episode: Episode, scores: Mapping[str, Score], batch_size:
             images[name].append(score(batch, picture).float().cpu())
         positions.append(scene.particles.position.float().cpu())
         transparencies.append(scene.particles.transparency[..., 0].float().cpu())
+        if found is not None and found.fixed_camera:
+            frames = episode.frames[begin : begin + batch_size]
+            drawn = picture.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
+            places = geometry.to_pixel(positions[-1], frames.shape[1]).numpy()
+            pieces.append(judge_moving(found, frames, drawn, places, transparencies[-1].numpy() > metrics.ON))
     on = torch.cat(transparencies).numpy() > metrics.ON
     pictures = {name: torch.cat(values).numpy() for name, values in images.items()}
+    all_moving = (
+        Moving(*(np.concatenate(rows) for rows in zip(*map(astuple, pieces), strict=True)))
+        if pieces
+        else None
+    )
     if not episode.states or "position" not in episode.states:
-        return FrameScores(pictures, on.sum(1))
+        return FrameScores(pictures, on.sum(1), moving=all_moving)
 
     side = episode.frames.shape[1]
     objects = geometry.to_pixel(torch.from_numpy(episode.states["position"]).float(), side).numpy()
     particles = geometry.to_pixel(torch.cat(positions), side).numpy()
     visible = episode.states.get("visible", np.ones(objects.shape[:2], bool)).astype(bool)
-    found = [metrics.match(*frame) for frame in zip(particles, on, objects, visible, strict=True)]
-    matches = Matches(np.stack([m.slot for m in found]), np.stack([m.distance for m in found]), visible)
-    return FrameScores(pictures, on.sum(1), matches)
+    pairs = [metrics.match(*frame) for frame in zip(particles, on, objects, visible, strict=True)]
+    contact = None if found is None or not found.count else _contact(objects, visible, found.sides[1])
+    matches = Matches(
+        np.stack([m.slot for m in pairs]), np.stack([m.distance for m in pairs]), visible, contact
+    )
+    return FrameScores(pictures, on.sum(1), matches, all_moving)
+
+
+def _contact(
+    objects: Float[np.ndarray, "T O 2"], visible: Bool[np.ndarray, "T O"], nearer: float
+) -> Bool[np.ndarray, "T O"]:
+    distance = np.linalg.norm(objects[:, :, None] - objects[:, None], axis=-1)
+    other = visible[:, None] & ~np.eye(objects.shape[1], dtype=bool)
+    return visible & (np.where(other, distance, np.inf) < nearer).any(2)
 
 
 def report(judged: Sequence[FrameScores]) -> Report:
@@ -153,7 +194,8 @@ def summary(judged: Sequence[FrameScores]) -> dict[str, float]:
     """Means over frames. A figure that has nothing to be taken over (no object, nothing on) is left out.
 
     position_error_px: mean distance of matched pairs. recall: share of visible objects with a particle of their own
-    within 2 pixels. precision: share of the particles that are on which are such a particle.
+    within 2 pixels. precision: share of the particles that are on which are such a particle. recall_contact,
+    recall_free: of objects whose middle is nearer to another's than a moving thing is large, and of the others.
     """
     figures = {name: _mean(j.images[name] for j in judged) for name in judged[0].images}
     figures["particles_on"] = _mean(j.n_on for j in judged)
@@ -169,6 +211,18 @@ def summary(judged: Sequence[FrameScores]) -> dict[str, float]:
             figures["recall"] = n_found / n_visible
         if n_on:
             figures["precision"] = n_found / n_on
+        figures |= _recall_by_contact([m for m, _ in known])
+    return figures | moving.summary(j.moving for j in judged if j.moving is not None)
+
+
+def _recall_by_contact(known: Sequence[Matches]) -> dict[str, float]:
+    figures = {}
+    for name, touching in (("recall_contact", True), ("recall_free", False)):
+        chosen = [m.visible & (m.contact == touching) for m in known if m.contact is not None]
+        n = sum(int(c.sum()) for c in chosen)
+        if n:
+            near = [m.distance <= metrics.RADIUS_PX for m in known if m.contact is not None]
+            figures[name] = sum(int((c & d).sum()) for c, d in zip(chosen, near, strict=True)) / n
     return figures
 
 
@@ -176,7 +230,9 @@ def _with_objects(j: FrameScores, n: int) -> FrameScores:
     """The frames with n visible objects."""
     assert j.matches is not None
     frames = j.matches.visible.sum(1) == n
-    matches = Matches(j.matches.slot[frames], j.matches.distance[frames], j.matches.visible[frames])
+    m = j.matches
+    contact = None if m.contact is None else m.contact[frames]
+    matches = Matches(m.slot[frames], m.distance[frames], m.visible[frames], contact)
     return FrameScores({name: values[frames] for name, values in j.images.items()}, j.n_on[frames], matches)
 
 

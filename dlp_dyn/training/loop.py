@@ -149,6 +149,8 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
                     progress.say(
                         f"step {step} held out: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
                     )
+                    for warning in task.warnings(figures):
+                        progress.say(f"step {step} warning: {warning}")
                     if task.score(figures) > state.best:
                         state.best = task.score(figures)
                         state.save_weights(best, config_yaml)

@@ -28,6 +28,10 @@ class Task(Protocol):
         """Of what `evaluate` gives; the checkpoint with the largest is kept as the best."""
         ...
 
+    def warnings(self, metrics: dict[str, float]) -> Sequence[str]:
+        """What is wrong with what `evaluate` gave, each with its remedy; nothing where all is well."""
+        ...
+
     def draw(self, model: Any, folder: Path, step: int) -> None:
         """Write pictures into a folder, named after the step."""
         ...

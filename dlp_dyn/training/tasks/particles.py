@@ -57,6 +57,9 @@ class ParticleTask:
     def score(self, metrics: dict[str, float]) -> float:
         return -metrics["rollout_error"]
 
+    def warnings(self, metrics: dict[str, float]) -> Sequence[str]:  # noqa: ARG002 - pictures tell more here
+        return ()
+
     def draw(self, model: VideoModel, folder: Path, step: int) -> None:
         predicted = self._predicted(model, self.drawn)[0]
         frames = video_plots.prediction_video(model, predicted, self.truth, self.window)
