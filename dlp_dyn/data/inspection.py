@@ -11,7 +11,10 @@ from dlp_dyn.errors import InputError
 
 FRAMES = 240  # looked at, spread over the training part
 LEAST_PIXELS = 6  # smaller spots are noise
-_LEAST_THRESHOLD, _NOISES = 0.05, 5.0  # a pixel moves when it differs by more than both say
+_NOISES, _THRESHOLDS = (
+    5.0,
+    (0.05, 0.15),
+)  # a pixel moves when it differs by so many times the noise, within limits
 _FIXED = 0.3  # a camera stands still when less than this share of the pixels moves
 _DETAIL = 0.9  # quantile of the differences from a picture's own blur above which they count as things
 _GLIMPSE = (8, 24)  # pixels
@@ -106,12 +109,12 @@ def inspect_rollouts(rollouts: Rollouts, n_frames: int = FRAMES) -> Inspection:
     reference = np.median(images, 0)
     largest = np.abs(images - reference).max(-1)
     noise = float(np.median(largest))
-    threshold = max(_LEAST_THRESHOLD, _NOISES * noise)
+    threshold = float(np.clip(_NOISES * noise, *_THRESHOLDS))
     moving = float((largest > threshold).mean())
     fixed = moving < _FIXED
     difference = images - (reference if fixed else blurred(images))
     if not fixed:
-        threshold = max(_LEAST_THRESHOLD, float(np.quantile(np.abs(difference).max(-1), _DETAIL)))
+        threshold = max(_THRESHOLDS[0], float(np.quantile(np.abs(difference).max(-1), _DETAIL)))
     found = [_blobs(d, threshold) for d in difference]
     counts = np.array([len(b.side) for b in found])
     side, energy = (_joined(found, name) for name in ("side", "energy"))

@@ -53,9 +53,9 @@ def adapt(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> TrainConfi
 
 
 def _long_enough(cfg: TrainConfig, rollouts: Rollouts) -> bool:
-    """Whether most training frames have one `stride` frames later to exchange appearances with."""
+    """Whether half of the training frames or more have another `stride` frames later to exchange appearances with."""
     lengths = rollouts.episode_lengths[rollouts.part("train")]
-    return bool(np.maximum(lengths - cfg.data.stride, 0).sum() > 0.5 * lengths.sum())
+    return bool(np.maximum(lengths - cfg.data.stride, 0).sum() >= 0.5 * lengths.sum())
 
 
 def _with(cfg: Any, path: list[str], value: Any) -> Any:

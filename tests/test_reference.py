@@ -1,0 +1,72 @@
+"""Models that compare pictures with a reference: the background, the evidence, and particles that meet."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dlp_dyn.errors import InputError
+from dlp_dyn.image.attributes import Attributes
+from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig
+from dlp_dyn.image.model import DLP
+from dlp_dyn.image.reference import merge_met
+from dlp_dyn.particles import gate_of, gated_beta, normal
+
+SMALL = DLPConfig(
+    image_size=32,
+    n_particles=4,
+    reference="median",
+    networks=NetworkConfig(
+        proposal_channels=[4, 4],
+        glimpse_channels=[4, 4],
+        background_channels=[4, 4],
+        map_channels=4,
+        hidden_dim=16,
+    ),
+    encoder=EncoderConfig(merge=0.15),
+)
+
+
+def test_an_untrained_background_is_the_median_frame():
+    torch.manual_seed(0)
+    model, picture = DLP(SMALL), torch.rand(3, 32, 32) * 0.9 + 0.05
+    model.start_from(picture, torch.tensor([0.2, 0.5, 0.8]))
+    decoded = model.decode(model.encode(torch.rand(2, 3, 32, 32)).mean)
+    torch.testing.assert_close(decoded.background, picture.expand(2, -1, -1, -1), atol=1e-5, rtol=0)
+    glimpse = decoded.glimpses[:, :, :3].mean((0, 1, 3, 4))
+    torch.testing.assert_close(glimpse, torch.tensor([0.2, 0.5, 0.8]), atol=0.1, rtol=0)
+
+
+def test_particles_are_sought_where_something_moves():
+    torch.manual_seed(0)
+    model = DLP(replace(SMALL, n_particles=1))
+    model.start_from(torch.full((3, 32, 32), 0.5), torch.tensor([0.5, 0.5, 0.5]))
+    images = torch.full((1, 3, 32, 32), 0.5)
+    images[:, :, 20:28, 4:12] = 0.9
+    x, y = model.encode(images).mean.particles.position[0, 0]
+    assert abs((x + 1) * 15.5 - 7.5) < 6
+    assert abs((y + 1) * 15.5 - 23.5) < 6
+
+
+def test_of_particles_that_meet_the_first_stays():
+    n = 3
+    at = torch.tensor([[[0.0, 0.0], [0.01, 0.0], [0.5, 0.5]]])
+    on = gated_beta(torch.full((1, n, 1), 3.0))
+    still = Attributes(normal(torch.zeros(1, n, 2), torch.zeros(1, n, 2)), normal(at, at), on, None)
+    kept = merge_met(at, still, 0.1).transparency.mean.flatten() > 0.5
+    assert kept.tolist() == [True, False, True]
+    off = replace(still, transparency=gated_beta(torch.tensor([[[-3.0], [3.0], [3.0]]])))
+    assert (merge_met(at, off, 0.1).transparency.mean.flatten() > 0.5).tolist() == [False, True, True]
+
+
+def test_the_gate_of_a_transparency_is_what_it_was_made_of():
+    gate = torch.tensor([[-5.0], [0.0], [2.0]])
+    torch.testing.assert_close(gate_of(gated_beta(gate)), gate, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    "cfg", [replace(SMALL, reference="mean"), replace(SMALL, encoder=EncoderConfig("random"))]
+)
+def test_what_does_not_fit_a_reference_is_refused(cfg):
+    with pytest.raises(InputError, match="reference"):
+        DLP(cfg)
