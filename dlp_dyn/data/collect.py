@@ -27,6 +27,7 @@ from dlp_dyn.data.images import Crop, as_rgb, fit, image_key
 from dlp_dyn.data.writer import Episode, RolloutWriter, one_line
 from dlp_dyn.errors import InputError
 
+DARKEST = 16  # MiniGrid's codes of objects, colours and states stay below
 Policy = Callable[[Any], Any]
 Source = Literal["auto", "observation", "render"]
 
@@ -181,6 +182,7 @@ class Player:
             actions.append(np.asarray(gym.spaces.flatten(self.env.action_space, action), np.float32))
             rewards.append(reward)
             truncated = truncated or (not terminated and len(actions) == self.cfg.max_steps)
+        self._refuse_codes(frames, number)
         ends = np.zeros(len(frames), bool)
         ends[-2] = True
         return Episode(
@@ -195,7 +197,10 @@ class Player:
     def _ground_truth(self) -> Mapping[str, np.ndarray]:
         """What the environment tells of its objects; nothing where it does not, or positions would not fit."""
         tell = getattr(self.env.unwrapped, "ground_truth", None)
-        return tell() if tell is not None and self.cfg.crop is None else {}
+        if tell is None or self.cfg.crop is not None:
+            return {}
+        # Environments that write into one array for ever give each frame the last one's values.
+        return {name: np.array(value) for name, value in tell().items()}
 
     def _picture(self, observation: Any) -> UInt8[np.ndarray, "H W 3"]:
         if self.key is None:
@@ -208,7 +213,18 @@ class Player:
             image = observation
             for key in self.key:
                 image = image[key]
-        return fit(as_rgb(image, self.cfg.env_id), self.cfg.image_size, self.cfg.crop, self.cfg.env_id)
+        name = self.cfg.env_id
+        picture = fit(as_rgb(image, name), self.cfg.image_size, self.cfg.crop, name)
+        return picture.copy() if np.shares_memory(picture, image) else picture
+
+    def _refuse_codes(self, frames: list[UInt8[np.ndarray, "H W 3"]], number: int) -> None:
+        """InputError for a first episode without any light: numbers of objects, or a screen that is not drawn."""
+        if number == 0 and (brightest := max(int(frame.max()) for frame in frames)) < DARKEST:
+            raise InputError(
+                f"{self.cfg.env_id}: no picture: the brightest value of an episode is {brightest} of 255, as of "
+                "codes of objects or a screen that is not drawn; use the source "
+                f"{'observation' if self.key is None else 'render'}"
+            )
 
     def _checked(self, action: Any) -> Any:
         space = self.env.action_space

@@ -5,7 +5,7 @@ from typing import Literal
 import cv2
 import gymnasium as gym
 import numpy as np
-from jaxtyping import Shaped, UInt8
+from jaxtyping import Shaped, UInt8, UInt16
 
 from dlp_dyn.errors import InputError
 
@@ -14,10 +14,17 @@ IMAGE_KEYS = ("pixels", "image", "rgb", "observation")
 MIN_SIDE = 16  # below that an "image" is a grid of codes, such as MiniGrid's 7 x 7
 
 
-def as_rgb(image: Shaped[np.ndarray, "..."], name: str) -> UInt8[np.ndarray, "H W 3"]:
+def as_rgb(
+    image: Shaped[np.ndarray, "..."], name: str, *, bits: int | None = None, alpha: bool = False
+) -> UInt8[np.ndarray, "H W 3"]:
     """Grey, RGB or RGBA (laid over black) of any dtype -> uint8 RGB.
 
-    Floats have to be in [0, 1]. Raises InputError, which begins with `name`, for anything else.
+    Floats have to be in [0, 1].
+    bits: how many of 16 the camera uses; without them, pixels that could be of 10 to 15 bits are refused.
+    alpha: the source says that a fourth channel is alpha. Otherwise it has to be opaque: four grey steps, as Atari's
+    wrappers stack them, look the same.
+
+    Raises InputError, which begins with `name`, for anything else.
     """
     if image.ndim == 3 and image.shape[-1] not in (1, 3, 4) and image.shape[0] in (1, 3, 4):
         image = np.moveaxis(image, 0, -1)
@@ -27,20 +34,25 @@ def as_rgb(image: Shaped[np.ndarray, "..."], name: str) -> UInt8[np.ndarray, "H 
         raise InputError(
             f"{name}: shape {image.shape} is not an image; (H, W), (H, W, 3) or (H, W, 4) is expected"
         )
-    image = _as_uint8(image, name)
+    image = _as_uint8(image, name, bits)
     if image.shape[-1] == 4:
-        alpha = image[..., 3:].astype(np.uint16)
-        image = ((image[..., :3] * alpha + 127) // 255).astype(np.uint8)
+        opacity = image[..., 3:].astype(np.uint16)
+        if not alpha and opacity.min() < 255:
+            raise InputError(
+                f"{name}: four channels that are not opaque RGBA, stacked grey steps perhaps; keep one step, or "
+                "three channels"
+            )
+        image = ((image[..., :3] * opacity + 127) // 255).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
 
-def _as_uint8(image: np.ndarray, name: str) -> UInt8[np.ndarray, "H W C"]:
+def _as_uint8(image: np.ndarray, name: str, bits: int | None) -> UInt8[np.ndarray, "H W C"]:
     if image.dtype == np.uint8:
         return image
     if image.dtype == bool:
         return image.astype(np.uint8) * 255
     if image.dtype == np.uint16:
-        return (image >> 8).astype(np.uint8)
+        return _of_bits(image, name, bits)
     if np.issubdtype(image.dtype, np.floating):
         if not np.isfinite(image).all():
             raise InputError(f"{name}: has NaN or infinite pixels; repair or leave out this frame")
@@ -53,6 +65,20 @@ def _as_uint8(image: np.ndarray, name: str) -> UInt8[np.ndarray, "H W C"]:
     raise InputError(f"{name}: pixels are {image.dtype}; use uint8, uint16, bool or floats in [0, 1]")
 
 
+def _of_bits(image: UInt16[np.ndarray, "H W C"], name: str, bits: int | None) -> UInt8[np.ndarray, "H W C"]:
+    """The upper eight of the bits that the camera uses."""
+    brightest = int(image.max(initial=0))
+    if bits is None and 0 < brightest < 1 << 15:
+        raise InputError(
+            f"{name}: 16-bit pixels up to {brightest}, of a camera of {max(brightest.bit_length(), 8)} bits perhaps; "
+            "give bits (10, 12, 14 or 16)"
+        )
+    bits = bits or 16
+    if brightest >= 1 << bits:
+        raise InputError(f"{name}: pixels up to {brightest}, more than {bits} bits hold; give more bits")
+    return (image >> (bits - 8)).astype(np.uint8)
+
+
 def fit(
     image: UInt8[np.ndarray, "H W 3"], image_size: int | None, crop: Crop | None, name: str
 ) -> UInt8[np.ndarray, "h w 3"]:
@@ -60,6 +86,8 @@ def fit(
 
     `crop`: "square" is the largest one in the middle, four numbers are (left, top, right, bottom) in pixels.
     """
+    if image_size is not None and image_size < 1:
+        raise InputError(f"image_size {image_size}: must be 1 or more")
     height, width = image.shape[:2]
     if crop == "square":
         side = min(height, width)

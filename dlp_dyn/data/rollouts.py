@@ -34,6 +34,10 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             raise InputError(
                 f"{path}: too many open files; raise the limit (`ulimit -n`), or write fewer and larger ones"
             ) from error
+        if isinstance(error, BlockingIOError):
+            raise InputError(
+                f"{path}: locked: another program holds it open for writing; wait until that has closed it"
+            ) from error
         raise InputError(
             f"{path}: truncated or damaged ({one_line(error)}); copy it again or {REMAKE}"
         ) from error
@@ -59,15 +63,11 @@ class _File:
             ends, parts, frames = (
                 dataset(file, name) for name in ("episode_ends", "episode_parts", "frames")
             )
-            if frames.dtype != np.uint8:
-                raise InputError(f"{path}: frames of {frames.dtype}, expected uint8 in [0, 255]; {REMAKE}")
-            if frames.ndim != 4 or not len(ends) or ends[-1] != len(frames) or len(parts) != len(ends):
-                raise InputError(
-                    f"{path}: frames {frames.shape}, episode_ends {ends.shape} and episode_parts {parts.shape} "
-                    f"do not match; {REMAKE}"
-                )
+            _check_layout(path, file, ends, parts, frames)
             self.n_frames, self.row_shapes, self._pieces = len(frames), _row_shapes(file), _pieces(frames)
             self._bytes = None if self._pieces is None else np.asarray(np.memmap(path, np.uint8, "r"))
+        if self._bytes is not None and self._pieces is not None:
+            self._pieces.check(path, self.n_frames, int(np.prod(self.row_shapes["frames"])), len(self._bytes))
 
     def read(
         self, rows: Int[np.ndarray, " n"], images: UInt8[np.ndarray, "B H W 3"], at: Int[np.ndarray, " n"]
@@ -227,6 +227,50 @@ class Rollouts:
         return self._columns[name]
 
 
+def _check_layout(
+    path: Path, file: h5py.File, ends: h5py.Dataset, parts: h5py.Dataset, frames: h5py.Dataset
+) -> None:
+    """InputError for what another program has written differently: every array has a row a frame."""
+    if frames.dtype != np.uint8:
+        raise InputError(f"{path}: frames of {frames.dtype}, expected uint8 in [0, 255]; {REMAKE}")
+    if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+        raise InputError(f"{path}: frames {frames.shape}, expected RGB as (T, H, W, 3); {REMAKE}")
+    if (
+        ends.ndim != 1
+        or ends.shape != parts.shape
+        or ends.dtype.kind not in "iu"
+        or parts.dtype.kind not in "iu"
+    ):
+        raise InputError(
+            f"{path}: episode_ends {ends.dtype} {ends.shape}, episode_parts {parts.dtype} {parts.shape}: expected "
+            f"one whole number an episode in both; {REMAKE}"
+        )
+    bounds = np.concatenate([[0], ends[:].astype(np.int64)])
+    if not len(ends) or (np.diff(bounds) <= 0).any() or bounds[-1] != len(frames):
+        raise InputError(
+            f"{path}: episode_ends must rise, from at least 1 to the number of frames, {len(frames)}; {REMAKE}"
+        )
+    if int(parts[:].max()) >= len(PARTS) or int(parts[:].min()) < 0:
+        raise InputError(
+            f"{path}: episode_parts holds {int(parts[:].max())}; 0 is {PARTS[0]}, 1 {PARTS[1]}, 2 {PARTS[2]}; "
+            f"{REMAKE}"
+        )
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and name not in ("episode_ends", "episode_parts"):
+            if not item.shape or len(item) != len(frames):
+                raise InputError(
+                    f"{path}: {name} {item.shape or 'a single value'}, frames {frames.shape}: one row a frame is "
+                    f"expected; {REMAKE}"
+                )
+            if item.chunks is not None and item.id.get_num_chunks() < np.prod(
+                [-(-size // chunk) for size, chunk in zip(item.shape, item.chunks, strict=True)]
+            ):
+                raise InputError(f"{path}: {name}: a part was never written; {REMAKE}")
+
+    file.visititems(note)
+
+
 def _check_agreement(files: Sequence[_File]) -> None:
     first = files[0]
     for file in files[1:]:
@@ -272,12 +316,20 @@ class _Pieces:
         piece, within = np.divmod(rows, self.length)
         return self.starts[piece] + within * frame_bytes
 
+    def check(self, path: Path, n_frames: int, frame_bytes: int, file_bytes: int) -> None:
+        """InputError where a piece would lie outside the file."""
+        lengths = np.minimum(self.length, n_frames - self.length * np.arange(len(self.starts)))
+        if (self.starts <= 0).any() or (self.starts + lengths * frame_bytes > file_bytes).any():
+            raise InputError(
+                f"{path}: truncated or damaged (frames outside of the file); copy it again or {REMAKE}"
+            )
+
 
 def _pieces(frames: h5py.Dataset) -> _Pieces | None:
     """None where frames are not stored as plain bytes."""
     if frames.chunks is None:
         offset = frames.id.get_offset()
-        return None if offset is None else _Pieces(np.array([offset]), len(frames))
+        return _Pieces(np.array([offset or 0]), len(frames))
     length = frames.chunks[0]
     if frames.chunks[1:] != frames.shape[1:] or frames.id.get_create_plist().get_nfilters():
         return None

@@ -152,7 +152,7 @@ def test_pictures_of_any_kind():
     for same in (grey, grey[..., None], expected, scaled, wide, expected.transpose(2, 0, 1)):
         np.testing.assert_array_equal(as_rgb(same, "x"), expected)
     clear = np.concatenate([expected, np.zeros((6, 8, 1), np.uint8)], -1)
-    assert not as_rgb(clear, "x").any()
+    assert not as_rgb(clear, "x", alpha=True).any()
     ones = np.ones((6, 8, 3))
     for bad in (np.nan * ones, 7 * ones, ones.astype(int), ones[..., :2], ones[0, 0]):
         with pytest.raises(InputError, match=r"^x: "):
@@ -175,3 +175,66 @@ def test_pusht(tmp_path):
     rollouts = play(tmp_path / "x.h5", "gym_pusht/PushT-v0", **options)
     assert rollouts.image_size == (64, 64)
     assert rollouts.action_dim == 2
+
+
+class Reusing(gym.Env):
+    """Writes every frame and every truth into the same arrays; `scale` is the step of the brightness."""
+
+    observation_space = gym.spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def __init__(self, scale=10):
+        self.scale, self.screen, self.position = scale, np.zeros((SIDE, SIDE, 3), np.uint8), np.zeros((1, 2))
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed, options=options)
+        self.screen[:], self.position[:] = 0, 0
+        return self.screen, {}
+
+    def step(self, action):  # noqa: ARG002
+        self.screen += self.scale
+        self.position += 0.1
+        return self.screen, 0.0, bool(self.screen[0, 0, 0] == 5 * self.scale), False, {}
+
+    def ground_truth(self):
+        return {"position": self.position}
+
+
+def test_arrays_that_an_environment_writes_into_again_are_copied(tmp_path):
+    gym.register("Reusing-v0", entry_point=Reusing)
+    collect("Reusing-v0", tmp_path / "x.h5", episodes=3, image_size=None)
+    rollouts = Rollouts(tmp_path / "x.h5")
+    for number in range(3):
+        episode = rollouts.episode(number)
+        assert episode.frames[:, 0, 0, 0].tolist() == [0, 10, 20, 30, 40, 50]
+        assert episode.states is not None
+        np.testing.assert_allclose(episode.states["position"][:, 0, 0], 0.1 * np.arange(6), atol=1e-6)
+
+
+def test_codes_are_no_picture(tmp_path):
+    gym.register("Codes-v0", entry_point=Reusing, kwargs={"scale": 2})
+    with pytest.raises(InputError, match="no picture: the brightest value of an episode is 10"):
+        collect("Codes-v0", tmp_path / "x.h5", episodes=3)
+
+
+def test_four_channels_are_rgba_only_where_that_is_sure():
+    grey = np.dstack([np.full((8, 8), 20 * k, np.uint8) for k in range(4)])
+    with pytest.raises(InputError, match="stacked grey"):
+        as_rgb(grey, "x")
+    np.testing.assert_allclose(as_rgb(grey, "x", alpha=True), grey[..., :3] * (60 / 255), atol=0.5)
+    opaque = np.dstack([grey[..., :3], np.full((8, 8), 255, np.uint8)])
+    np.testing.assert_array_equal(as_rgb(opaque, "x"), grey[..., :3])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+def test_pixels_of_a_camera_with_fewer_bits_than_sixteen(bits):
+    values = np.linspace(0, 255, 64).astype(np.uint16).reshape(8, 8)
+    deep = values << (bits - 8)
+    np.testing.assert_array_equal(as_rgb(deep, "x", bits=bits)[..., 0], values)
+    if bits < 16:
+        with pytest.raises(InputError, match=f"of a camera of {bits} bits"):
+            as_rgb(deep, "x")
+        with pytest.raises(InputError, match="more than 8 bits"):
+            as_rgb(deep, "x", bits=8)
+    else:
+        np.testing.assert_array_equal(as_rgb(deep, "x")[..., 0], values)
