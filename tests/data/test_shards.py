@@ -172,12 +172,12 @@ def test_what_cannot_be_read_is_one_line_with_the_name_of_the_file(folder: Path,
     bad.write_bytes(good)
     with h5py.File(bad, "r+") as file:
         dataset(file, "episode_ends")[-1] += 1
-    assert refusal(folder).startswith(f"{bad}: frames (21, 8, 8, 3), episode_ends (4,)")
+    assert refusal(folder).startswith(f"{bad}: episode_ends must rise, from at least 1 to the number of frames, 21")
     bad.write_bytes(good)
     with h5py.File(bad, "r+") as file:
         del file["episode_parts"]
         file["episode_parts"] = np.zeros(3, np.uint8)
-    assert "episode_parts (3,) do not match" in refusal(folder)
+    assert "one whole number an episode in both" in refusal(folder)
 
 
 def test_more_files_than_may_be_open_are_one_line(tmp_path: Path) -> None:
