@@ -172,7 +172,9 @@ def test_what_cannot_be_read_is_one_line_with_the_name_of_the_file(folder: Path,
     bad.write_bytes(good)
     with h5py.File(bad, "r+") as file:
         dataset(file, "episode_ends")[-1] += 1
-    assert refusal(folder).startswith(f"{bad}: episode_ends must rise, from at least 1 to the number of frames, 21")
+    assert refusal(folder).startswith(
+        f"{bad}: episode_ends must rise, from at least 1 to the number of frames, 21"
+    )
     bad.write_bytes(good)
     with h5py.File(bad, "r+") as file:
         del file["episode_parts"]
