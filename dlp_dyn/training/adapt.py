@@ -27,9 +27,10 @@ def measured(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> dict[st
         "model.glimpse_fraction": found.glimpse_pixels / (found.image_size - 1),
         "model.reference": "median" if fixed else "blur",
         "model.background_dim": 1 if fixed else 8,
-        "weights.reconstruction": ENERGY / found.object_energy,
+        "weights.reconstruction": ENERGY / max(found.object_energy, 1e-6),
         "weights.kl_background": 20.0 if fixed else 1e-3,
         "prices.threshold": found.threshold,
+        "dynamics.action_dim": rollouts.action_dim * cfg.data.stride,
     }
 
 
@@ -38,7 +39,7 @@ def adapt(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> TrainConfi
 
     Raises InputError where nothing moves, and for names that cannot be measured.
     """
-    if not found.count:
+    if cfg.stage == "joint" and not found.count:
         raise InputError(
             f"{rollouts.path}: nothing moves in {found.n_frames} frames of the training part (no spot of "
             f"{LEAST_PIXELS} pixels differs by more than {found.threshold:.2f} of 1): "
@@ -49,7 +50,8 @@ def adapt(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> TrainConfi
         if name not in values:
             raise InputError(f"config: auto names {name}, which is not measured; use {', '.join(values)}")
         cfg = _with(cfg, name.split("."), values[name])
-    return replace(cfg, model=_fitted(cfg.model), auto=[])
+    sizes = any(name.startswith("model.") for name in cfg.auto)
+    return replace(cfg, model=_fitted(cfg.model) if sizes else cfg.model, auto=[])
 
 
 def _long_enough(cfg: TrainConfig, rollouts: Rollouts) -> bool:

@@ -59,13 +59,14 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     accelerator = _accelerator(cfg)
     device, main = accelerator.device, accelerator.is_main_process
     rollouts = Rollouts(local_file(cfg.data.path, cfg.model.image_size, quiet=not main))
-    found = inspect_rollouts(rollouts) if cfg.model.reference != "none" and cfg.image is None else None
+    starts_from_data = cfg.model.reference != "none" and cfg.image is None
+    found = inspect_rollouts(rollouts) if starts_from_data or cfg.auto else None
     if cfg.auto and found is not None:
         cfg = adapt(cfg, rollouts, found)
     run, config_yaml = Path(cfg.out), config.to_yaml(cfg)
     last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
 
-    objective = _objective(cfg, device, sample, found)
+    objective = _objective(cfg, device, sample, found if starts_from_data else None)
     state = _new_state(cfg, objective)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
         task = setup.build_task(cfg, state.model, rollouts)

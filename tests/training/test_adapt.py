@@ -41,6 +41,15 @@ def test_any_size_trains_without_another_setting(tmp_path, side, episodes, actio
     assert stored.data.clip_length == 2
 
 
+@pytest.mark.parametrize("actions", [False, True])
+def test_dynamics_take_the_actions_of_the_file(tmp_path, actions):
+    path = film(tmp_path / "f.h5", 48, 3, actions=actions, length=20)
+    image = train(asked(path, tmp_path / "image"))
+    few = ["steps=3", "batch_size=2", "eval_frames=4", "eval_every=3"]
+    cfg = config.load("video", [f"image={image}", f"data.path={path}", f"out={tmp_path / 'video'}", *few])
+    assert config.read(train(cfg) / "config.yaml").dynamics.action_dim == (2 if actions else 0)
+
+
 def test_what_is_given_takes_the_place_of_what_is_measured(tmp_path):
     path = film(tmp_path / "f.h5", 48, 3)
     cfg = asked(path, tmp_path / "run", "model.n_particles=5", "weights.reconstruction=0.25")
