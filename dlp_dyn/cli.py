@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dlp_dyn import __version__
-from dlp_dyn.commands import bench, convert, data, demo, evaluate, inspect, predict, train, view
+from dlp_dyn.commands import bench, convert, data, demo, evaluate, generate, inspect, predict, train, view
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted
 
@@ -142,6 +142,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--episodes", type=int, default=4, help="(default: 4)")
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument("--seed", type=int, default=0, help="of the random futures (default: 0)")
+    sub.add_argument("--device", default="cpu", help="(default: cpu)")
+
+    sub = verb("generate", generate.generate, "draw videos that a generator makes up")
+    sub.add_argument(
+        "run_folder", metavar="RUN", help="the run of a generator (dlp-dyn train balls_generation)"
+    )
+    sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4")
+    sub.add_argument("--n", type=int, default=4, help="videos (default: 4)")
+    sub.add_argument("--frames", type=int, default=40, help="of each (default: 40)")
+    sub.add_argument("--steps", type=int, help="of diffusion: fewer take less time (default: all)")
+    sub.add_argument("--eta", type=float, default=1.0, help="noise in every step, 0 to 1 (default: 1)")
+    sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
     sub = verb(

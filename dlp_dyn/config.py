@@ -7,7 +7,9 @@ from typing import Literal
 
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
+from dlp_dyn.generation.config import DiffusionConfig
 from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.keypoint_vae.config import KeypointVAEConfig
 from dlp_dyn.objectives.config import LossWeights, PriceConfig, ScheduleConfig
 from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_section, to_yaml
 from dlp_dyn.tracking.config import TrackingConfig
@@ -55,9 +57,15 @@ class OptimizerConfig:
     """above 0, or null: longer gradients are cut to this length."""
     ema_decay: float | None = None
     """0 to 1, or null: average of the weights, used for evaluation and in checkpoints."""
+    ema_every: int = 1
+    """1 or more steps: between updates of the average."""
+    ema_start: int = 0
+    """0 or more steps: with ema_power, during which the average is a copy of the weights."""
+    ema_power: float | None = None
+    """above 0, or null: after n steps the average keeps 1 - (1 + n)^-power of itself, ema_decay at most."""
 
     def __post_init__(self) -> None:
-        _at_least("optimizer", self, warm_up_steps=0, weight_decay=0)
+        _at_least("optimizer", self, warm_up_steps=0, weight_decay=0, ema_every=1, ema_start=0)
         if not 0 < self.final_lr <= 1:
             raise InputError(
                 f"config: optimizer.final_lr is {self.final_lr}; give a fraction of lr in (0, 1]"
@@ -80,6 +88,10 @@ class TrainConfig:
     model: DLPConfig = field(default_factory=DLPConfig)
     identity: TrackingConfig = field(default_factory=TrackingConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    keypoint_vae: KeypointVAEConfig | None = None
+    """a section, or null: DLPv1 in the place of `model`."""
+    generation: DiffusionConfig | None = None
+    """a section, or null: diffusion that is trained on the particles of the video model in the run `image`."""
     stage: Literal["joint", "dynamics"] = "joint"
     """With dynamics: `joint` trains all of the model on clips; `dynamics` takes the image model of the run `image` as
     it is, encodes the data once, and trains the dynamics on the particles."""
@@ -122,6 +134,14 @@ class TrainConfig:
     """1 or more steps: between checkpoints to go on from."""
     sample_every: int = 1_000
     """1 or more steps: between pictures."""
+
+    @property
+    def frame_size(self) -> int:
+        """Pixels, of the data; pairs of views are a quarter larger than what a model sees of them."""
+        if self.keypoint_vae is None:
+            return self.model.image_size
+        side = self.keypoint_vae.image_size
+        return side * 5 // 4 if self.keypoint_vae.warped_pairs else side
 
     def __post_init__(self) -> None:
         _at_least(

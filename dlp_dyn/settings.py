@@ -8,7 +8,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -166,8 +166,15 @@ def _refuse_unknown(schema: type, layer: dict[str, Any], source: str, prefix: st
         if key not in known:
             hint = _closest(str(key), known)
             raise InputError(f"{source}: unknown key '{prefix}{key}'{hint}; keys here: {', '.join(known)}")
-        if is_dataclass(hints[key]) and isinstance(value, dict):
-            _refuse_unknown(cast(type, hints[key]), value, source, f"{prefix}{key}.")
+        section = section_of(hints[key])
+        if section is not None and isinstance(value, dict):
+            _refuse_unknown(section, value, source, f"{prefix}{key}.")
+
+
+def section_of(hint: Any) -> type | None:
+    """The dataclass of a field that is a section, or may be one; None for other fields."""
+    found = [part for part in (hint, *get_args(hint)) if is_dataclass(part)]
+    return cast(type, found[0]) if found else None
 
 
 def _closest(word: str, among: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ import yaml
 
 from agents.config import AgentConfig
 from dlp_dyn.config import TrainConfig
+from dlp_dyn.settings import section_of
 
 PAGE = Path(__file__).with_name("settings.md")
 HEAD = """# Settings
@@ -96,9 +97,8 @@ def section(config: type, name: str) -> list[str]:
     lines += [f"| `{key}` | {default} | {span} | {effect} |" for key, default, span, effect in rows(config)]
     lines.append("")
     for key, hint in get_type_hints(config).items():
-        if is_dataclass(hint):
-            assert isinstance(hint, type)
-            lines += section(hint, f"{name}.{key}" if name else key)
+        if (inner := section_of(hint)) is not None:
+            lines += section(inner, f"{name}.{key}" if name else key)
     return lines
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from dlp_dyn import __version__
 from dlp_dyn.data.balls import write_balls
+from dlp_dyn.data.faces import write_faces
 from dlp_dyn.data.shapes import write_shapes
 from dlp_dyn.progress import track
 
-WRITERS = {"balls": write_balls, "shapes": write_shapes}
+WRITERS = {"balls": write_balls, "shapes": write_shapes, "faces": write_faces}
 # Of training, validation, test. Fewer than `dlp-dyn collect` draws: seconds, and 150 MB at 64 pixels.
-_EPISODES = {"balls": (100, 10, 10), "shapes": (10_000, 500, 500)}
+_EPISODES = {"balls": (100, 10, 10), "shapes": (10_000, 500, 500), "faces": (10_000, 500, 1_000)}
 
 
 def cache_folder() -> Path:

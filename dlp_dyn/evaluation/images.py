@@ -88,7 +88,11 @@ def evaluate(
 
 
 def check_size(model: DLP, rollouts: Rollouts) -> None:
-    side = model.cfg.image_size
+    check_frames(model.cfg.image_size, rollouts)
+
+
+def check_frames(side: int, rollouts: Rollouts) -> None:
+    """Raises InputError for frames of another size."""
     if rollouts.image_size != (side, side):
         height, width = rollouts.image_size
         raise InputError(

@@ -75,7 +75,15 @@ class LatentWeights(ClipWeights):
 
 
 @dataclass(frozen=True)
-class LossWeights(LatentWeights, RolloutWeights):
+class DenoisingWeights:
+    """The weight of the one term of generation."""
+
+    denoising: float = 1.0
+    """0 or more: error of clips that are seen behind noise."""
+
+
+@dataclass(frozen=True)
+class LossWeights(LatentWeights, RolloutWeights, DenoisingWeights):
     """The weights of every objective, side by side: each takes those of its own terms."""
 
 

@@ -21,13 +21,16 @@ def reconstruction_error(
 ) -> Float[Tensor, " B"]:
     """Error of each image in [0, 1], summed over pixels.
 
-    `mse`: squared error. `vgg`: plus distances of VGG16 features (DDLP, arXiv 2306.05957, section 4.1).
+    `mse`: squared error. `vgg`: plus distances of VGG16 features (DDLP, arXiv 2306.05957, section 4.1). `raw_vgg`:
+    the same of images whose colours are not normalised, in full (DLPv1, official code).
     `lpips`: plus LPIPS, scaled to the number of values (LPWM, official code).
     Raises InputError when pretrained weights are needed and cannot be fetched.
     """
     error = squared_error(target, image)
     if kind == "vgg":
         return error + _VGG_WEIGHT * vgg_distance(target, image)
+    if kind == "raw_vgg":
+        return error + vgg_distance(target, image, raw=True)
     if kind == "lpips":
         return error + _LPIPS_WEIGHT * target[0].numel() * lpips(target, image)
     return error
@@ -41,14 +44,14 @@ def squared_error(target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H 
 def glimpse_error(
     kind: str, target: Float[Tensor, "B N 3 S S"], glimpses: Float[Tensor, "B N 3 R R"]
 ) -> Float[Tensor, " B"]:
-    """Mean over particles of the error of each glimpse; small ones are enlarged to 32 for `vgg`.
+    """Mean over particles of the error of each glimpse; small ones are enlarged to 32 for VGG16.
 
     Glimpses drawn finer than the target are averaged down to it.
     """
     flat_target, flat = target.flatten(0, 1), glimpses.flatten(0, 1)
     if flat.shape[-1] != flat_target.shape[-1]:
         flat = F.interpolate(flat, size=flat_target.shape[-2:], mode="area")
-    if kind == "vgg" and flat.shape[-1] < 32:
+    if kind in ("vgg", "raw_vgg") and flat.shape[-1] < 32:
         flat_target, flat = (
             F.interpolate(x, size=(32, 32), mode="bilinear", align_corners=False) for x in (flat_target, flat)
         )
@@ -56,16 +59,20 @@ def glimpse_error(
 
 
 @torch.compiler.disable()  # nothing but convolutions, of a network that is fetched when it is first asked for
-def vgg_distance(target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
+def vgg_distance(
+    target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"], raw: bool = False
+) -> Float[Tensor, " B"]:
     """Sum of squared differences of VGG16 features at five depths; only `image` gets a gradient.
+
+    raw: of pixels as they are, not shifted and scaled to what the network was trained on.
 
     Under autocast both images' features are in its precision, and their squares are summed in float32.
     """
     network = _vgg16(image.device)
     with torch.no_grad():
-        expected = network(target)
+        expected = network(target, raw)
     return torch.stack(
-        [(a - b).float().square().sum((1, 2, 3)) for a, b in zip(expected, network(image), strict=True)]
+        [(a - b).float().square().sum((1, 2, 3)) for a, b in zip(expected, network(image, raw), strict=True)]
     ).sum(0)
 
 
@@ -88,8 +95,8 @@ class _Features(nn.Module):
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(_STD)[:, None, None])
 
-    def forward(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
-        x, taps = (images - self.mean) / self.std, []
+    def forward(self, images: Float[Tensor, "B 3 H W"], raw: bool = False) -> list[Tensor]:
+        x, taps = images if raw else (images - self.mean) / self.std, []
         for i, layer in enumerate(self.layers):
             x = layer(x)
             if i in _TAPS:

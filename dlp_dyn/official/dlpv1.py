@@ -147,6 +147,34 @@ def _glimpse_decoder(side: int) -> Iterator[Rule]:
     )
 
 
-def cast(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the counters of norms, which are no weights, turned into floats."""
-    return {k: v if k.endswith("num_batches_tracked") else v.float() for k, v in state_dict.items()}
+def load(state_dict: Mapping[str, Tensor], hparams: Mapping[str, Any]) -> KeypointVAE:
+    """The model with official weights, in eval mode.
+
+    Raises InputError naming the first tensor that is missing or of the wrong shape.
+    """
+    try:
+        model = KeypointVAE(config(hparams))
+    except KeyError as error:
+        raise InputError(
+            f"hparams: {error} is missing: give the settings that the model was trained with"
+        ) from error
+    expected, converted = model.state_dict(), {}
+    for rule in rules(model):
+        (key,) = rule.theirs
+        if key not in state_dict or state_dict[key].shape != expected[rule.ours].shape:
+            raise InputError(
+                f"checkpoint: tensor {key} of shape {list(expected[rule.ours].shape)} is missing: do the hparams "
+                "belong to it?"
+            )
+        converted[rule.ours] = rule.load([state_dict[key]])
+    model.load_state_dict(converted)
+    return model.eval()
+
+
+def export(model: KeypointVAE) -> dict[str, Tensor]:
+    """The official `state_dict`, aliases included."""
+    own = model.state_dict()
+    out = {rule.theirs[0]: rule.save(own[rule.ours])[0] for rule in rules(model)}
+    for original, alias in ALIASES:
+        out |= {alias + k.removeprefix(original): v for k, v in out.items() if k.startswith(original)}
+    return out

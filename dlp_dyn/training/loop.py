@@ -22,12 +22,12 @@ from dlp_dyn.data.inspection import Inspection, inspect_rollouts
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.synthetic import local_file
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.model import DLP
 from dlp_dyn.interrupt import Interrupted, interrupts, outlive_signals
 from dlp_dyn.objectives.base import Objective
 from dlp_dyn.objectives.schedules import ramped
 from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.progress import track
+from dlp_dyn.sharing.mixin import SharedModel
 from dlp_dyn.training import run_log, setup
 from dlp_dyn.training.adapt import adapt
 from dlp_dyn.training.divergence import DivergenceWatch
@@ -36,7 +36,6 @@ from dlp_dyn.training.sampler import ClipOrder
 from dlp_dyn.training.state import TrainingState
 from dlp_dyn.training.step import TrainingStep
 from dlp_dyn.training.tasks.base import Task
-from dlp_dyn.video import VideoModel
 
 # How long processes wait for the main one, which alone encodes data, judges and writes.
 _PATIENCE = timedelta(hours=6)
@@ -58,7 +57,7 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     )  # a trained model is full of tiny numbers: a step took 6 times longer on a CPU
     accelerator = _accelerator(cfg)
     device, main = accelerator.device, accelerator.is_main_process
-    rollouts = Rollouts(local_file(cfg.data.path, cfg.model.image_size, quiet=not main))
+    rollouts = Rollouts(local_file(cfg.data.path, cfg.frame_size, quiet=not main))
     starts_from_data = cfg.model.reference != "none" and cfg.image is None
     found = inspect_rollouts(rollouts) if starts_from_data or cfg.auto else None
     if cfg.auto and found is not None:
@@ -116,7 +115,7 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
             meter.add(logged, len(clips))
             state.step = step
             if state.average is not None and cfg.optimizer.ema_decay:
-                update_average(state.average, state.model, cfg.optimizer.ema_decay, step)
+                update_average(state.average, state.model, cfg.optimizer, step)
             for update, norm in zip(updates, norms.values(), strict=True):
                 watch.add_grad_norm(step, update.name, norm)
 
@@ -210,7 +209,7 @@ def _objective(cfg: TrainConfig, device: torch.device, sample: Draw, found: Insp
 
 def _new_state(cfg: TrainConfig, objective: Objective) -> TrainingState:
     model, updates = objective.model, objective.updates()
-    assert isinstance(model, (DLP, VideoModel))
+    assert isinstance(model, SharedModel)
     average = copy.deepcopy(model).requires_grad_(False) if cfg.optimizer.ema_decay else None
     state = objective.state()
     return TrainingState(model, updates, optimizers(cfg, updates), average, objective=state)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-from dlp_dyn.config import TrainConfig
+from dlp_dyn.config import OptimizerConfig, TrainConfig
 from dlp_dyn.objectives.base import Update
 
 
@@ -38,10 +38,26 @@ def learning_rate(cfg: TrainConfig, step: int) -> float:
     return cfg.lr * (o.final_lr + (1 - o.final_lr) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
+def average_decay(o: OptimizerConfig, step: int) -> float:
+    """What is kept of the averaged weights at a step counted from 1; early steps count more, so that the start is soon
+    forgotten.
+
+    With a power (DiffuseDDLP, official code): none until `ema_start`, then 1 - n^-power after n - 1 steps, at most
+    `ema_decay`.
+    """
+    assert o.ema_decay is not None
+    if o.ema_power is None:
+        return min(o.ema_decay, (1 + step) / (10 + step))
+    n = max(step - o.ema_start, 1)
+    return min(1 - n**-o.ema_power, o.ema_decay)
+
+
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
-    """Move the averaged weights towards the model's; early steps count more, so that the start is soon forgotten."""
-    decay = min(decay, (1 + step) / (10 + step))
+def update_average(average: nn.Module, model: nn.Module, o: OptimizerConfig, step: int) -> None:
+    """Move the averaged weights towards the model's, every `ema_every` steps."""
+    if step % o.ema_every:
+        return
+    decay = average_decay(o, step)
     # One fused call for all weights: one by one, launches would cost more than the training step on a GPU.
     torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
     for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):

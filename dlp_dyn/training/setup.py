@@ -9,11 +9,16 @@ from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.inspection import Inspection
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluation.images import check_size
+from dlp_dyn.evaluation.images import check_frames, check_size
+from dlp_dyn.generation.config import DiffusionConfig
+from dlp_dyn.generation.model import VideoGenerator
 from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.keypoint_vae.model import KeypointVAE
 from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives.base import Objective
 from dlp_dyn.objectives.clip_elbo import ClipElbo
+from dlp_dyn.objectives.denoising import DenoisingError
+from dlp_dyn.objectives.dlpv1 import KeypointElbo
 from dlp_dyn.objectives.image_elbo import ImageElbo
 from dlp_dyn.objectives.lpwm import LatentActionElbo
 from dlp_dyn.objectives.rollout import RolloutError
@@ -21,9 +26,13 @@ from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.settings import read_section
 from dlp_dyn.training.tasks.base import Task
 from dlp_dyn.training.tasks.clips import ClipTask
+from dlp_dyn.training.tasks.generation import GenerationTask
 from dlp_dyn.training.tasks.images import ImageTask
+from dlp_dyn.training.tasks.keypoints import KeypointTask
 from dlp_dyn.training.tasks.particles import ParticleTask
 from dlp_dyn.video import VideoConfig, VideoModel
+
+Model = DLP | VideoModel | KeypointVAE | VideoGenerator
 
 
 def resolve_config(cfg: TrainConfig) -> TrainConfig:
@@ -31,6 +40,10 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
 
     Raises InputError for parts that do not fit each other.
     """
+    if cfg.generation is not None:
+        return _resolve_generation(cfg, cfg.generation)
+    if cfg.keypoint_vae is not None:
+        return cfg
     if cfg.stage == "dynamics" and cfg.dynamics.kind == "none":
         raise InputError(
             "config: stage=dynamics trains dynamics, and dynamics.kind is none: use graph or transformer"
@@ -63,11 +76,26 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
     return replace(cfg, data=replace(cfg.data, clip_length=length))
 
 
-def build_model(cfg: TrainConfig, found: Inspection | None = None) -> DLP | VideoModel:
+def _resolve_generation(cfg: TrainConfig, generation: DiffusionConfig) -> TrainConfig:
+    """The video run's model, and clips as long as are generated."""
+    if cfg.image is None:
+        raise InputError("config: generation needs the run of a video model; add image=RUN to the command")
+    video = VideoModel.from_config(checkpoint.resolve(cfg.image) / checkpoint.CONFIG).cfg
+    cfg = replace(cfg, model=video.image, identity=video.identity, dynamics=video.dynamics)
+    return replace(cfg, data=replace(cfg.data, clip_length=generation.frames))
+
+
+def build_model(cfg: TrainConfig, found: Inspection | None = None) -> Model:
     """The model that a resolved config describes, with random weights or those of the image run.
 
     found: in the data; a model with a reference starts from it.
     """
+    if cfg.keypoint_vae is not None:
+        return KeypointVAE(cfg.keypoint_vae)
+    if cfg.generation is not None:
+        model = VideoGenerator(VideoConfig(cfg.model, cfg.identity, cfg.dynamics), cfg.generation)
+        model.video.load_state_dict(checkpoint.load_video_model(cfg.image or "").state_dict())
+        return model
     image = None if cfg.image is None else checkpoint.load_model(cfg.image)
     if cfg.dynamics.kind == "none":
         return image.train() if image is not None else _started(DLP(cfg.model), found)
@@ -86,8 +114,12 @@ def _started(model: DLP, found: Inspection | None) -> DLP:
     return model
 
 
-def build_objective(cfg: TrainConfig, model: DLP | VideoModel, sample: Draw = rsample) -> Objective:
+def build_objective(cfg: TrainConfig, model: Model, sample: Draw = rsample) -> Objective:
     """What a resolved config minimises. sample: how latents are drawn; `mean` trains without noise."""
+    if isinstance(model, KeypointVAE):
+        return KeypointElbo(model, cfg.phases, sample)
+    if isinstance(model, VideoGenerator):
+        return DenoisingError(model)
     if isinstance(model, DLP):
         return ImageElbo(model, cfg.phases, sample, cfg.prices)
     if cfg.stage == "dynamics":
@@ -96,8 +128,14 @@ def build_objective(cfg: TrainConfig, model: DLP | VideoModel, sample: Draw = rs
     return (LatentActionElbo if latent else ClipElbo)(model, cfg.phases, sample)
 
 
-def build_task(cfg: TrainConfig, model: DLP | VideoModel, rollouts: Rollouts) -> Task:
+def build_task(cfg: TrainConfig, model: Model, rollouts: Rollouts) -> Task:
     """Data, evaluation and pictures for a resolved config. Raises InputError for data that does not fit."""
+    if isinstance(model, KeypointVAE):
+        check_frames(cfg.frame_size, rollouts)
+        return KeypointTask(cfg, rollouts)
+    if isinstance(model, VideoGenerator):
+        check_size(model.video.image, rollouts)
+        return GenerationTask(cfg, model, rollouts)
     if isinstance(model, DLP):
         check_size(model, rollouts)
         return ImageTask(cfg, rollouts)

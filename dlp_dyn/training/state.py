@@ -11,10 +11,9 @@ from accelerate.utils import gather_object, set_seed
 
 from dlp_dyn import checkpoint, older_runs
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives.base import Update
+from dlp_dyn.sharing.mixin import SharedModel
 from dlp_dyn.sharing.weights import load_into, load_weights
-from dlp_dyn.video import VideoModel
 
 
 @dataclass
@@ -25,17 +24,17 @@ class TrainingState:
     of each update may not exceed (`DivergenceWatch`). objective: what it has to bring back itself (`Objective.state`).
     """
 
-    model: DLP | VideoModel
+    model: SharedModel
     updates: tuple[Update, ...]
     optimizers: dict[str, torch.optim.Optimizer]
-    average: DLP | VideoModel | None = None
+    average: SharedModel | None = None
     step: int = 0
     best: float = float("-inf")
     ceilings: dict[str, float] = field(default_factory=dict)
     objective: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @property
-    def result(self) -> DLP | VideoModel:
+    def result(self) -> SharedModel:
         """The model to use, evaluate and save as weights."""
         return self.model if self.average is None else self.average
 

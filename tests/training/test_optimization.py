@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from dlp_dyn import config
+from dlp_dyn.config import OptimizerConfig
 from dlp_dyn.objectives.schedules import ramped
 from dlp_dyn.training import optimization
 
@@ -34,7 +35,7 @@ def test_the_average_of_weights_is_the_weighted_sum_of_the_past() -> None:
     for step in range(1, 100):
         with torch.no_grad():
             model.weight.fill_(float(step))
-        optimization.update_average(average, model, 0.9, step)
+        optimization.update_average(average, model, OptimizerConfig(ema_decay=0.9), step)
         keep = min(0.9, (1 + step) / (10 + step))
         past, shares = [*past, float(step)], [*(keep * s for s in shares), 1 - keep]
     assert sum(shares) == pytest.approx(1)

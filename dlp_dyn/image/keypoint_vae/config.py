@@ -19,7 +19,7 @@ class KeypointVAEConfig:
     patch_size: int = 8
     """pixels: side of the patches that each propose a key point; divides image_size."""
     n_particles: int = 10
-    """1 or more."""
+    """1 or more: places in the image, each with a role of its own."""
     n_proposals: int = 15
     """1 or more: proposals that the Chamfer term sees, those farthest from the middle of their patch."""
     feature_dim: int = 6

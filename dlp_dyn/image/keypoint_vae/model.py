@@ -1,16 +1,19 @@
 """DLPv1, the model: encode images into particles, decode them."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from dlp_dyn import geometry
 from dlp_dyn.image.keypoint_vae.config import KeypointVAEConfig
 from dlp_dyn.image.keypoint_vae.encoder import KeypointEncoder, KeypointEncoding, Prior, gaussian_maps, occupy
 from dlp_dyn.image.keypoint_vae.networks import GlimpseDecoder, PointNet, image_decoder
 from dlp_dyn.particles import Draw, Particles, logit, mean
+from dlp_dyn.settings import read_section
+from dlp_dyn.sharing.mixin import SharedModel
 
 _NOISY_ABOVE = 0.1  # of alpha, below which noise is not added
 
@@ -29,7 +32,7 @@ class KeypointDecoding:
     foreground: Float[Tensor, "B 3 H W"] | None = None
 
 
-class KeypointVAE(nn.Module):
+class KeypointVAE(SharedModel):
     """Deep latent particles, first version (DLPv1, ICML 2022, arXiv 2205.15821).
 
     Particles have a position, features and, in the object model, a transparency; no size and no depth.
@@ -48,6 +51,14 @@ class KeypointVAE(nn.Module):
         self.glimpse_decoder = (
             GlimpseDecoder(cfg.feature_dim, cfg.glimpse_size) if cfg.decoder == "object" else None
         )
+
+    @classmethod
+    def from_config(cls, file: Path) -> "KeypointVAE":
+        """Raises InputError for the config of another kind of model."""
+        return cls(read_section(file, "keypoint_vae", KeypointVAEConfig))
+
+    def sections(self) -> dict[str, object]:
+        return {"keypoint_vae": self.cfg}
 
     def encode(self, images: Float[Tensor, "B 3 H W"], draw: Draw = mean) -> KeypointEncoding:
         """Images in [0, 1]."""

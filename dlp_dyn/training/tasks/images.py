@@ -22,7 +22,7 @@ class ImageTask:
 
     def __init__(self, cfg: TrainConfig, rollouts: Rollouts) -> None:
         self.clips = ClipDataset(rollouts, "train", cfg.data.clip_length, cfg.data.stride)
-        self.found = inspect_rollouts(rollouts)
+        self.found = inspect_rollouts(rollouts) if len(set(rollouts.image_size)) == 1 else None
         self.held_out = evaluation.spread_frames(rollouts, "validation", cfg.eval_frames)
         some = np.linspace(0, len(self.held_out) - 1, _SAMPLE_FRAMES).round().astype(int)
         self.sample = self.held_out.frames[np.unique(some)]
@@ -46,7 +46,7 @@ class ImageTask:
     def warnings(self, metrics: dict[str, float]) -> list[str]:
         before, self._before = self._before, metrics
         told = []
-        if metrics["particles_on"] < _NONE_ON:
+        if metrics.get("particles_on", 1.0) < _NONE_ON:
             told.append(
                 "no particle is on, the background draws it all: start from the preset image, or lower "
                 "weights.particles, weights.transparency_sum and weights.opacity"
