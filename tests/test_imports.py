@@ -17,6 +17,7 @@ FLOORS = (
     {"image", "dynamics", "data"},
     {"tracking"},
     {"video", "metrics"},
+    {"generation"},
     {"objectives"},
     {"config", "checkpoint", "older_runs"},
     set(),  # everything that is not named here: evaluate, predict, plots, official, ...

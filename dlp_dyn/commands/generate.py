@@ -7,7 +7,7 @@ from dlp_dyn.commands.words import device
 
 def generate(args: argparse.Namespace) -> None:
     """Draw videos that a generator makes up."""
-    from dlp_dyn.generation.pictures import draw_generated
+    from dlp_dyn.generate import draw_generated
 
     draw_generated(
         args.run_folder, args.out, args.n, args.frames, args.steps, args.eta, args.seed, device(args.device)
