@@ -92,13 +92,13 @@ def test_collect_plays_an_environment(tmp_path: Path, monkeypatch: pytest.Monkey
         "--crop",
         "square",
         "--set",
-        "grey=9",
+        "grey=90",
     ]
     assert main(["collect", "dots:Dots-v0", "--out", str(out), *arguments]) == 0
     rollouts = Rollouts(out)
     assert rollouts.n_frames == 16
     assert rollouts.image_size == (32, 32)
-    assert (rollouts.frames(np.arange(16)) == 9).all()
+    assert (rollouts.frames(np.arange(16)) == 90).all()
 
 
 def test_shapes_take_one_number_of_episodes(tmp_path: Path) -> None:
