@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
@@ -11,7 +11,7 @@ from dlp_dyn.generation.config import DiffusionConfig
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.keypoint_vae.config import KeypointVAEConfig
 from dlp_dyn.objectives.config import LossWeights, PriceConfig, ScheduleConfig
-from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_section, to_yaml
+from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_section, read_yaml, to_yaml
 from dlp_dyn.tracking.config import TrackingConfig
 
 
@@ -175,7 +175,15 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig
 
 def read(path: Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """A fully resolved config that `save` wrote, with overrides on top."""
-    return read_as(TrainConfig, path, overrides)
+    return read_as(TrainConfig, path, [*_renamed(read_yaml(path)), *overrides])
+
+
+def _renamed(raw: dict[str, Any]) -> list[str]:
+    """Overrides that give settings of an earlier version their place of today: one of them had two meanings."""
+    phases = raw.get("phases") or {}
+    if raw.get("stage") != "dynamics" or "longer_rollouts_steps" in phases:
+        return []
+    return [f"phases.longer_rollouts_steps={phases.get('later_frames_steps', 0)}"]
 
 
 def save(cfg: TrainConfig, path: Path) -> None:

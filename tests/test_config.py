@@ -28,6 +28,14 @@ def test_saved_config_spells_out_every_value(tmp_path: Path) -> None:
     assert all(f"{name}:" in text for name in ("seed", "max_grad_norm", "warm_up_steps", "patch_size"))
 
 
+def test_growing_rollouts_of_an_earlier_version_still_grow(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("stage: dynamics\ndata: {path: x}\nphases: {later_frames_steps: 500}\n")
+    assert config.read(file).phases.longer_rollouts_steps == 500
+    file.write_text("data: {path: x}\nphases: {later_frames_steps: 500}\n")
+    assert config.read(file).phases.longer_rollouts_steps == 0
+
+
 def test_a_named_config_gets_a_run_folder_of_its_name() -> None:
     assert config.load("tiny", ["data.path=x"]).out == "runs/tiny"
     assert config.load("tiny", ["data.path=x", "out=elsewhere"]).out == "elsewhere"
