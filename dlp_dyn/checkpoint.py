@@ -45,6 +45,14 @@ def save(
     folders.write(folder, contents)
 
 
+def load(run: str | Path, device: torch.device | str = "cpu") -> DLP | VideoModel:
+    """The model of a run or of a Hub id, in eval mode: a video model where there are dynamics, else an image model.
+
+    Raises InputError for what is neither.
+    """
+    return load_video_model(run, device) if has_dynamics(run) else load_model(run, device)
+
+
 def load_model(run: str | Path, device: torch.device | str = "cpu") -> DLP:
     """The image model of a run (its best checkpoint, else its last), in eval mode."""
     return DLP.from_pretrained(run, device=device)
