@@ -125,8 +125,7 @@ def find(run_or_checkpoint: str | Path, which: str = "best") -> Bundle:
     """
     path = Path(run_or_checkpoint)
     order = ("best", "last") if which == "best" else ("last", "best")
-    for folder in (path, *(path / "checkpoints" / name for name in order)):
-        folders.restore(folder)
+    for folder in (path, *(folders.complete(path / "checkpoints" / name) for name in order)):
         if (folder / FACTS).is_file():
             return _read(folder)
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to stop at the end of the step."""
+"""Ctrl-C, SIGTERM and SIGHUP (a terminal closed) as a request to stop at the end of the step."""
 
 import signal
 import threading
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WORKER_GRACE_S = 30
 
 
@@ -28,7 +28,7 @@ class Interrupt:
 
 @contextmanager
 def interrupts() -> Iterator[Interrupt]:
-    """While inside, the first Ctrl-C or SIGTERM is only noted. A second one acts as usual."""
+    """While inside, the first of these signals is only noted. A second one acts as usual."""
     request = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield request  # Python lets only the main thread handle signals
@@ -56,4 +56,5 @@ def outlive_signals(worker: int) -> None:  # noqa: ARG001
     that: with nothing left to stop a worker, a trainer that fails would wait for it forever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_GRACE_S))

@@ -49,7 +49,7 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path: Path, model: DLP) ->
     save(last, model)
     last.rename(last.with_name("last.old"))  # the new folder was not yet in place
     assert equal(checkpoint.load_model(tmp_path), model)
-    last.rename(last.with_name("last.old"))
+    assert sorted(p.name for p in last.parent.iterdir()) == ["last.old"]  # who reads moves nothing
     save(last, model)  # saving first puts things right
     assert sorted(p.name for p in last.parent.iterdir()) == ["last"]
 

@@ -20,8 +20,7 @@ def resolve(run: str | Path, **hub: Any) -> Path:
     """
     path = Path(run)
     checkpoints = path / "checkpoints"
-    for candidate in (path, checkpoints / "best", checkpoints / "last"):
-        folders.restore(candidate)
+    for candidate in (path, *(folders.complete(checkpoints / name) for name in ("best", "last"))):
         if (candidate / WEIGHTS).is_file():
             return candidate
     if path.exists():

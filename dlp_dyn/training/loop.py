@@ -16,7 +16,7 @@ from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dlp_dyn import checkpoint, config
+from dlp_dyn import checkpoint, config, folders
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.inspection import Inspection, inspect_rollouts
 from dlp_dyn.data.rollouts import Rollouts
@@ -69,7 +69,14 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     state = _new_state(cfg, objective)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
         task = setup.build_task(cfg, state.model, rollouts)
+        if resumed and main:
+            folders.restore(last)
+            folders.restore(best)
     set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
+    if resumed and not last.is_dir() and best.is_dir():
+        raise InputError(
+            f"{run}: there is checkpoints/best but no checkpoints/last to go on from; start another run with out=FOLDER"
+        )
     if resumed and (last / checkpoint.TRAINING_STATE).is_file():
         state.load(last, accelerator.process_index, accelerator.num_processes)
     elif main and not resumed:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import safetensors.torch
 import torch
 from torch.utils.data import Dataset
 
+from dlp_dyn import folders
 from dlp_dyn.clip import SceneClip
 from dlp_dyn.data.rollouts import ClipDataset, Part, Rollouts
 from dlp_dyn.errors import InputError
@@ -105,10 +107,11 @@ def encode_part(
     scene = cat(scenes, 0)
     if file is not None:
         tensors = {name: getattr(scene.particles, name).contiguous() for name in _FIELDS}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_suffix(".part")
-        safetensors.torch.save_file(tensors | {"background": scene.background.contiguous()}, new)
-        new.replace(file)
+        data = safetensors.torch.save(tensors | {"background": scene.background.contiguous()})
+        with suppress(
+            OSError
+        ):  # an image model that may only be read: the particles are encoded once more next time
+            folders.write_file(file, data)
     return scene
 
 

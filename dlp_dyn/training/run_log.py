@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.tensorboard.writer import SummaryWriter
 
-from dlp_dyn import __version__
+from dlp_dyn import __version__, folders
 from dlp_dyn.errors import InputError
 from dlp_dyn.settings import to_yaml
 
@@ -50,7 +50,7 @@ class RunLog:
         self.folder = folder
         self._metrics = folder / "metrics.jsonl"
         try:
-            (folder / "config.yaml").write_text(to_yaml(cfg))
+            folders.write_file(folder / "config.yaml", to_yaml(cfg).encode())
             _add_environment(folder / "environment.json", device, first_step)
             if self._metrics.exists():
                 _drop_rows_after(self._metrics, first_step)
@@ -128,8 +128,11 @@ def _add_environment(file: Path, device: torch.device, first_step: int) -> None:
     """The newest session on top, earlier ones of a resumed run below."""
     earlier: list[dict[str, Any]] = []
     if file.exists():
-        last = json.loads(file.read_text())
-        earlier = [*last.pop("earlier", []), last]
+        try:
+            last = json.loads(file.read_bytes())
+            earlier = [*last.pop("earlier", []), last]
+        except (ValueError, AttributeError, TypeError):
+            print(f"{file}: damaged, begun anew", file=sys.stderr)  # it is for the record only
     cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     session = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -147,7 +150,7 @@ def _add_environment(file: Path, device: torch.device, first_step: int) -> None:
         "git_commit": _git_commit(),
         "earlier": earlier,
     }
-    file.write_text(json.dumps(session, indent=2) + "\n")
+    folders.write_file(file, (json.dumps(session, indent=2) + "\n").encode())
 
 
 def _version(name: str) -> str | None:
@@ -176,11 +179,13 @@ def _git_commit() -> str | None:
 
 
 def _drop_rows_after(file: Path, step: int) -> None:
-    kept = []
-    for line in file.read_text().splitlines(keepends=True):
-        # A kill may have cut the last line short.
-        if line.endswith("\n") and json.loads(line)["step"] <= step:
-            kept.append(line)
-    part = file.with_suffix(".part")
-    part.write_text("".join(kept))
-    part.replace(file)
+    kept, damaged = [], 0
+    for line in file.read_bytes().splitlines(keepends=True):
+        try:
+            if json.loads(line)["step"] <= step and line.endswith(b"\n"):
+                kept.append(line)
+        except (ValueError, KeyError, TypeError):  # cut short by a kill, or zeros after a power cut
+            damaged += 1
+    if damaged:
+        print(f"{file}: {damaged} damaged lines left out", file=sys.stderr)
+    folders.write_file(file, b"".join(kept))
