@@ -51,8 +51,10 @@ def forward(
         assert actions is not None
         action = dynamics.action(actions)[:, :, None]
     trunk = dynamics.trunk
-    x = _joint(trunk, x, action) if isinstance(trunk, JointTrunk) else _factorised(trunk, x, action)
-    return dynamics.heads(x, history)
+    if isinstance(trunk, JointTrunk):
+        return dynamics.heads(_joint(trunk, x, action), history)
+    assert isinstance(trunk, FactorisedTrunk)
+    return dynamics.heads(_factorised(trunk, x, action), history)
 
 
 @torch.no_grad()

@@ -151,7 +151,7 @@ def test_every_phase_gives_gradients(cfg, step):
     side = 40  # a quarter more than the model sees
     losses = objective(Clip(torch.randint(256, (4, 1, side, side, 3), dtype=torch.uint8)), step=step)
     assert {k: v.shape for k, v in losses.terms.items()} == dict.fromkeys(losses.terms, (4,))
-    sum(v.mean() for v in losses.terms.values()).backward()
+    torch.stack([v.mean() for v in losses.terms.values()]).sum().backward()
     without = {n for n, p in objective.model.named_parameters() if p.grad is None}
     if cfg.decoder == "object" and step == 1:
         assert without

@@ -116,6 +116,7 @@ def test_given_latent_actions_are_followed_then_the_policy():
     free = model.start(context)
     steps = [scene for _, scene in unroll(model, context, 3, None, lambda q: q.mean, free)]
     known = free.latent
+    assert known is not None
     again = rollout(model, context, 3, memory=model.start(context, latent=known[:, :2]))
     assert_close(again.background[:, -1], steps[-1].background)
     other = rollout(model, context, 3, memory=model.start(context, latent=known + 1))
@@ -153,6 +154,7 @@ def test_conditions_work_in_any_combination(action, goal, words, views):
     posterior, policy = model.context(scene, conditions)
     assert posterior.loc.shape == policy.loc.shape == (2, 3, 5, 3)
     if action:
+        assert conditions.actions is not None
         other = dataclasses.replace(
             conditions, actions=conditions.actions.index_fill(1, torch.tensor(1), 3.0)
         )
@@ -161,6 +163,7 @@ def test_conditions_work_in_any_combination(action, goal, words, views):
         other = dataclasses.replace(conditions, goal=scenes(1, seed=2)[:, 0])
         assert all(changed(policy.loc, model.context(scene, other)[1].loc))
     if words:
+        assert conditions.language is not None
         other = dataclasses.replace(conditions, language=conditions.language + 1)
         assert all(changed(policy.loc, model.context(scene, other)[1].loc))
 
@@ -170,6 +173,7 @@ def test_unknown_actions_are_the_learned_one():
     actions = torch.randn(2, 3, 2)
     actions[:, 1] = torch.nan
     known = actions.clone()
+    assert model.context.no_action is not None
     known[:, 1] = model.context.no_action.detach()
     one, two = (model.context(scene, Conditions(a))[1].loc for a in (actions, known))
     assert_close(one, two)
@@ -222,6 +226,7 @@ def video_model():
 
 def test_the_objective_reaches_every_part():
     model = video_model()
+    assert isinstance(model.dynamics, LatentActionDynamics)
     frames = torch.randint(0, 256, (2, WINDOW + 1, SIDE, SIDE, 3), dtype=torch.uint8)
     terms, _ = LatentActionElbo(model)(Clip(frames))
     assert terms["dynamic_latent"].shape == (2,)
@@ -233,6 +238,7 @@ def test_the_objective_reaches_every_part():
 
 def test_the_latent_term_is_the_divergence_from_the_policy():
     model = video_model().eval()
+    assert isinstance(model.dynamics, LatentActionDynamics)
     frames = torch.randint(0, 256, (2, 4, SIDE, SIDE, 3), dtype=torch.uint8)
     with torch.no_grad():
         terms, _ = LatentActionElbo(model, sample=mean)(Clip(frames))

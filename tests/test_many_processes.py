@@ -18,6 +18,7 @@ from dlp_dyn import checkpoint, config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import ClipDataset
 from dlp_dyn.image.model import DLP
+from dlp_dyn.objectives.image_elbo import ImageElbo
 from dlp_dyn.particles import mean
 from dlp_dyn.training.loop import resume, train
 from dlp_dyn.training.state import TrainingState
@@ -172,7 +173,8 @@ def test_noise_does_not_start_over_with_another_number_of_processes(runs: Runs) 
         return torch.rand(3).tolist()
 
     model = DLP(config.load("tiny", ["data.path=unused"]).model)
-    state = TrainingState(model, torch.optim.AdamW(model.parameters()))
+    updates = ImageElbo(model).updates()
+    state = TrainingState(model, updates, {"model": torch.optim.AdamW(model.parameters())})
     found = [noise(0, 1), noise(0, 3), noise(1, 3)]
     for seed in range(PROCESSES):
         set_seed(seed)

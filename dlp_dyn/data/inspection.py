@@ -143,7 +143,8 @@ def blurred(images: Float[np.ndarray, "B S S 3"]) -> Float[np.ndarray, "B S S 3"
 
 
 def _blobs(difference: Float[np.ndarray, "S S 3"], threshold: float) -> Blobs:
-    labels, n = ndimage.label(np.abs(difference).max(-1) > threshold, np.ones((3, 3)))
+    labels = np.empty(difference.shape[:2], np.int32)
+    n = int(ndimage.label(np.abs(difference).max(-1) > threshold, np.ones((3, 3)), labels))  # pyright: ignore
     index = np.arange(1, n + 1)
     keep = ndimage.sum_labels(labels > 0, labels, index) >= LEAST_PIXELS if n else np.zeros(0, bool)
     boxes = [box for box, kept in zip(ndimage.find_objects(labels), keep, strict=True) if kept]
@@ -151,9 +152,10 @@ def _blobs(difference: Float[np.ndarray, "S S 3"], threshold: float) -> Blobs:
     y, x = np.array(ndimage.center_of_mass(labels > 0, labels, index[keep])).reshape(-1, 2).T
     low = np.array([[b[1].start, b[0].start] for b in boxes], float).reshape(-1, 2)
     high = np.array([[b[1].stop, b[0].stop] for b in boxes], float).reshape(-1, 2)
-    meet = (low[:, None] <= high[None] + 1).all(-1) & (low[None] <= high[:, None] + 1).all(-1)
+    reaches = np.asarray(low[:, None] <= high[None] + 1).all(-1)
+    meet = np.asarray(reaches & reaches.T, bool)
     np.fill_diagonal(meet, False)
-    return Blobs(np.stack([x, y], -1), (high - low).max(-1), np.asarray(energy), meet.any(1))
+    return Blobs(np.stack([x, y], -1), (high - low).max(-1), np.asarray(energy), np.asarray(meet.any(1)))
 
 
 def _joined(found: list[Blobs], name: str) -> np.ndarray:

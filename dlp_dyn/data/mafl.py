@@ -6,7 +6,7 @@ ROOT/Img/img_align_celeba_hq/*.jpg (or img_align_celeba)     aligned faces of 17
      MAFL/training.txt, MAFL/testing.txt                     names of images, one a line
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 
-from dlp_dyn.data.writer import Episode, RolloutWriter
+from dlp_dyn.data.writer import Episode, Part, RolloutWriter
 from dlp_dyn.errors import InputError
 
 SIDE = 160  # pixels: a model sees the middle 128
@@ -80,7 +80,11 @@ def write_mafl(root: str | Path, path: str | Path, progress: Callable[[int], Non
     `progress` is told how many pictures are done.
     """
     data, done = Mafl(root), 0
-    parts = {"train": data.unlabelled, "validation": data.training, "test": data.testing}
+    parts: dict[Part, Sequence[str]] = {
+        "train": data.unlabelled,
+        "validation": data.training,
+        "test": data.testing,
+    }
     with RolloutWriter(path, attributes={"env_id": "celeba"}) as writer:
         for part, names in parts.items():
             for name in names:

@@ -67,6 +67,7 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
 
     objective = _objective(cfg, device, sample, found if starts_from_data else None)
     state = _new_state(cfg, objective)
+    assert isinstance(state.model, setup.Model)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
         task = setup.build_task(cfg, state.model, rollouts)
         if resumed and main:

@@ -201,7 +201,7 @@ class Reusing(gym.Env):
 
 
 def test_arrays_that_an_environment_writes_into_again_are_copied(tmp_path):
-    gym.register("Reusing-v0", entry_point=Reusing)
+    gym.register("Reusing-v0", entry_point=lambda **settings: Reusing(**settings))
     collect("Reusing-v0", tmp_path / "x.h5", episodes=3, image_size=None)
     rollouts = Rollouts(tmp_path / "x.h5")
     for number in range(3):
@@ -212,7 +212,7 @@ def test_arrays_that_an_environment_writes_into_again_are_copied(tmp_path):
 
 
 def test_codes_are_no_picture(tmp_path):
-    gym.register("Codes-v0", entry_point=Reusing, kwargs={"scale": 2})
+    gym.register("Codes-v0", entry_point=lambda **settings: Reusing(**settings), kwargs={"scale": 2})
     with pytest.raises(InputError, match="no picture: the brightest value of an episode is 10"):
         collect("Codes-v0", tmp_path / "x.h5", episodes=3)
 

@@ -70,7 +70,7 @@ class Knowing(VideoModel):
         seen = scene(self.known[:, begin : begin + video.shape[1]], self.on)
         return SimpleNamespace(scene=seen), begin + video.shape[1]
 
-    def predict(self, video, horizon, actions=None, samples=0, generator=None):
+    def predict(self, video, horizon, actions=None, samples=0, generator=None):  # pyright: ignore
         assert samples == 0
         assert generator is None
         n = video.shape[1]

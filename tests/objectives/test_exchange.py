@@ -46,4 +46,5 @@ def test_gradients_reach_the_frame_that_the_looks_came_from():
     scene = pair([[[0.0, 0.0]], [[0.0, 0.0]]], [[1.0], [1.0]], [[[1.0]], [[2.0]]])
     features = scene.particles.features.requires_grad_()
     exchange(scene, 1.0).particles.features[0].sum().backward()
+    assert features.grad is not None
     assert features.grad.flatten().tolist() == [0.0, 1.0]

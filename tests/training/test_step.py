@@ -50,8 +50,8 @@ def test_updates_run_in_turn_and_each_moves_its_own() -> None:
     logged = TrainingStep(objective, optimizers)([x], objective.weights(ToyWeights()))
     a = 0.5 - 0.1 * 2.0 * float((2 * (0.5 * x + 0.1 - x) * x).mean())
     b = 0.1 + 0.1 * 0.5 * float((2 * (a * x + 0.1 - x)).mean())  # the second sees what the first did
-    assert_close(objective.model["a"].detach(), torch.tensor(a))
-    assert_close(objective.model["b"].detach(), torch.tensor(b))
+    assert_close(objective.get_parameter("model.a").detach(), torch.tensor(a))
+    assert_close(objective.get_parameter("model.b").detach(), torch.tensor(b))
     assert {"loss_first", "loss_second", "loss/pull", "loss/push", "grad_norm_first"} <= logged.keys()
     assert all(p.grad is None for p in objective.parameters())
 
@@ -79,5 +79,5 @@ def test_gradients_are_cut_to_their_length_and_inspected_before() -> None:
         objective, optimizers, max_grad_norm=0.01, inspect=lambda update, terms: seen.append((update, *terms))
     )
     take_step([torch.tensor([5.0])], objective.weights(ToyWeights()))
-    assert_close(objective.model["a"].detach(), torch.tensor(0.5 + 0.1 * 0.01))
+    assert_close(objective.get_parameter("model.a").detach(), torch.tensor(0.5 + 0.1 * 0.01))
     assert seen == [("first", "pull"), ("second", "push")]

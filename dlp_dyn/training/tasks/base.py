@@ -4,16 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from torch.utils.data import Dataset
-
 
 @runtime_checkable
 class Task(Protocol):
     """Data, evaluation and pictures."""
 
     @property
-    def clips(self) -> Dataset[Any]:
-        """What is trained on, with a length."""
+    def clips(self) -> Any:
+        """What is trained on: a Dataset with a length."""
         ...
 
     def collate(self, clips: Sequence[Any]) -> Any:

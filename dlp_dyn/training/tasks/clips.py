@@ -20,10 +20,10 @@ class ClipTask(ImageTask):
         super().__init__(cfg, rollouts)
         fit_actions(model, rollouts, cfg.data.stride)
 
-    def evaluate(self, model: VideoModel) -> dict[str, float]:
+    def evaluate(self, model: VideoModel) -> dict[str, float]:  # type: ignore[override]
         return super().evaluate(model.image)
 
-    def draw(self, model: VideoModel, folder: Path, step: int) -> None:
+    def draw(self, model: VideoModel, folder: Path, step: int) -> None:  # type: ignore[override]
         super().draw(model.image, folder, step)
 
 

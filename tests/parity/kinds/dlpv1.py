@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from bundles import Bundle
@@ -73,7 +74,7 @@ def drawn(
 def graph(model: KeypointVAE, encoding: KeypointEncoding) -> Iterator[tuple[str, Tensor]]:
     """The PointNet alone; edges as (neighbour, node), in any order."""
     found: dict[str, Tensor] = {}
-    layer = model.pointnet.layers[0]
+    layer: Any = model.pointnet.layers[0]
     message = layer.message.register_forward_hook(lambda _module, _args, out: found.update(messages=out))
     edges = layer.register_forward_hook(lambda _module, args, _out: found.update(neighbours=args[2]))
     yield "debug/pointnet", model.pointnet(encoding.position, encoding.features)
