@@ -42,7 +42,7 @@ def noted(reads: list[int], writes: list[str]) -> Iterator[None]:
             (plots, "write_image"),
             (video_plots, "prediction_video"),
             (config, "save"),
-            (safetensors.torch, "save_file"),
+            (safetensors.torch, "save"),
         )
     ]
     with ExitStack() as stack:

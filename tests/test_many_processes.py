@@ -156,7 +156,7 @@ def test_one_process_writes(runs: Runs, name: str) -> None:
     )
     assert {"write", "__init__"} <= set(main)
     assert others == [[]]
-    assert ("save_file" in main) == (name == "second")
+    assert ("save" in main) == (name == "second")
     assert not list((runs.two / name).rglob("*.part"))
 
 
@@ -173,8 +173,8 @@ def test_noise_does_not_start_over_with_another_number_of_processes(runs: Runs) 
         return torch.rand(3).tolist()
 
     model = DLP(config.load("tiny", ["data.path=unused"]).model)
-    updates = ImageElbo(model).updates()
-    state = TrainingState(model, updates, {"model": torch.optim.AdamW(model.parameters())})
+    objective, optimizers = ImageElbo(model), {"model": torch.optim.AdamW(model.parameters())}
+    state = TrainingState(model, objective.updates(), optimizers, objective=objective.state())
     found = [noise(0, 1), noise(0, 3), noise(1, 3)]
     for seed in range(PROCESSES):
         set_seed(seed)
