@@ -140,6 +140,9 @@ def plain_geometry() -> Iterator[None]:
             box_cover=box_cover,
             correlation_map=correlation_map,
         ),
+        mock.patch(
+            "dlp_dyn.geometry.cropping.crop_glimpses", crop_glimpses
+        ),  # that of feature maps calls it there
         mock.patch("dlp_dyn.nn.layers.works_in_chunks", return_value=False),
     ):
         yield

@@ -1,5 +1,7 @@
 """DLPv1 and generators through the real `train`, from data to pictures, and `generate` on what comes out."""
 
+import shutil
+
 import pytest
 
 from dlp_dyn import config
@@ -42,8 +44,11 @@ def test_shapes_through_all_phases(tmp_path):
 
 def test_a_generator_on_the_bundled_model(tmp_path):
     write_balls(tmp_path / "balls.h5", (2, 2, 1), 12)
+    video = shutil.copytree(
+        "dlp_dyn/bundled/balls", tmp_path / "video"
+    )  # encoded particles are kept beside it
     folder = run(
-        "balls_generation", tmp_path, f"data.path={tmp_path / 'balls.h5'}", "image=dlp_dyn/bundled/balls",
+        "balls_generation", tmp_path, f"data.path={tmp_path / 'balls.h5'}", f"image={video}",
         "generation.dim=8", "generation.n_layers=1", "generation.steps=5",
     )  # fmt: skip
     model = VideoGenerator.from_pretrained(folder)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -13,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import dlp_dyn
 from dlp_dyn import checkpoint, config, settings
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
@@ -172,7 +174,15 @@ def test_every_config_trains_three_steps(
         "log_every=1",
     ]
     cfg = config.load(name, ["data.path=unknown", *overrides])
-    data = balls_file if cfg.model.image_size == 32 else balls64
+    data = balls_file if cfg.frame_size == 32 else balls64
+    if cfg.frame_size > 64:
+        data = tmp_path / "large.h5"
+        write_balls(data, (2, 1, 1), 2, image_size=cfg.frame_size)
+    if cfg.keypoint_vae is not None:  # nothing is downloaded
+        cfg = replace(cfg, keypoint_vae=replace(cfg.keypoint_vae, reconstruction="mse"))
+    if cfg.generation is not None:
+        folder = shutil.copytree(Path(dlp_dyn.__file__).parent / "bundled" / "balls", tmp_path / "video")
+        cfg = replace(cfg, image=str(folder))
     if cfg.dynamics.action_dim:
         data = with_actions(data, tmp_path / "actions.h5", cfg.dynamics.action_dim)
     cfg = replace(cfg, data=replace(cfg.data, path=str(data), workers=0), accumulate=1)
