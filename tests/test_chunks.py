@@ -7,7 +7,7 @@ from torch.testing import assert_close
 
 from dlp_dyn import geometry
 from dlp_dyn.image.config import DLPConfig, NetworkConfig
-from dlp_dyn.image.networks import background_decoder
+from dlp_dyn.image.networks import build_networks
 from dlp_dyn.nn import ConvLayer, Stack, chunks
 from dlp_dyn.nn.chunks import n_chunks
 
@@ -29,8 +29,12 @@ def test_chunks_are_as_many_as_needed():
 @pytest.mark.parametrize("style", ["lean", "dlpv2", "dlpv3"])
 def test_networks_work_in_chunks(style, recompute, monkeypatch):
     torch.manual_seed(0)
-    networks = NetworkConfig(style=style, background_channels=[8, 16, 16], hidden_dim=32)
-    model = background_decoder(DLPConfig(image_size=32, background_dim=2, networks=networks)).double()
+    networks = NetworkConfig(style=style, background_channels=[8, 16, 16], hidden_dim=64)
+    model = (
+        build_networks(DLPConfig(image_size=32, background_dim=2, networks=networks))
+        .background_decoder()
+        .double()
+    )
     stack = next(layers for layers in model.modules() if isinstance(layers, Stack))
     stack.recompute = recompute
     vector, weight = torch.randn(7, 2).double(), torch.randn(7, 3, 32, 32).double()

@@ -9,7 +9,7 @@ from dlp_dyn.clip import Clip
 from dlp_dyn.config import load
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
-from dlp_dyn.image.networks import glimpse_decoder
+from dlp_dyn.image.networks import build_networks
 from dlp_dyn.objectives.image_elbo import ImageElbo
 
 
@@ -42,18 +42,18 @@ def remedy(error: InputError) -> str:
 def test_dlpv3_backgrounds_are_doubled_maps() -> None:
     cfg = load("shapes_dlpv3", ["data.path=x.h5", "model.image_size=96", "model.networks.glimpse_start=3"])
     with pytest.raises(InputError, match=r"add model\.networks\.background_start=12"):
-        cfg.model.check()
+        build_networks(cfg.model)
 
 
 def test_dlpv2_glimpses_are_eight_doubled() -> None:
     cfg = load("shapes_dlpv2", ["data.path=x.h5", "model.image_size=96"])
     with pytest.raises(InputError, match="24 pixels, which is not 8 doubled a few times: change one of them"):
-        cfg.model.check()
+        build_networks(cfg.model)
 
 
 def test_the_smallest_glimpses_of_dlpv2_are_drawn() -> None:
     """8 pixels: what they are drawn from, not doubled at all."""
     cfg = load("balls_ddlp", ["data.path=x.h5", "model.image_size=32"]).model
     assert cfg.glimpse_size == 8
-    glimpses = glimpse_decoder(cfg)(torch.zeros(2, cfg.feature_dim))
+    glimpses = build_networks(cfg).glimpse_decoder()(torch.zeros(2, cfg.feature_dim))
     assert glimpses.shape == (2, 4, 8, 8)

@@ -14,6 +14,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig
 from dlp_dyn.image.encoder import STANDARD, SceneEncoder
 from dlp_dyn.image.model import DLP
+from dlp_dyn.image.networks import build_networks
 from dlp_dyn.particles import Particles, Scene, mean
 from dlp_dyn.tracking.build import build_tracking
 from dlp_dyn.tracking.config import TrackingConfig
@@ -117,7 +118,7 @@ class _FromTruth(SceneEncoder):
     """Puts true positions into slots in a random order, and now and then misses a ball."""
 
     def __init__(self, position, missing):
-        super().__init__(LEAN)
+        super().__init__(LEAN, build_networks(LEAN))
         self.position, self.missing = position, missing
 
     def forward(self, images, draw=mean, options=STANDARD):

@@ -5,8 +5,7 @@ from torch import Tensor, nn
 
 from dlp_dyn import geometry
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.image.networks import GlimpseEncoder, ImageEncoder
-from dlp_dyn.nn import mlp
+from dlp_dyn.image.networks.base import Networks
 
 VISIBLE = 0.2  # transparency above which a particle counts in the background's mask (LPWM, official code)
 
@@ -14,16 +13,11 @@ VISIBLE = 0.2  # transparency above which a particle counts in the background's 
 class AppearanceEncoder(nn.Module):
     """Glimpse -> features, as mean and log-variance or, where interaction gives the spread, as a mean alone."""
 
-    def __init__(self, cfg: DLPConfig) -> None:
+    def __init__(self, cfg: DLPConfig, networks: Networks) -> None:
         super().__init__()
-        self.cnn = GlimpseEncoder(cfg, cfg.channels)
+        self.cnn = networks.glimpse_encoder(cfg.channels)
         flat, n_out = self.cnn.out_dim, cfg.feature_dim * (1 if cfg.encoder.interaction else 2)
-        if cfg.networks.style == "dlpv2":
-            self.head = nn.Sequential(
-                nn.Linear(flat, 256), mlp([256, 256, 256], nn.ReLU), nn.ReLU(), nn.Linear(256, n_out)
-            )
-        else:
-            self.head = mlp([flat, cfg.networks.hidden_dim, n_out])
+        self.head = networks.appearance_head(flat, n_out)
 
     def forward(self, glimpses: Float[Tensor, "B N C S S"]) -> Float[Tensor, "B N D"]:
         return self.head(self.cnn(glimpses.flatten(0, 1))).unflatten(0, glimpses.shape[:2])
@@ -32,17 +26,14 @@ class AppearanceEncoder(nn.Module):
 class BackgroundEncoder(nn.Module):
     """Image without its visible particles -> background vector, as mean and log-variance or as a mean alone."""
 
-    def __init__(self, cfg: DLPConfig) -> None:
+    def __init__(self, cfg: DLPConfig, networks: Networks) -> None:
         super().__init__()
         self.hard = cfg.encoder.hard_background_mask
         self.box, self.canvas = cfg.glimpse_size, cfg.image_size
         self.align_corners = not cfg.compat.pixel_border_sampling
-        self.cnn = ImageEncoder(cfg)
+        self.cnn = networks.image_encoder()
         flat, n_out = self.cnn.out_dim, cfg.background_dim * (1 if cfg.encoder.interaction else 2)
-        if cfg.networks.style == "dlpv2":
-            self.head = mlp([flat, 256, 256, n_out], nn.ReLU)
-        else:
-            self.head = mlp([flat, cfg.networks.hidden_dim, n_out])
+        self.head = networks.background_head(flat, n_out)
 
     def forward(
         self,

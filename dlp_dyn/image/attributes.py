@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.distributions import Beta, Normal
 
 from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.image.networks.base import Networks
 from dlp_dyn.image.proposals import gather
-from dlp_dyn.nn import mlp, zero_last
+from dlp_dyn.nn import zero_last
 from dlp_dyn.particles import beta, gate_of, gated_beta, logit, normal
 from dlp_dyn.tree import TensorTree
 
@@ -35,23 +36,12 @@ class _Heads(nn.Module):
     reader: glimpses (B, C, S, S) to flat features (B, `flat`).
     """
 
-    def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int, outputs: dict[str, int]) -> None:
+    def __init__(self, networks: Networks, reader: nn.Module, flat: int, outputs: dict[str, int]) -> None:
         super().__init__()
-        style, hidden = cfg.networks.style, cfg.networks.hidden_dim
         self.cnn = reader
-        if style == "dlpv3":  # a perceptron for every attribute
-            self.trunk: nn.Module = nn.Identity()
-            heads = {
-                key: mlp([flat, hidden, n], last_bias=key != "transparency") for key, n in outputs.items()
-            }
-        elif style == "dlpv2":
-            self.trunk = nn.Sequential(nn.Linear(flat, 256), mlp([256, 256, 256], nn.ReLU), nn.ReLU())
-            heads = {key: mlp([256, n]) for key, n in outputs.items()}
-        else:
-            self.trunk = nn.Sequential(mlp([flat, hidden]), nn.GELU())
-            heads = {key: mlp([hidden, n]) for key, n in outputs.items()}
+        self.trunk, heads = networks.attribute_heads(flat, outputs)
         self.heads = nn.ModuleDict(heads)
-        if cfg.networks.starts_at_prior:
+        if networks.starts_at_prior:
             zero_last(heads["offset"], [0.0, 0.0, 2 * _OFFSET_LOG_STD, 2 * _OFFSET_LOG_STD])
             zero_last(heads["scale"], [0.0, 0.0, 2 * _SCALE_LOG_STD, 2 * _SCALE_LOG_STD])
             if "transparency" in heads:
@@ -65,12 +55,12 @@ class _Heads(nn.Module):
 class AttributeEncoder(_Heads):
     """Attributes from a first look."""
 
-    def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int) -> None:
+    def __init__(self, cfg: DLPConfig, networks: Networks, reader: nn.Module, flat: int) -> None:
         gated = cfg.encoder.transparency == "gated"
         outputs = {"offset": 4, "scale": 4, "transparency": 1 if gated else 2}
-        super().__init__(cfg, reader, flat, outputs | _depth(cfg))
+        super().__init__(networks, reader, flat, outputs | _depth(cfg))
         self.gated = gated
-        self.scale_bias = logit(cfg.glimpse_fraction, 1e-5) if cfg.networks.starts_at_prior else 0.0
+        self.scale_bias = logit(cfg.glimpse_fraction, 1e-5) if networks.starts_at_prior else 0.0
 
     def forward(self, glimpses: Float[Tensor, "B N C S S"]) -> Attributes:
         out = self.outputs(glimpses)
@@ -91,10 +81,10 @@ class AttributeRefiner(_Heads):
     told from where their patches lie, but no more once both look at its centre.
     """
 
-    def __init__(self, cfg: DLPConfig, reader: nn.Module, flat: int) -> None:
+    def __init__(self, cfg: DLPConfig, networks: Networks, reader: nn.Module, flat: int) -> None:
         judges = cfg.encoder.merge > 0
         outputs = {"offset": 4, "scale": 4} | ({"transparency": 1} if judges else {})
-        super().__init__(cfg, reader, flat, outputs | _depth(cfg))
+        super().__init__(networks, reader, flat, outputs | _depth(cfg))
         self.judges = judges
         # Particles chosen apart do not meet again when each moves less than half of their distance.
         self.reach = 0.5 * cfg.apart if cfg.apart else 1.0

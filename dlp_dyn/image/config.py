@@ -7,8 +7,6 @@ import numpy as np
 
 from dlp_dyn.errors import InputError
 
-_TRUNK_CELL = 4  # pixels, of the lean trunk
-
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -36,26 +34,6 @@ class NetworkConfig:
     """Saves a third of a training step's memory for a seventh more time."""
     background_start: int = 8
     """1 or more: side of the map that a background is drawn from."""
-
-    @property
-    def lean(self) -> bool:
-        """Whether proposals and a first look at the attributes share a trunk."""
-        return self.style == "lean"
-
-    @property
-    def starts_at_prior(self) -> bool:
-        """Whether attributes start at their anchor, at the standard size, surely; DLPv2's start anywhere."""
-        return self.style != "dlpv2"
-
-    @property
-    def crops_move_anchors(self) -> bool:
-        """Whether gradients of the glimpses that attributes are read from reach the anchors (DLPv3)."""
-        return self.style == "dlpv3"
-
-    @property
-    def crops_change_scale(self) -> bool:
-        """Whether gradients of the glimpses that features are read from reach the scale (not in DLPv2)."""
-        return self.style != "dlpv2"
 
 
 @dataclass(frozen=True)
@@ -180,8 +158,7 @@ class DLPConfig:
         return 2 * self.encoder.apart * self.glimpse_fraction
 
     def check(self) -> None:
-        """Raise InputError for values that no model can be built from."""
-        _one_of("networks.style", self.networks.style, ("lean", "dlpv2", "dlpv3"))
+        """Raise InputError for values that do not fit each other; `build_networks` checks those of the layers."""
         _one_of(
             "encoder.selection",
             self.encoder.selection,
@@ -191,13 +168,10 @@ class DLPConfig:
         _one_of("encoder.passes", self.encoder.passes, (1, 2))
         _one_of("encoder.glimpse_padding", self.encoder.glimpse_padding, ("zeros", "border"))
         _one_of("reference", self.reference, ("none", "median", "blur"))
-        if self.reference != "none" and (not self.networks.lean or self.encoder.early):
-            raise InputError(
-                f"model.reference={self.reference} needs model.networks.style=lean and "
-                "model.encoder.selection=confidence"
-            )
-        if self.encoder.merge and (not self.networks.lean or self.encoder.passes != 2):
-            raise InputError("model.encoder.merge needs model.networks.style=lean and model.encoder.passes=2")
+        if self.reference != "none" and self.encoder.early:
+            raise InputError(f"model.reference={self.reference} needs model.encoder.selection=confidence")
+        if self.encoder.merge and self.encoder.passes != 2:
+            raise InputError("model.encoder.merge needs model.encoder.passes=2")
         _one_of("reconstruction", self.reconstruction, ("mse", "vgg", "lpips"))
         if self.encoder.correlation and not self.encoder.early:
             raise InputError(
@@ -227,58 +201,6 @@ class DLPConfig:
                 f"model.n_particles={self.n_particles} is more than the {available} proposals: "
                 "lower it, or use smaller patches"
             )
-        self._check_doublings()
-
-    def _check_doublings(self) -> None:
-        """Raise InputError where layers that halve and double do not meet the sizes of images and glimpses."""
-        n, glimpse, side = self.networks, self.glimpse_size, self.image_size
-        least = max(_TRUNK_CELL, 2 ** len(n.glimpse_channels)) if n.lean else 2
-        if glimpse < least:
-            raise InputError(
-                f"model.glimpse_fraction={self.glimpse_fraction} of model.image_size={side} makes glimpses of "
-                f"{glimpse} pixels, {least} are the least: add model.glimpse_fraction={least / (side - 1):.3g}"
-            )
-        start = 8 if n.style == "dlpv2" else n.glimpse_start
-        doublings = max(glimpse / start, 0.5)
-        if not np.log2(doublings).is_integer() or doublings < 1:
-            remedy = (
-                "change one of them"
-                if n.style == "dlpv2"
-                else f"add model.networks.glimpse_start={_undoubled(glimpse)}"
-            )
-            raise InputError(
-                f"model.glimpse_fraction={self.glimpse_fraction} of model.image_size={side} makes glimpses of "
-                f"{glimpse} pixels, which is not {start} doubled a few times: {remedy}"
-            )
-        if n.style == "dlpv2":
-            return
-        levels = len(n.background_channels)
-        fixed = 2 ** (min(levels, 2) - 1) if n.lean else 2 ** (levels - 1)
-        if side % (fixed * n.background_start) or not (n.lean or side == fixed * n.background_start):
-            raise InputError(
-                f"model.image_size={side} is not drawn from a map of {n.background_start}: "
-                f"add model.networks.background_start={_map_side(side, fixed, n.lean)}"
-            )
-        coarse = (side // 2 ** (levels + (1 if n.lean else -1))) ** 2
-        if self.encoder.interaction and n.hidden_dim % max(coarse, 1):
-            raise InputError(
-                f"model.networks.hidden_dim={n.hidden_dim} is not a multiple of {coarse}, the cells that "
-                f"{levels} background layers make of model.image_size={side}: "
-                f"add model.networks.hidden_dim={coarse * (n.hidden_dim // coarse + 1)}"
-            )
-
-
-def _undoubled(side: int) -> int:
-    """The smallest side, from 3 on, that gives this one by doubling."""
-    while side % 2 == 0 and side >= 6:
-        side //= 2
-    return side
-
-
-def _map_side(side: int, fixed: int, any_fraction: bool) -> int:
-    """A side of the map that a background of `side` pixels can be drawn from."""
-    whole = side // fixed
-    return next(d for d in range(8, 0, -1) if whole % d == 0) if any_fraction else whole
 
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

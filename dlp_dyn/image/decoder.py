@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from dlp_dyn import geometry
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.image.lean import Decoder, GlimpseDecoder
-from dlp_dyn.image.networks import background_decoder, glimpse_decoder
+from dlp_dyn.image.networks.base import Networks
+from dlp_dyn.image.networks.lean import Decoder, GlimpseDecoder
 from dlp_dyn.particles import Scene
 from dlp_dyn.tree import TensorTree
 
@@ -34,12 +34,12 @@ class Decoded(TensorTree):
 class SceneDecoder(nn.Module):
     """Decode every particle on its own, place it by position and scale, blend by depth and transparency."""
 
-    def __init__(self, cfg: DLPConfig) -> None:
+    def __init__(self, cfg: DLPConfig, networks: Networks) -> None:
         super().__init__()
         self.canvas = cfg.image_size
         self.align_corners = not cfg.compat.pixel_border_sampling
-        self.glimpses = glimpse_decoder(cfg)
-        self.background = background_decoder(cfg)
+        self.glimpses = networks.glimpse_decoder()
+        self.background = networks.background_decoder()
         self.still: Tensor | None
         self.register_buffer("still", None)
         if cfg.reference == "median":

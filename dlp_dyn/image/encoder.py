@@ -12,8 +12,7 @@ from dlp_dyn.image.appearance import AppearanceEncoder, BackgroundEncoder
 from dlp_dyn.image.attributes import AttributeEncoder, AttributeRefiner, Attributes
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.interaction import InteractionEncoder
-from dlp_dyn.image.lean import Trunk
-from dlp_dyn.image.networks import GlimpseEncoder
+from dlp_dyn.image.networks.base import Networks
 from dlp_dyn.image.proposals import Mixer, ProposalNetwork, Proposals, gather, select_early, select_late
 from dlp_dyn.image.reference import Reference, merge_met
 from dlp_dyn.particles import (
@@ -102,29 +101,29 @@ STANDARD = EncodeOptions()
 class SceneEncoder(nn.Module):
     """The whole posterior of an image; every published encoder is a choice of its parts.
 
-    The lean style reads attributes first off its trunk's features, and then refines them on the image.
+    A style with a trunk reads attributes first off its features, and then refines them on the image.
     """
 
-    def __init__(self, cfg: DLPConfig) -> None:
+    def __init__(self, cfg: DLPConfig, networks: Networks) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg, self.networks = cfg, networks
         self.align_corners = not cfg.compat.pixel_border_sampling
         self.reference = None if cfg.reference == "none" else Reference(cfg)
-        self.proposals = ProposalNetwork(cfg)
-        self.mixer = Mixer(cfg) if cfg.encoder.selection == "mixer" else None
-        glimpses = GlimpseEncoder(cfg, cfg.channels + cfg.encoder.correlation)
-        self.trunk: nn.Module = nn.Identity()
+        self.proposals = ProposalNetwork(cfg, networks)
+        self.mixer = Mixer(cfg, networks) if cfg.encoder.selection == "mixer" else None
+        glimpses = networks.glimpse_encoder(cfg.channels + cfg.encoder.correlation)
+        self.trunk = networks.trunk()
         self.refine: AttributeRefiner | None = None
-        if cfg.networks.lean:
-            self.trunk = Trunk(cfg.channels, cfg.networks.proposal_channels)
-            self.feature_side = cfg.glimpse_size // Trunk.stride
-            self.attributes = AttributeEncoder(cfg, nn.Flatten(), self.trunk.channels * self.feature_side**2)
-            self.refine = AttributeRefiner(cfg, glimpses, glimpses.out_dim)
+        if networks.feature_stride:
+            self.feature_side = cfg.glimpse_size // networks.feature_stride
+            flat = cfg.networks.proposal_channels[-1] * self.feature_side**2
+            self.attributes = AttributeEncoder(cfg, networks, nn.Flatten(), flat)
+            self.refine = AttributeRefiner(cfg, networks, glimpses, glimpses.out_dim)
         else:
-            self.attributes = AttributeEncoder(cfg, glimpses, glimpses.out_dim)
-        self.appearance = AppearanceEncoder(cfg)
-        self.background = BackgroundEncoder(cfg)
-        self.interaction = InteractionEncoder(cfg) if cfg.encoder.interaction else None
+            self.attributes = AttributeEncoder(cfg, networks, glimpses, glimpses.out_dim)
+        self.appearance = AppearanceEncoder(cfg, networks)
+        self.background = BackgroundEncoder(cfg, networks)
+        self.interaction = InteractionEncoder(cfg, networks) if cfg.encoder.interaction else None
         self.unseen = nn.Parameter(0.02 * torch.randn(cfg.feature_dim)) if cfg.encoder.grid else None
 
     def forward(
@@ -195,7 +194,7 @@ class SceneEncoder(nn.Module):
     ) -> Attributes:
         """Attributes at the places where the frame before had the particles, of glimpses as large as they were then.
 
-        The lean style reads glimpses of the standard size twice, as it does in single images.
+        A style with a trunk reads glimpses of the standard size twice, as it does in single images.
         """
         seen = self._seen(images)
         if self.refine is None:
@@ -219,7 +218,7 @@ class SceneEncoder(nn.Module):
         scale = self._draw_scale(attributes.scale, draw, options)
         transparency = draw(attributes.transparency)
         crop_position = position.detach() if options.detach_crops else position
-        crop_scale = scale if self.cfg.networks.crops_change_scale else scale.detach()
+        crop_scale = scale if self.networks.crops_change_scale else scale.detach()
         if marked is not None:
             crop_position, crop_scale = gather(crop_position, marked), gather(crop_scale, marked)
         glimpses = self._crop(self._seen(images), crop_position, crop_scale.sigmoid())
@@ -310,7 +309,7 @@ class SceneEncoder(nn.Module):
         template: how the particles looked a frame ago, for models that correlate (DDLP).
         """
         size = self._standard_size(anchors) if scale is None else scale.sigmoid()
-        at = anchors if self.cfg.networks.crops_move_anchors else anchors.detach()
+        at = anchors if self.networks.crops_move_anchors else anchors.detach()
         glimpses = self._crop(images, at, size)
         if self.cfg.encoder.correlation:
             no_map = torch.zeros_like(glimpses[:, :, :1])

@@ -9,7 +9,7 @@ from torch.distributions import Normal
 
 from dlp_dyn.geometry import patch_centres
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.image.networks import ImageEncoder
+from dlp_dyn.image.networks.base import Networks
 from dlp_dyn.nn import AttentionBlock, mlp, zero_last
 from dlp_dyn.particles import normal
 
@@ -35,7 +35,7 @@ class InteractionEncoder(nn.Module):
 
     centres: Tensor
 
-    def __init__(self, cfg: DLPConfig) -> None:
+    def __init__(self, cfg: DLPConfig, networks: Networks) -> None:
         super().__init__()
         width = cfg.networks.hidden_dim
         scalar_norm = cfg.compat.scalar_norm
@@ -47,7 +47,7 @@ class InteractionEncoder(nn.Module):
         self.grid, self.views = cfg.encoder.grid, cfg.encoder.views
         self.embed_particle = _embed((6 if self.grid else 5) * _PIECE, width, width)
         self.embed_background = _embed(cfg.background_dim, width, width)
-        self.image = ImageEncoder(cfg, init_std=0.02)
+        self.image = networks.image_encoder(init_std=0.02)
         self.to_token = nn.Conv2d(self.image.channels, width // self.image.side**2, 1)
         self.hidden_position = nn.Parameter(torch.full((2,), 2.0))
         self.hidden_scale = nn.Parameter(torch.full((2,), 0.1))

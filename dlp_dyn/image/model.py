@@ -10,6 +10,7 @@ from torch.distributions import Normal
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.decoder import Decoded, SceneDecoder
 from dlp_dyn.image.encoder import SceneEncoder
+from dlp_dyn.image.networks import build_networks
 from dlp_dyn.nn import Stack
 from dlp_dyn.particles import ParticleDistribution, Scene, SceneDistribution, beta, logit, most_visible
 from dlp_dyn.settings import read_section
@@ -27,10 +28,10 @@ class DLP(SharedModel):
 
     def __init__(self, cfg: DLPConfig) -> None:
         super().__init__()
-        cfg.check()
+        networks = build_networks(cfg)
         self.cfg = cfg
-        self.encoder = SceneEncoder(cfg)
-        self.decoder = SceneDecoder(cfg)
+        self.encoder = SceneEncoder(cfg, networks)
+        self.decoder = SceneDecoder(cfg, networks)
         for layers in self.modules():
             if isinstance(layers, Stack):
                 layers.recompute = cfg.networks.recompute

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from dlp_dyn import geometry
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.image.lean import Trunk
-from dlp_dyn.image.networks import GlimpseEncoder, proposal_network
+from dlp_dyn.image.networks.base import Networks
 from dlp_dyn.nn import mlp
 
 
@@ -36,22 +35,18 @@ def gather(x: Float[Tensor, "B M D"], index: Int[Tensor, "B K"]) -> Float[Tensor
 class ProposalNetwork(nn.Module):
     """Every patch gets a heat map, and a spatial softmax its keypoint (DLP, arXiv 2205.15821).
 
-    The published styles run a small CNN on every patch by itself; the lean one reads the heat off the trunk's map.
+    How the heat is made is a matter of style (`Networks.heat`).
     """
 
-    def __init__(self, cfg: DLPConfig) -> None:
+    def __init__(self, cfg: DLPConfig, networks: Networks) -> None:
         super().__init__()
         self.patch_size, self.image_size = cfg.patch_size, cfg.image_size
-        self.lean = cfg.networks.lean
-        self.cnn = nn.Conv2d(cfg.networks.proposal_channels[-1], 1, 1) if self.lean else proposal_network(cfg)
+        self.networks = networks
+        self.cnn = networks.proposal_network()
 
     def forward(self, source: Float[Tensor, "B C h w"]) -> Proposals:
-        """`source`: the image, or the trunk's features in the lean style."""
-        if self.lean:
-            heat = geometry.patches(self.cnn(source), self.patch_size // Trunk.stride)[:, :, 0]
-        else:
-            patches = geometry.patches(source, self.patch_size)
-            heat = self.cnn(patches.flatten(0, 1)).unflatten(0, patches.shape[:2])[:, :, 0]
+        """`source`: the image, or the trunk's features."""
+        heat = self.networks.heat(self.cnn, source)
         local, moments = geometry.spatial_softmax(heat)
         centre = geometry.patch_to_image(torch.zeros_like(local[:1]), self.patch_size, self.image_size)
         position = geometry.patch_to_image(local, self.patch_size, self.image_size)
@@ -103,10 +98,10 @@ class Mixer(nn.Module):
     An MLP-mixer block over (glimpse, position) tokens gives the weights; it ties the model to its M and K.
     """
 
-    def __init__(self, cfg: DLPConfig) -> None:
+    def __init__(self, cfg: DLPConfig, networks: Networks) -> None:
         super().__init__()
         self.glimpse_size, self.fraction = cfg.glimpse_size, cfg.glimpse_size / cfg.image_size
-        self.glimpses = GlimpseEncoder(cfg)
+        self.glimpses = networks.glimpse_encoder()
         self.project_glimpse = nn.Linear(self.glimpses.out_dim, 64)
         self.project_position = nn.Linear(2, 64)
         self.norm_tokens, self.norm_channels, self.norm_out = (nn.LayerNorm(128) for _ in range(3))

@@ -1,4 +1,4 @@
-"""The lean layers: an even-kernel strided stem, no layer at full resolution, pixel shuffle on the way up.
+"""Lean, our own: an even-kernel strided stem, no layer at full resolution, pixel shuffle on the way up.
 
 Even kernels with stride 2 keep cells centred on the pixels that they cover, so that crops of a feature map and
 crops of the image speak of the same place.
@@ -10,11 +10,84 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from dlp_dyn import geometry
+from dlp_dyn.image.networks.base import GlimpseEncoder, ImageEncoder, Networks
+from dlp_dyn.image.networks.sizes import (
+    check_background_map,
+    check_doubled_glimpse,
+    check_image_token,
+    check_least_glimpse,
+    doublings,
+)
 from dlp_dyn.nn import Stack, mlp
 
-_STRIDE = 4
+_STRIDE = 4  # pixels of a cell of the trunk's map
 _NEAR = 0.3  # how much first colours vary about the one that is asked for
 _DISC = 6.0  # how sharp the first disc is, in logits
+
+
+class LeanNetworks(Networks):
+    """Proposals and a first look at the attributes share a trunk; a second look at the image refines them."""
+
+    feature_stride = _STRIDE
+
+    def check(self) -> None:
+        n = self.cfg.networks
+        check_least_glimpse(self.cfg, max(_STRIDE, 2 ** len(n.glimpse_channels)))
+        check_doubled_glimpse(self.cfg, n.glimpse_start)
+        check_background_map(self.cfg, 2 ** (len(self._background_widths) - 1), last_up_is_free=True)
+        check_image_token(self.cfg, self._image_side**2)
+
+    @property
+    def _image_side(self) -> int:
+        """Of the map that an image is read into; its first layer divides by 4."""
+        return self.cfg.image_size // 2 ** (len(self.cfg.networks.background_channels) + 1)
+
+    @property
+    def _background_widths(self) -> list[int]:
+        """Of the layers that draw the background, coarsest first."""
+        return self.cfg.networks.background_channels[::-1][:2]
+
+    def trunk(self) -> "Trunk":
+        return Trunk(self.cfg.channels, self.cfg.networks.proposal_channels)
+
+    def proposal_network(self) -> nn.Module:
+        return nn.Conv2d(self.cfg.networks.proposal_channels[-1], 1, 1)
+
+    def heat(self, network: nn.Module, source: Float[Tensor, "B C h w"]) -> Float[Tensor, "B M p p"]:
+        """One layer on the features of the whole image, cut into patches."""
+        return geometry.patches(network(source), self.cfg.patch_size // _STRIDE)[:, :, 0]
+
+    def glimpse_encoder(self, in_channels: int = 3) -> GlimpseEncoder:
+        n = self.cfg.networks
+        side = self.cfg.glimpse_size // 2 ** len(n.glimpse_channels)
+        cnn = encoder(in_channels, n.glimpse_channels, n.map_channels)
+        return GlimpseEncoder(cnn, n.map_channels * side**2)
+
+    def image_encoder(self, init_std: float | None = None) -> ImageEncoder:  # noqa: ARG002
+        n = self.cfg.networks
+        cnn = encoder(3, n.background_channels, n.map_channels, first_stride=4)
+        return ImageEncoder(cnn, n.map_channels, self._image_side)
+
+    def attribute_heads(
+        self, flat: int, outputs: dict[str, int]
+    ) -> tuple[nn.Module, dict[str, nn.Sequential]]:
+        hidden = self.cfg.networks.hidden_dim
+        shared = nn.Sequential(mlp([flat, hidden]), nn.GELU())
+        return shared, {name: mlp([hidden, n]) for name, n in outputs.items()}
+
+    def glimpse_decoder(self) -> "GlimpseDecoder":
+        """RGBA glimpses, `draw_factor` times as fine as they are read."""
+        n, side = self.cfg.networks, self.cfg.glimpse_size
+        channels = n.glimpse_channels[::-1][: max(doublings(n.glimpse_start, side), 1)]
+        side *= n.draw_factor
+        last_up = side // (n.glimpse_start * 2 ** (len(channels) - 1))
+        return GlimpseDecoder(self.cfg.feature_dim, n.hidden_dim, n.glimpse_start, channels, last_up, side)
+
+    def background_decoder(self) -> "Decoder":
+        n, channels = self.cfg.networks, self._background_widths
+        last_up = self.cfg.image_size // (n.background_start * 2 ** (len(channels) - 1))
+        return Decoder(self.cfg.background_dim, n.hidden_dim, n.background_start, channels, last_up, 3)
 
 
 def _activated(*layers: nn.Module) -> list[nn.Module]:
@@ -27,8 +100,6 @@ def _groups(channels: int) -> int:
 
 class Trunk(nn.Module):
     """Images (B, C, H, W) -> features (B, D, H / 4, W / 4), shared by proposals and attributes."""
-
-    stride = _STRIDE
 
     def __init__(self, in_channels: int, channels: list[int]) -> None:
         super().__init__()
