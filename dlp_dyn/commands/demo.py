@@ -15,7 +15,7 @@ NEXT = """
     dlp-dyn train balls
   or on your own videos
     dlp-dyn import my_videos/ --out mine.h5 --image-size 64
-    dlp-dyn train shapes data.path=mine.h5 out=runs/mine"""
+    dlp-dyn train image data.path=mine.h5 out=runs/mine"""
 
 
 def demo(args: argparse.Namespace) -> None:
