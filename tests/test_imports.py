@@ -14,7 +14,7 @@ FLOORS = (
     {"errors", "clip", "particles", "tree", "geometry", "nn", "pretrained"}
     | {"progress", "interrupt", "folders", "settings"},
     {"sharing"},
-    {"image", "dynamics", "data"},
+    {"image", "dynamics", "data", "soft_intro"},
     {"tracking"},
     {"video", "metrics"},
     {"generation"},
@@ -26,7 +26,7 @@ FLOORS = (
     {"cli"},
 )
 USES_OF_MODELS = FLOORS.index(set())
-SEPARATE_ROOMS = {"image", "dynamics", "data"}
+SEPARATE_ROOMS = {"image", "dynamics", "data", "soft_intro"}
 FOREIGN = {"stable_baselines3", "agents", "envs", "benchmarks", "tests", "pymunk", "minari"}
 OF_A_ROOM = {"starlette": "viewer", "uvicorn": "viewer", "triton": "geometry"}  # nobody else may need them
 LAZY = {"minari"}  # may be imported inside a function, where it is needed
