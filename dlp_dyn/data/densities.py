@@ -77,7 +77,7 @@ def _pinwheel(n: int, rng: np.random.Generator) -> Points:
 
 def _swiss_roll(n: int, rng: np.random.Generator) -> Points:
     t = 1.5 * np.pi * (1 + 2 * rng.random(n))
-    return np.stack([t * np.cos(t), t * np.sin(t)], 1) / 5 + 0.1 * rng.standard_normal((n, 2))
+    return np.stack([t * np.cos(t) - 2, t * np.sin(t)], 1) / 5 + 0.1 * rng.standard_normal((n, 2))
 
 
 DENSITIES: Mapping[str, Callable[[int, np.random.Generator], Points]] = {

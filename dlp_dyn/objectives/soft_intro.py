@@ -110,7 +110,7 @@ class SoftIntro(Objective):
         z = self.sample(posterior)
         made["reconstruction"] = model.decode(z, frozen=True)
         terms = {"reconstruction": model.error(x, made["reconstruction"]), "kl": model.kl(posterior)}
-        metrics: dict[str, Tensor] = {}
+        metrics = {f"encoder_kl_{name}": torch.zeros_like(terms["kl"]) for name in self._faked()}
         if plays:
             for name in self._faked():
                 fakes = self._encode_fakes(made[name])
