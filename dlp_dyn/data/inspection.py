@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from scipy import ndimage
 
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
+from dlp_dyn.geometry.blur import blur
 
 FRAMES = 240  # looked at, spread over the training part
 LEAST_PIXELS = 6  # smaller spots are noise
@@ -19,7 +21,6 @@ _FIXED = 0.3  # a camera stands still when less than this share of the pixels mo
 _DETAIL = 0.9  # quantile of the differences from a picture's own blur above which they count as things
 _GLIMPSE = (8, 24)  # pixels
 _PARTICLES = (6, 24)
-_BLUR_CELLS = 8  # a picture's own blur keeps so many cells along a side
 
 
 @dataclass(frozen=True)
@@ -137,9 +138,8 @@ def inspect_rollouts(rollouts: Rollouts, n_frames: int = FRAMES) -> Inspection:
 
 
 def blurred(images: Float[np.ndarray, "B S S 3"]) -> Float[np.ndarray, "B S S 3"]:
-    """What a coarse background can draw of each picture: a few cells a side, smooth between them."""
-    sigma = images.shape[1] / _BLUR_CELLS / 2
-    return ndimage.gaussian_filter(images, (0, sigma, sigma, 0), mode="nearest")
+    """As the models compare pictures with where the camera moves."""
+    return blur(torch.from_numpy(images).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
 
 
 def _blobs(difference: Float[np.ndarray, "S S 3"], threshold: float) -> Blobs:

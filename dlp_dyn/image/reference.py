@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dlp_dyn.geometry.blur import blur
 from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.particles import beta
 
-_BLUR_CELLS = 8  # a picture's own blur keeps so many cells along a side
 _OFF = (1e-4, 100.0)  # parameters of a transparency that is surely 0
 
 
@@ -44,12 +44,6 @@ class Reference(nn.Module):
         pooled = F.avg_pool2d(energy, self.window, 1, self.window // 2)
         found = F.grid_sample(pooled, position[:, :, None], align_corners=True, padding_mode="border")
         return (found[:, 0, :, 0] + 1e-4).log()
-
-
-def blur(images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
-    """What a coarse background can draw of each picture."""
-    cells = F.adaptive_avg_pool2d(images, _BLUR_CELLS)
-    return F.interpolate(cells, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 def merge_met(anchors: Float[Tensor, "B N 2"], attributes: Attributes, distance: float) -> Attributes:
