@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from dlp_dyn.soft_intro.point_clouds import chamfer
@@ -49,7 +49,7 @@ def _occupancy(points: Float[np.ndarray, "n 3"], cells: int) -> Float[np.ndarray
 
 
 def _nearest(points: Float[np.ndarray, "n 3"], centres: Float[np.ndarray, "K 3"]) -> Int[np.ndarray, " n"]:
-    return cKDTree(centres).query(points)[1]
+    return np.asarray(KDTree(centres).query(points)[1])
 
 
 def _bits(p: np.ndarray, m: np.ndarray) -> float:

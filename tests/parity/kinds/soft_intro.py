@@ -62,7 +62,8 @@ class Recorded:
 
         model.encode = lambda *a, **k: keep(self.encoded, encode(*a, **k))
         model.decode = lambda *a, **k: keep(self.drawn, decode(*a, **k))
-        model.error = lambda *a: keep(self.errors, error(*a))
+        recorded: Any = model  # of several families, whose errors take other arguments
+        recorded.error = lambda *a: keep(self.errors, error(*a))
         if objective.target is not None:
             objective._draw_again = lambda *a, **k: keep(self.drawn, again(*a, **k))
 
