@@ -1,5 +1,6 @@
 """Algorithms of Stable-Baselines3 from a config: which policy, which buffer, which settings."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -7,6 +8,7 @@ import gymnasium as gym
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
 
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
@@ -15,24 +17,26 @@ from agents.policies import EntitySACPolicy, EntityTD3Policy
 from agents.replay import GoalReplayBuffer
 from agents.td3 import GoalTD3
 from dlp_dyn.errors import InputError
-from dlp_dyn.particles import ParticleLayout
 
 CLASSES: dict[str, type[BaseAlgorithm]] = {"td3": GoalTD3, "sac": SAC, "ppo": PPO}
+LEAST_PICTURE = 36  # pixels a side; SB3's convolutions leave nothing of smaller ones
 
 
-def build(cfg: AgentConfig, env: AgentEnv, layout: ParticleLayout | None) -> BaseAlgorithm:
-    """A new agent. layout: of particles. Raises InputError for actions that the algorithm does not have."""
+def build(cfg: AgentConfig, env: AgentEnv, columns: Sequence[str]) -> BaseAlgorithm:
+    """A new agent. columns: of particles, if it sees those.
+
+    Raises InputError for observations that the network, and actions that the algorithm cannot do with.
+    """
     a = cfg.algorithm
     if a.kind != "ppo" and not isinstance(env.action_space, gym.spaces.Box):
         raise InputError(
             f"config: algorithm.kind is {a.kind}, {cfg.env.id} has the actions {env.action_space}; "
             "give algorithm.kind=ppo"
         )
-    policy, policy_kwargs = _policy(cfg, env.observation_space, layout)
+    policy, policy_kwargs = _policy(cfg, env.observation_space, columns)
     common: dict[str, Any] = {
         "learning_rate": a.lr, "gamma": a.gamma, "batch_size": a.batch_size,
-        # Fused, a step of Adam takes a tenth of the time on a CPU.
-        "policy_kwargs": policy_kwargs | {"optimizer_kwargs": {"fused": True}}, "seed": cfg.seed, "device": cfg.device,
+        "policy_kwargs": policy_kwargs, "seed": cfg.seed, "device": cfg.device,
     }  # fmt: skip
     if a.kind == "ppo":
         p = a.ppo
@@ -91,22 +95,45 @@ def replay_memory(model: BaseAlgorithm) -> str:
     )
 
 
+def build_policy(
+    cfg: AgentConfig, observations: gym.Space[Any], actions: gym.Space[Any], columns: Sequence[str]
+) -> BasePolicy:
+    """The networks of an agent alone, as `build` makes them, to act with. Raises InputError as `build` does."""
+    policy, policy_kwargs = _policy(cfg, observations, columns)
+    made = CLASSES[cfg.algorithm.kind].policy_aliases[policy] if isinstance(policy, str) else policy
+    return made(observations, actions, lambda _: cfg.algorithm.lr, **policy_kwargs)  # pyright: ignore[reportCallIssue]
+
+
 def _policy(
-    cfg: AgentConfig, space: gym.Space[Any], layout: ParticleLayout | None
+    cfg: AgentConfig, space: gym.Space[Any], columns: Sequence[str]
 ) -> tuple[str | type[Any], dict[str, Any]]:
+    """Class or SB3's name of a policy, and its arguments."""
     network, kind = cfg.network, cfg.algorithm.kind
     plain = "MultiInputPolicy" if isinstance(space, gym.spaces.Dict) else "MlpPolicy"
+    # Fused, a step of Adam takes a tenth of the time on a CPU.
+    settings: dict[str, Any] = {"optimizer_kwargs": {"fused": True}}
     if network.kind != "entity":
-        if network.kind == "cnn" and plain == "MlpPolicy":
-            plain = "CnnPolicy"
-        return plain, {"net_arch": list(network.flat)}
+        if network.kind == "cnn":
+            _check_pictures(space)
+            plain = "CnnPolicy" if plain == "MlpPolicy" else plain
+        return plain, settings | {"net_arch": list(network.flat)}
     entity = network.entity
-    if layout is not None:
-        entity = replace(entity, mask_column=layout.columns.index("transparency"))
+    if columns:
+        entity = replace(entity, mask_column=list(columns).index("transparency"))
     if kind == "ppo":
         extractor = {
             "features_extractor_class": EntityExtractor,
             "features_extractor_kwargs": {"network": entity},
         }
-        return plain, {"net_arch": list(entity.head), **extractor}
-    return {"td3": EntityTD3Policy, "sac": EntitySACPolicy}[kind], {"network": entity}
+        return plain, settings | {"net_arch": list(entity.head), **extractor}
+    return {"td3": EntityTD3Policy, "sac": EntitySACPolicy}[kind], settings | {"network": entity}
+
+
+def _check_pictures(space: gym.Space[Any]) -> None:
+    boxes = space.spaces.items() if isinstance(space, gym.spaces.Dict) else [("observation", space)]
+    for key, box in boxes:
+        if box.shape is not None and len(box.shape) == 3 and min(box.shape[1:]) < LEAST_PICTURE:
+            raise InputError(
+                f"observation: '{key}' is a picture of {box.shape[1]} x {box.shape[2]} pixels; "
+                f"network.kind=cnn needs {LEAST_PICTURE} or more a side"
+            )

@@ -1,61 +1,56 @@
-"""A saved agent: Stable-Baselines3's zip, and what its observations are made with.
+"""A saved agent: weights and plain values, from which its networks are built again. Nothing in it is run on loading.
 
-RUN/checkpoints/{last,best}/agent.zip         policy, optimisers, counters
-                            agent.json        encoder (path and hash), columns of its particles, step, score
-                            config.yaml       the run's config
-                            normalizer.json   where it sees particles
-                            foreground.json   where it learns from the Chamfer reward
-                            replay.npz, random.pt    only in `last`: what going on needs
+RUN/checkpoints/{last,best}/agent.safetensors      weights
+                            agent.json             spaces, encoder (path, hash), columns of particles, step, score
+                            config.yaml            the run's config
+                            normalizer.json        where it sees particles
+                            foreground.json        where it learns from the Chamfer reward
+                            training_state.pt, replay.npz    only in `last`: what going on needs
 """
 
-import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import gymnasium as gym
+import safetensors
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from safetensors.torch import save as safetensors_bytes
+from torch import Tensor, nn
 
-from agents import config
-from agents.algorithms import CLASSES
+from agents import config, older_bundles, spaces
+from agents.algorithms import build_policy
 from agents.config import AgentConfig
-from agents.environments import AgentEnv
-from agents.replay import GoalReplayBuffer
+from agents.learner import Learner
 from dlp_dyn import folders
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.settings import to_yaml
-from dlp_dyn.training.state import random_state, set_random_state
 
-AGENT, FACTS, CONFIG, NORMALIZER = "agent.zip", "agent.json", "config.yaml", "normalizer.json"
-FOREGROUND, REPLAY, RANDOM = "foreground.json", "replay.npz", "random.pt"
-# They hold environments; `algorithms.replay` makes them anew.
-NOT_SAVED = (
-    "replay_buffer_class",
-    "replay_buffer_kwargs",
-    "_last_obs",
-    "_last_original_obs",
-    "ep_info_buffer",
-)
+VERSION = 2
+WEIGHTS, FACTS, CONFIG, NORMALIZER = "agent.safetensors", "agent.json", "config.yaml", "normalizer.json"
+FOREGROUND, REPLAY, STATE = "foreground.json", "replay.npz", "training_state.pt"
+
+Score = tuple[float, float]  # success (0 where it is not told) and return
+NO_SCORE: Score = (-math.inf, -math.inf)
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checkpoint folder and what it says about its agent."""
+    """A checkpoint folder and what it says about its agent. spaces: of observations and actions."""
 
     folder: Path
     cfg: AgentConfig
     step: int
-    score: float
+    score: Score
     encoder: str | None
     encoder_hash: str | None
     columns: tuple[str, ...]
+    spaces: tuple[gym.Space, gym.Space]
 
     def load_encoder(self, other: str | None = None, device: str = "cpu") -> ParticleEncoder | None:
         """What the agent sees with, if it sees particles. other: where it lies now.
@@ -84,37 +79,37 @@ class Bundle:
 
 def save(
     folder: Path,
-    model: BaseAlgorithm,
+    learner: Learner,
     cfg: AgentConfig,
     encoder: ParticleEncoder | None,
-    score: float,
+    score: Score,
     extras: Mapping[str, bytes],
     going_on: bool,
 ) -> None:
-    """Write a checkpoint folder in place of an earlier one. going_on: with replay buffer and random generators.
+    """Write a checkpoint folder in place of an earlier one. going_on: with all that training needs.
 
     extras: more files to put into it. Raises InputError when it cannot be written.
     """
+    observations, actions = learner.spaces
     facts = {
-        "step": model.num_timesteps,
-        "score": score,
+        "version": VERSION,
+        "step": learner.step,
+        "score": list(score),
         "encoder": None if encoder is None else encoder.run,
         "encoder_hash": None if encoder is None else encoder.hash,
         "columns": [] if encoder is None else list(encoder.layout.columns),
+        "observations": spaces.to_json(observations),
+        "actions": spaces.to_json(actions),
     }
-    # SB3's writer leaves a stream of its own making open, and a file that it did not open half written.
-    zipped = io.BytesIO()
-    model.save(zipped, exclude=NOT_SAVED)
     contents: dict[str, Any] = {
-        AGENT: zipped.getvalue(),
+        WEIGHTS: weights_bytes(learner.weights()),
         FACTS: (json.dumps(facts, indent=2) + "\n").encode(),
         CONFIG: to_yaml(cfg).encode(),
         **extras,
     }
     if going_on:
-        contents[RANDOM] = lambda stream: torch.save(random_state(), stream)
-        if isinstance(model, OffPolicyAlgorithm) and isinstance(model.replay_buffer, GoalReplayBuffer):
-            contents[REPLAY] = model.replay_buffer.save
+        state = learner.state()
+        contents |= {STATE: lambda stream: torch.save(state, stream), **learner.files()}
     folders.write(folder, contents)
 
 
@@ -133,61 +128,77 @@ def find(run_or_checkpoint: str | Path, which: str = "best") -> Bundle:
     raise InputError(f"{path}: holds no agent; give a run folder of python -m agents.train")
 
 
-def load(bundle: Bundle, space: gym.Space[Any] | None = None, device: str = "cpu") -> BaseAlgorithm:
+def load(bundle: Bundle, space: gym.Space[Any] | None = None, device: str = "cpu") -> nn.Module:
     """The agent, to act. space: of its observations, where it has another number of entities than in training.
 
-    Raises InputError when the file is gone or damaged, or the network cannot read that space.
+    Raises InputError when its weights are gone or damaged, or the network cannot read that space.
     """
-    changes: dict[str, Any] = {} if space is None else {"observation_space": space}
-    # Otherwise SB3 makes a replay buffer as large as in training.
-    small = {"buffer_size": 1} if bundle.cfg.algorithm.kind != "ppo" else {}
-    return _load(bundle, device, custom_objects=changes, **small)
+    observations, actions = bundle.spaces
+    policy = build_policy(bundle.cfg, space or observations, actions, bundle.columns)
+    fill(policy, read_weights(bundle), bundle)
+    return policy.to(device).eval()
 
 
-def go_on(bundle: Bundle, env: AgentEnv, arguments: Mapping[str, Any], device: str = "cpu") -> BaseAlgorithm:
-    """The agent, to learn on, with its replay buffer (if it has goals) and random generators.
-
-    arguments: of the algorithm, that are not saved (`algorithms.replay`).
-    """
-    model = _load(bundle, device, env=env, **arguments)
-    if isinstance(model, OffPolicyAlgorithm) and isinstance(model.replay_buffer, GoalReplayBuffer):
-        model.replay_buffer.load(bundle.folder / REPLAY)
-    file = bundle.folder / RANDOM
+def read_weights(bundle: Bundle) -> dict[str, Tensor]:
+    """The agent's weights by name. Raises InputError for a file that is gone, damaged, or of an earlier version."""
+    file = bundle.folder / WEIGHTS
     try:
-        set_random_state(torch.load(file, map_location="cpu", weights_only=True))
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
-        raise InputError(
-            f"{file}: damaged or gone ({type(error).__name__}); this agent can be used, but not trained on"
-        ) from None
-    return model
-
-
-def _load(bundle: Bundle, device: str, **settings: Any) -> BaseAlgorithm:
-    file = bundle.folder / AGENT
-    try:
-        return CLASSES[bundle.cfg.algorithm.kind].load(file, device=device, **settings)
+        with safetensors.safe_open(file, framework="pt") as stream:
+            return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError:
         raise InputError(
             f"{file}: no such file; was the checkpoint deleted? Use another one of the run"
         ) from None
-    except (BadZipFile, EOFError, OSError, ValueError, RuntimeError, KeyError) as error:
-        if isinstance(error, InputError):
-            raise
-        reason = str(error).strip().splitlines()[0][:120]
+    except (safetensors.SafetensorError, OSError) as error:
         raise InputError(
-            f"{file}: cannot be loaded ({reason}); it is damaged, or its network is for other observations"
+            f"{file}: cannot be loaded ({error}); it is damaged, use another checkpoint of the run"
         ) from None
+
+
+def fill(policy: nn.Module, weights: Mapping[str, Tensor], bundle: Bundle) -> None:
+    """Copy weights into networks. Raises InputError for others than theirs."""
+    expected = policy.state_dict()
+    for name in sorted(expected.keys() | weights.keys()):
+        wanted, found = (tuple(w[name].shape) if name in w else None for w in (expected, weights))
+        if wanted != found:
+            raise InputError(
+                f"{bundle.folder}: weight '{name}' is {found or 'missing'}, here it would be {wanted or 'none'}: its "
+                "network is for other observations"
+            )
+    policy.load_state_dict(weights)
+
+
+def read_state(bundle: Bundle) -> dict[str, Any]:
+    """What `Learner.state` gave. Raises InputError where it is gone or damaged."""
+    file = bundle.folder / STATE
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError) as error:
+        raise InputError(
+            f"{file}: damaged or gone ({type(error).__name__}); this agent can be used, but not trained on"
+        ) from None
+
+
+def weights_bytes(weights: Mapping[str, Tensor]) -> bytes:
+    # Networks may share a tensor, which safetensors refuses.
+    return safetensors_bytes(
+        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
+    )
 
 
 def _read(folder: Path) -> Bundle:
     file = folder / FACTS
     try:
         raw = json.loads(file.read_text())
+        if raw.get("version") != VERSION:
+            raise InputError(older_bundles.refusal(folder, raw.get("version")))
+        both = (spaces.from_json(raw["observations"]), spaces.from_json(raw["actions"]))
+        success, gain = map(float, raw["score"])
         return Bundle(
-            folder, config.read(folder / CONFIG), int(raw["step"]), float(raw["score"]), raw["encoder"],
-            raw["encoder_hash"], tuple(raw["columns"]),
+            folder, config.read(folder / CONFIG), int(raw["step"]), (success, gain), raw["encoder"],
+            raw["encoder_hash"], tuple(raw["columns"]), both,
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(

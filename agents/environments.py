@@ -1,7 +1,8 @@
 """Environments for Stable-Baselines3: several in one process, looked at together."""
 
+import copy
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -9,8 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
+from torch import Tensor
 
 from agents.config import AgentConfig
+from agents.episodes import Played, fingerprint
+from agents.spaces import Actions, entry_of
 from dlp_dyn.data.collect import make_env
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
@@ -24,27 +28,40 @@ STATES = {"achieved_state": "achieved_goal", "desired_state": "desired_goal"}
 
 
 class Selection:
-    """Observations as they are: the entries of a Dict under new names, pictures with their channels first."""
+    """Observations as they are, in the form that networks read: the entries of a Dict under new names.
 
-    def __init__(self, space: gym.Space[Any], keys: Mapping[str, str]) -> None:
+    pictures: the new names of entries that have to be pictures; of an observation that is no Dict, "".
+    """
+
+    def __init__(
+        self, space: gym.Space[Any], keys: Mapping[str, str], pictures: Collection[str] = ()
+    ) -> None:
         self.keys = dict(keys)
         if not isinstance(space, gym.spaces.Dict):
-            self.space: gym.Space[Any] = _channels_first(space)
+            self.whole = entry_of(space, "the environment's", picture="" in pictures)
+            self.space: gym.Space[Any] = self.whole.space
             return
         for key in self.keys.values():
             if key not in space.spaces:
                 raise InputError(
                     f"observation: no key '{key}' in the environment's; there are {', '.join(space)}"
                 )
-        self.space = gym.spaces.Dict({new: _channels_first(space[old]) for new, old in self.keys.items()})
+        self.entries = {
+            new: entry_of(space[old], f"'{old}'", picture=new in pictures) for new, old in self.keys.items()
+        }
+        self.space = gym.spaces.Dict({new: entry.space for new, entry in self.entries.items()})
 
     def reset(self, rows: Rows | None = None) -> None:
         """As Observer's; nothing is remembered."""
 
     def observe(self, batch: Batch, rows: Rows | None = None) -> Batch:  # noqa: ARG002 - as Observer's
         if not isinstance(batch, dict):
-            return _first(batch)
-        return {new: _first(batch[old]) for new, old in self.keys.items()}
+            return self.whole.convert(batch)
+        return {new: self.entries[new].convert(batch[old]) for new, old in self.keys.items()}
+
+    def memory(self) -> dict[str, Tensor]:
+        """As Observer's."""
+        return {}
 
     def observe_ends(self, last: Batch, rows: Rows, batch: Batch) -> tuple[Batch, Batch]:  # noqa: ARG002
         return self.observe(last), self.observe(batch)
@@ -59,7 +76,8 @@ class AgentEnv(VecEnv):
     Where there are goals, the observation has `observation` and `desired_goal`, and infos have `achieved_state` and
     `desired_state`: what the environment's own reward is of. Infos never hold pictures. `raw` are the environments'
     own observations, for scripted policies. reward: of the agent's `observation` and `desired_goal`, in place of the
-    environment's. seconds_looking: spent on `look`, which for particles is the encoder's time.
+    environment's. seconds_looking: spent on `look`, which for particles is the encoder's time. tells_success: an
+    environment has told of success; from then on it is False at the ends of episodes that say nothing.
     """
 
     def __init__(self, envs: Sequence[gym.Env[Any, Any]], look: Look, reward: Reward | None = None) -> None:
@@ -68,10 +86,13 @@ class AgentEnv(VecEnv):
         if isinstance(space, gym.spaces.Dict):
             space = gym.spaces.Dict({k: v for k, v in space.spaces.items() if k not in STATES})
         self.has_states = isinstance(look.space, gym.spaces.Dict) and "achieved_state" in look.space.spaces
-        super().__init__(len(envs), space, envs[0].action_space)
+        self.actions = Actions(envs[0].action_space)
+        super().__init__(len(envs), space, self.actions.space)
         self.raw: list[Any] = [None] * len(envs)
         self.seconds_looking = 0.0
+        self.tells_success = False
         self._returns, self._lengths = np.zeros(len(envs)), np.zeros(len(envs), int)
+        self._played = [Played.begin(env, None) for env in self.envs]
 
     @property
     def states(self) -> tuple[int, ...] | None:
@@ -81,6 +102,7 @@ class AgentEnv(VecEnv):
     def reset(self) -> Batch:
         for i, env in enumerate(self.envs):
             options = {"options": self._options[i]} if self._options[i] else {}
+            self._played[i] = Played.begin(env, self._seeds[i])
             self.raw[i], info = env.reset(seed=self._seeds[i], **options)
             self.reset_infos[i] = _light(info)
         self._reset_seeds()
@@ -97,13 +119,17 @@ class AgentEnv(VecEnv):
         infos: list[dict[str, Any]] = []
         last: list[Any] = []
         for i, env in enumerate(self.envs):
-            self.raw[i], reward, terminated, truncated, info = env.step(self._actions[i])
+            action = self.actions.to_env(self._actions[i])
+            self.raw[i], reward, terminated, truncated, info = env.step(action)
+            self._played[i].actions.append(action)
             rewards[i], dones[i] = float(reward), terminated or truncated
             infos.append(_light(info) | {"TimeLimit.truncated": truncated and not terminated})
             if dones[i]:
-                last.append(self.raw[i])
+                last.append(copy.deepcopy(self.raw[i]))  # `reset` may write into the same array
+                self._played[i] = Played.begin(env, None)
                 self.raw[i], info = env.reset()
                 self.reset_infos[i] = _light(info)
+        self.tells_success |= any("is_success" in info for info in infos)
         rows = np.flatnonzero(dones)
         batch = batch_of(self.raw)
         if rows.size:
@@ -117,10 +143,56 @@ class AgentEnv(VecEnv):
         self._returns += rewards
         self._lengths += 1
         for row in rows.tolist():
+            if self.tells_success:
+                infos[row].setdefault("is_success", False)
             episode = {"r": float(self._returns[row]), "l": int(self._lengths[row])}
             infos[row] |= {"episode": episode | {"t": time.time()}}
         self._returns[rows], self._lengths[rows] = 0, 0
         return self._split(now)[0], rewards, dones, infos
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` needs to go on in the middle of episodes."""
+        return {
+            "played": [played.to_plain() for played in self._played],
+            "seen": [fingerprint(raw) for raw in self.raw],
+            "returns": self._returns.tolist(),
+            "lengths": self._lengths.tolist(),
+            "tells_success": self.tells_success,
+            "memory": {name: tensor.clone() for name, tensor in self.look.memory().items()},
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> Rows:
+        """Play running episodes again up to where they were.
+
+        Gives the rows whose environments then showed something else, as they may where not all that happens follows
+        from their generator and the actions; those have begun a new episode.
+
+        Raises InputError for another number of environments.
+        """
+        if len(state["played"]) != self.num_envs:
+            raise InputError(
+                f"env.n_envs is {self.num_envs}, the run went on {len(state['played'])}: resume with as many"
+            )
+        self._played = [Played.from_plain(values) for values in state["played"]]
+        self.raw = [played.again(env) for played, env in zip(self._played, self.envs, strict=True)]
+        self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
+        self.tells_success = state["tells_success"]
+        for name, tensor in self.look.memory().items():
+            tensor.copy_(state["memory"][name])
+        other = [i for i, raw in enumerate(self.raw) if fingerprint(raw) != state["seen"][i]]
+        for i in other:
+            self._played[i] = Played.begin(self.envs[i], None)
+            self.raw[i], _ = self.envs[i].reset()
+            self._returns[i], self._lengths[i] = 0, 0
+        rows = np.array(other, int)
+        self.look.reset(rows)
+        return rows
+
+    def look_again(self, rows: Rows) -> Batch:
+        """What the agent sees of new episodes in these rows."""
+        return self._split(
+            self._timed(lambda: self.look.observe(batch_of([self.raw[i] for i in rows]), rows))
+        )[0]
 
     def compute_reward(self, achieved: np.ndarray, desired: np.ndarray) -> Float[np.ndarray, " B"]:
         """The reward of many pairs: of particles where it is theirs, otherwise of states.
@@ -221,25 +293,23 @@ def _look(cfg: AgentConfig, space: gym.Space[Any], n_envs: int, encoder: Particl
     o = cfg.observation
     is_dict = isinstance(space, gym.spaces.Dict)
     states = STATES if is_dict and "desired_goal" in space.spaces else {}
+    images = dict(o.images)
+    if is_dict and not states and images.get("desired_goal") not in space.spaces:
+        images.pop("desired_goal", None)  # there is nothing to reach
     if encoder is not None:
-        images = o.images if is_dict else None
-        return Observer(space, encoder, images, states, n_envs, track=o.track, stack=o.stack)
-    keys = {"observation": "observation", "desired_goal": "desired_goal"} if states else {}
-    return Selection(space, (keys if o.kind == "state" else o.images) | states)
-
-
-def _channels_first(space: gym.Space[Any]) -> gym.Space[Any]:
-    if not isinstance(space, gym.spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
-        return space
-    height, width, channels = space.shape
-    return gym.spaces.Box(0, 255, (channels, height, width), np.uint8)
-
-
-def _first(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values)
-    return np.moveaxis(values, -1, 1) if values.dtype == np.uint8 and values.ndim == 4 else values
+        return Observer(
+            space, encoder, images if is_dict else None, states, n_envs, track=o.track, stack=o.stack
+        )
+    if o.kind == "pixels":
+        return Selection(space, images | states, pictures=images if is_dict else [""])
+    keys = ["observation", "desired_goal"] if states else list(space) if is_dict else []
+    return Selection(space, {key: key for key in keys} | states)
 
 
 def _light(info: Mapping[str, Any]) -> dict[str, Any]:
-    """Infos are kept for long; pictures do not belong there."""
-    return {k: v for k, v in info.items() if not (isinstance(v, np.ndarray) and v.ndim > 2)}
+    """Infos are kept for long: pictures do not belong there, and arrays must not be those that are written to."""
+    return {
+        k: np.array(v) if isinstance(v, np.ndarray) else v
+        for k, v in info.items()
+        if not (isinstance(v, np.ndarray) and v.ndim > 2)
+    }

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 from omegaconf import OmegaConf
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents import bundle, environments, film
+from agents.bundle import Score
 from agents.command import run_command
 from agents.environments import AgentEnv
+from agents.learner import Actor
 from dlp_dyn.errors import InputError
 from dlp_dyn.plots import write_video
 from dlp_dyn.progress import Tracker, track
@@ -30,11 +31,14 @@ FEW = 200  # episodes; with fewer, agents of nearly the same worth cannot be tol
 
 @dataclass(frozen=True)
 class Record:
-    """Episodes that were played to their ends. success: at the last step; None where the environment does not tell."""
+    """Episodes that were played to their ends. success: at the last step; None where the environment does not tell.
+
+    object_success: share of the objects that are where they should be.
+    """
 
     returns: Float[np.ndarray, " E"]
     success: Bool[np.ndarray, " E"] | None = None
-    object_success: Bool[np.ndarray, "E N"] | None = None
+    object_success: Float[np.ndarray, " E"] | None = None
 
     def figures(self) -> dict[str, float]:
         """Means, with the ends of their 95% intervals."""
@@ -42,12 +46,13 @@ class Record:
         if self.success is not None:
             found |= _with_interval("success", self.success)
         if self.object_success is not None:
-            found |= _with_interval("success_per_object", self.object_success.mean(1))
+            found |= _with_interval("success_per_object", self.object_success)
         return found
 
     @property
-    def score(self) -> float:
-        return float((self.returns if self.success is None else self.success).mean())
+    def score(self) -> Score:
+        """To compare agents by: success, and among equals the return; an environment may tell only of success."""
+        return (0.0 if self.success is None else float(self.success.mean())), float(self.returns.mean())
 
 
 def bootstrap(values: Float[np.ndarray, " E"], seed: int = 0) -> tuple[float, float]:
@@ -58,9 +63,7 @@ def bootstrap(values: Float[np.ndarray, " E"], seed: int = 0) -> tuple[float, fl
     return float(low), float(high)
 
 
-def play(
-    model: BaseAlgorithm, env: AgentEnv, episodes: int, seed: int, progress: Tracker | None = None
-) -> Record:
+def play(actor: Actor, env: AgentEnv, episodes: int, seed: int, progress: Tracker | None = None) -> Record:
     """Play episodes without exploration. Every environment plays as many, so that short ones do not count more."""
     quota = np.full(env.num_envs, episodes // env.num_envs)
     quota[: episodes % env.num_envs] += 1
@@ -68,7 +71,7 @@ def play(
     observation: Any = env.reset()
     ends: list[dict[str, Any]] = []
     while quota.any():
-        actions, _ = model.predict(observation, deterministic=True)
+        actions, _ = actor.predict(observation, deterministic=True)
         observation, _, dones, infos = env.step(actions)
         for i in np.flatnonzero(dones & (quota > 0)):
             quota[i] -= 1
@@ -76,8 +79,10 @@ def play(
             if progress:
                 progress.advance()
     returns = np.array([end["episode"]["r"] for end in ends])
-    success = np.array([end["is_success"] for end in ends], bool) if "is_success" in ends[0] else None
-    each = np.stack([end["object_success"] for end in ends]) if "object_success" in ends[0] else None
+    success = np.array([end.get("is_success", False) for end in ends], bool) if env.tells_success else None
+    each = None
+    if any("object_success" in end for end in ends):
+        each = np.array([np.mean(end.get("object_success", 0.0)) for end in ends])
     return Record(returns, success, each)
 
 

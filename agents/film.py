@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
+from agents.learner import Actor
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.plots import draw_particles, enlarge, label_grid
 
@@ -23,14 +23,14 @@ def settings(cfg: AgentConfig) -> dict[str, Any]:
 
 
 def shoot(
-    model: BaseAlgorithm, env: AgentEnv, encoder: ParticleEncoder | None, episodes: int, seed: int
+    actor: Actor, env: AgentEnv, encoder: ParticleEncoder | None, episodes: int, seed: int
 ) -> UInt8[np.ndarray, "T H W 3"]:
     """Episodes one after another, of the one environment that there is."""
     env.seed(seed)
     observation: Any = env.reset()
     frames = [_picture(env, observation, encoder)]
     while episodes:
-        actions, _ = model.predict(observation, deterministic=True)
+        actions, _ = actor.predict(observation, deterministic=True)
         observation, _, dones, _ = env.step(actions)
         if dones[0]:
             episodes -= 1

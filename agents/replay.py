@@ -19,7 +19,19 @@ from dlp_dyn.errors import InputError
 
 Reward = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " B"]]
 Storage = Literal["float16", "float32", "uint8"]
-SAVED = ("observations", "achieved", "actions", "terminated", "first", "last", "is_goal", "valid", "head")
+SAVED = (
+    "observations",
+    "achieved",
+    "actions",
+    "terminated",
+    "first",
+    "last",
+    "is_goal",
+    "valid",
+    "head",
+    "is_open",
+)
+OF_ENVIRONMENTS = ("head", "is_open")  # one value for each environment; the others have rows
 
 
 class GoalReplayBuffer(ReplayBuffer):
@@ -86,7 +98,11 @@ class GoalReplayBuffer(ReplayBuffer):
     @property
     def bytes_per_transition(self) -> int:
         """Of a row; an episode takes two rows more than it has steps."""
-        arrays = [array for name in SAVED if (array := getattr(self, name)) is not None and name != "head"]
+        arrays = [
+            array
+            for name in SAVED
+            if (array := getattr(self, name)) is not None and name not in OF_ENVIRONMENTS
+        ]
         return sum(array.nbytes for array in arrays) // (self.rows * self.n_envs)
 
     def size(self) -> int:
@@ -128,9 +144,9 @@ class GoalReplayBuffer(ReplayBuffer):
         self.is_open &= ~done.astype(bool)
         self._candidates = None
 
-    def end_episodes(self) -> None:
-        """What comes next begins new episodes: the environments were reset, or are others."""
-        self.is_open[:] = False
+    def end_episodes(self, envs: Int[np.ndarray, " E"]) -> None:
+        """What comes next from these environments begins new episodes."""
+        self.is_open[envs] = False
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> DictReplayBufferSamples:  # pyright: ignore
         """Steps with equal chance, the first `her` of the batch with goals from later in their episodes."""
@@ -207,12 +223,14 @@ class GoalReplayBuffer(ReplayBuffer):
         """All that was stored, and the state of the random generator, as npz without pickle."""
         filled = min(int(self.head.max()), self.rows)
         arrays = {name: array for name in SAVED if (array := getattr(self, name)) is not None}
-        arrays = {name: array if name == "head" else array[:filled] for name, array in arrays.items()}
+        arrays = {
+            name: array if name in OF_ENVIRONMENTS else array[:filled] for name, array in arrays.items()
+        }
         random = np.array(json.dumps(self.rng.bit_generator.state))
         np.savez(stream, rows=np.array(self.rows), random=random, **arrays)
 
     def load(self, path: Path) -> None:
-        """Brings back what `save` wrote; running episodes end there. Raises InputError where it does not fit."""
+        """Brings back what `save` wrote. Raises InputError where it does not fit."""
         try:
             with np.load(path, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
@@ -230,7 +248,6 @@ class GoalReplayBuffer(ReplayBuffer):
             if target is not None:
                 _restore(target, stored[name], f"{path}: {name}")
         self.rng.bit_generator.state = state
-        self.end_episodes()
         self._candidates = None
 
 

@@ -6,12 +6,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from jaxtyping import Shaped
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 
 from agents.config import WarmUpConfig
 from agents.environments import AgentEnv
 from dlp_dyn.data.collect import load_policy
 from dlp_dyn.errors import InputError
+from dlp_dyn.interrupt import Interrupt
 from dlp_dyn.observation.observer import batch_of, with_rows
 from dlp_dyn.progress import Tracker
 
@@ -51,7 +53,7 @@ class Players:
     def _act(self, policy: Any, raw: Any) -> np.ndarray:
         if policy is None:
             return np.asarray(self.space.sample())
-        action = np.asarray(policy(raw))
+        action = self.env.actions.from_env(policy(raw))
         if not isinstance(self.space, gym.spaces.Box):
             return action
         low, high = self.space.low, self.space.high
@@ -59,14 +61,21 @@ class Players:
         return (action + noise).clip(low, high).astype(self.space.dtype)
 
 
-def warm_up(model: OffPolicyAlgorithm, cfg: WarmUpConfig, progress: Tracker) -> None:
-    """Fills the replay buffer of a new agent; the steps count as the agent's."""
+def warm_up(model: BaseAlgorithm, cfg: WarmUpConfig, progress: Tracker, interrupt: Interrupt) -> None:
+    """Fills the replay buffer of a new agent; the steps count as the agent's. It stops when interrupted.
+
+    An algorithm without a buffer has none of this.
+    """
+    if not isinstance(model, OffPolicyAlgorithm):
+        return
     env, buffer = model.env, model.replay_buffer
     assert isinstance(env, AgentEnv)
     assert buffer is not None
     observation: Any = env.reset()
     players = Players(cfg, env, model.seed or 0)
     for _ in range(cfg.steps // env.num_envs):
+        if interrupt.signum:
+            return
         actions = players()
         now, rewards, dones, infos = env.step(actions)
         rows = np.flatnonzero(dones)

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
 
 from dlp_dyn.particles import ParticleLayout
 from dlp_dyn.tracking.matching import Matcher
@@ -40,6 +41,10 @@ class FrameMemory:
     ) -> None:
         self.frames[rows], self.packed[rows], self.known[rows] = frames, packed, True
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is remembered, in the memory where it lies."""
+        return tuple(torch.from_numpy(array) for array in (self.frames, self.packed, self.known))
+
 
 class Tracks:
     """Particles in fixed slots (`dlp_dyn.tracking.matching`), with a last column: steps since the object was last seen,
@@ -67,6 +72,10 @@ class Tracks:
         age = after.missed.clamp_max(self.matcher.patience + 1)[..., None].float()
         return torch.cat([self.layout.pack(after.particles), age], -1).numpy()
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is remembered, in the memory where it lies."""
+        return (*self.state.particles, self.state.velocity, self.state.missed)
+
 
 class History:
     """The last `length` observations of each row on the token axis, with a last column: 0 now, -1 a step ago, ..."""
@@ -89,3 +98,7 @@ class History:
         self.past[rows], self.known[rows] = stacked, True
         time = np.broadcast_to(self.time[:, None, None], (*stacked.shape[:3], 1))
         return np.concatenate([stacked, time], -1).reshape(len(packed), -1, packed.shape[-1] + 1)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All that is remembered, in the memory where it lies."""
+        return torch.from_numpy(self.past), torch.from_numpy(self.known)

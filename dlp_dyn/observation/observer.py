@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
 
 from dlp_dyn.data.images import image_key
 from dlp_dyn.errors import InputError
@@ -96,6 +97,16 @@ class Observer:
         rows = np.arange(self.n_envs) if rows is None else rows
         for memory in (*self._frames.values(), *self._tracks.values(), *self._history.values()):
             memory.forget(rows)
+
+    def memory(self) -> dict[str, Tensor]:
+        """All that is remembered from step to step, in the memory where it lies: to save, and to bring back."""
+        kinds = {"frames": self._frames, "tracks": self._tracks, "history": self._history}
+        return {
+            f"{kind}/{key}/{i}": tensor
+            for kind, memories in kinds.items()
+            for key, memory in memories.items()
+            for i, tensor in enumerate(memory.tensors())
+        }
 
     def observe(self, batch: Batch, rows: Rows | None = None) -> Batch:
         """Particles of the observations of these rows (None: of all).

@@ -4,8 +4,8 @@ import json
 import os
 import signal
 import threading
-import zipfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ import torch
 
 from agents import bundle, environments, evaluate, train
 from agents.config import AgentConfig
+from agents.online import OnlineLearner
 from agents.replay import GoalReplayBuffer
-from agents.train import Watch
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted
 
@@ -29,7 +29,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def weights(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
-    return bundle.load(bundle.find(run, which)).policy.state_dict()
+    return bundle.read_weights(bundle.find(run, which))
 
 
 @pytest.mark.parametrize(
@@ -66,31 +66,46 @@ def test_the_same_seed_trains_the_same_agent(push: Push, tmp_path: Path) -> None
         assert torch.equal(x, y), name
 
 
-def test_a_resumed_run_has_its_buffer_counters_and_random_numbers(push: Push, capsys: Any) -> None:
-    run = train.train(push())
-    agent = bundle.find(run, "last")
-    assert agent.step == 120
-    before = weights(run)
-    assert train.main(["--resume", str(run), "steps=180"]) == 0
-    assert "going on after step 120 of 180" in capsys.readouterr().err
-    assert [row["step"] for row in rows(run) if "train/n_updates" in row][-1] == 180
-    model = bundle.load(bundle.find(run, "last"))
-    assert model.num_timesteps == 180
-    assert any(not torch.equal(x, before[k]) for k, x in model.policy.state_dict().items())
-    with np.load(run / "checkpoints" / "last" / "replay.npz") as stored:
-        assert int(stored["head"].min()) > 180 // 3  # the steps of both sessions
+@pytest.mark.parametrize(
+    ("kind", "overrides"),
+    [
+        ("state", []),
+        ("particles", ["observation.track=true", "observation.stack=2", "network.kind=flat"]),
+        ("pixels", ["algorithm.buffer_size=90"]),
+        ("state", ["algorithm.kind=sac"]),
+        ("state", ["network.kind=flat", "algorithm.kind=ppo", "algorithm.ppo.n_steps=10"]),
+    ],
+)
+def test_a_run_that_was_left_goes_on_to_the_last_bit(
+    push: Push, tmp_path: Path, kind: str, overrides: list[str], capsys: Any
+) -> None:
+    """In the middle of episodes of six steps of three environments."""
+    whole = train.train(push(f"out={tmp_path / 'whole'}", "steps=180", *overrides, kind=kind))
+    left = train.train(push(f"out={tmp_path / 'left'}", "steps=90", *overrides, kind=kind))
+    assert bundle.find(left, "last").step == 90
+    assert train.main(["--resume", str(left), "steps=180"]) == 0
+    assert "going on after step 90 of 180" in capsys.readouterr().err
+    for which in ("last", "best"):
+        expected = weights(whole, which)
+        for name, x in weights(left, which).items():
+            assert torch.equal(x, expected[name]), (which, name)
+    assert bundle.find(left).score == bundle.find(whole).score
+    with np.load(left / "checkpoints/last/replay.npz") if "ppo" not in str(overrides) else nullcontext() as a:
+        if a is not None:
+            with np.load(whole / "checkpoints/last/replay.npz") as b:
+                assert all(np.array_equal(a[name], b[name]) for name in b.files)
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_saves_before_it_leaves(push: Push, sent: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    step = Watch._on_step
+    learn = OnlineLearner.learn
 
-    def interrupted(self: Watch) -> bool:
-        if self.agent.model.num_timesteps == 90:
+    def interrupted(self: OnlineLearner) -> None:
+        learn(self)
+        if self.step == 90:
             os.kill(os.getpid(), sent)
-        return step(self)
 
-    monkeypatch.setattr(Watch, "_on_step", interrupted)
+    monkeypatch.setattr(OnlineLearner, "learn", interrupted)
     assert threading.current_thread() is threading.main_thread()
     cfg = push(kind="state")
     with pytest.raises(
@@ -99,6 +114,21 @@ def test_a_signal_saves_before_it_leaves(push: Push, sent: int, monkeypatch: pyt
         train.train(cfg)
     assert caught.value.signum == sent
     assert bundle.find(cfg.out, "last").step == 90
+
+
+def test_an_agent_killed_in_its_warm_up_begins_it_anew(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: Any) -> None:
+        raise MemoryError
+
+    cfg = push(kind="state")
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "warm_up", killed)
+        with pytest.raises(MemoryError):
+            train.train(cfg)
+    assert train.main(["--resume", cfg.out]) == 0
+    whole = train.train(push(f"out={cfg.out}_whole", kind="state"))
+    for name, x in weights(Path(cfg.out)).items():
+        assert torch.equal(x, weights(whole)[name]), name
 
 
 def test_chamfer_training_needs_no_states(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,11 +173,9 @@ def test_the_saved_agent_acts_alike_and_holds_no_encoder(push: Push) -> None:
     np.testing.assert_array_equal(a, b)
     assert encoder is not None
     names = set(encoder.encoder.state_dict())
-    with zipfile.ZipFile(found.folder / "agent.zip") as zipped:
-        stored = torch.load(zipped.open("policy.pth"), weights_only=True)
-        size = sum(info.file_size for info in zipped.infolist())
+    stored = bundle.read_weights(found)
     assert not any(key.split(".", 2)[-1] in names for key in stored)
-    assert size < 600_000  # networks, their targets and Adam's moments
+    assert sum(x.numel() for x in stored.values()) < 50_000  # networks and their targets
 
 
 def test_another_encoder_is_refused_and_a_lost_one_is_named(
@@ -175,7 +203,7 @@ def test_another_encoder_is_refused_and_a_lost_one_is_named(
 
 def test_a_checkpoint_that_is_gone_or_damaged_is_one_line(push: Push, capsys: Any) -> None:
     run = train.train(push(kind="state"))
-    agent = run / "checkpoints" / "best" / "agent.zip"
+    agent = run / "checkpoints" / "best" / "agent.safetensors"
     found = bundle.find(run)
     whole = agent.read_bytes()
     agent.write_bytes(whole[: len(whole) // 2])

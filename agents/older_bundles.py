@@ -1,0 +1,103 @@
+"""Agents of earlier versions, saved as a zip of Stable-Baselines3, whose settings are a pickle.
+
+python -m agents.older_bundles RUN --trust-zip
+
+Only the weights in the zip are read, by a loader that runs nothing; all else is made anew from the agent's config.
+"""
+
+import argparse
+import json
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agents.command import run_command
+from dlp_dyn import folders
+from dlp_dyn.errors import InputError
+
+ZIP = "agent.zip"
+
+
+def refusal(folder: Path, version: Any) -> str:
+    """Why a checkpoint of another version is not opened, and what to do."""
+    if (folder / ZIP).is_file():
+        return (
+            f"{folder}: an agent of an earlier version, in a zip that holds a pickle; turn it into today's with "
+            "python -m agents.older_bundles RUN --trust-zip, or train it again"
+        )
+    return f"{folder}: an agent of version {version}; install the dlp_dyn that wrote it, or train it again"
+
+
+def convert(folder: Path) -> None:
+    """Write the checkpoint folder of an earlier version anew, in today's form; it can be used, but not trained on.
+
+    Raises InputError for a folder without such a zip, a damaged one, and weights that do not fit the config.
+    """
+    from agents import bundle, environments, spaces
+    from agents.config import read
+
+    weights, facts = _weights(folder / ZIP), json.loads((folder / bundle.FACTS).read_text())
+    cfg = read(folder / bundle.CONFIG)
+    encoder = None
+    if facts["encoder"] is not None:
+        encoder = bundle.ParticleEncoder(facts["encoder"])
+    env = environments.make(cfg, 1, encoder)
+    env.close()
+    new = {
+        "version": bundle.VERSION,
+        "observations": spaces.to_json(env.observation_space),
+        "actions": spaces.to_json(env.action_space),
+    }
+    score = facts["score"]
+    told = [score, 0.0] if env.tells_success else [0.0, score]
+    contents = {
+        bundle.WEIGHTS: bundle.weights_bytes(weights),
+        bundle.FACTS: json.dumps(facts | new | {"score": told}, indent=2).encode(),
+        bundle.CONFIG: (folder / bundle.CONFIG).read_bytes(),
+    }
+    for name in (bundle.NORMALIZER, bundle.FOREGROUND):
+        if (folder / name).is_file():
+            contents[name] = (folder / name).read_bytes()
+    folders.write(folder, contents)
+
+
+def _weights(file: Path) -> dict[str, Tensor]:
+    try:
+        with zipfile.ZipFile(file) as zipped, zipped.open("policy.pth") as stream:
+            return torch.load(stream, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file; this is no agent of an earlier version") from None
+    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        raise InputError(f"{file}: cannot be read ({type(error).__name__}); it is damaged") from None
+
+
+def _run(args: argparse.Namespace) -> None:
+    run = Path(args.run_folder)
+    found = [folder for folder in (run, *sorted(run.glob("checkpoints/*"))) if (folder / ZIP).is_file()]
+    if not found:
+        raise InputError(f"{run}: no {ZIP} in it; this is no agent of an earlier version")
+    if not args.trust_zip:
+        raise InputError(f"{found[0] / ZIP}: holds a pickle; give --trust-zip where you know who wrote it")
+    print("warning: reading a zip of Stable-Baselines3; only its weights are taken", file=sys.stderr)
+    for folder in found:
+        convert(folder)
+        print(f"written: {folder}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m agents.older_bundles",
+        description="Turn an agent of an earlier version into today's form.",
+    )
+    parser.add_argument("run_folder", metavar="RUN", help="run folder or checkpoint folder")
+    parser.add_argument("--trust-zip", action="store_true", help="open the zip; its pickle is not loaded")
+    return run_command(parser, _run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
