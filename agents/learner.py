@@ -1,6 +1,6 @@
 """What training does not care about: how an agent learns."""
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from agents.bundle import Bundle
 
 
+@runtime_checkable
 class Actor(Protocol):
     """Something that plays: a policy, or an algorithm that has one."""
 
@@ -18,6 +19,7 @@ class Actor(Protocol):
         ...
 
 
+@runtime_checkable
 class Learner(Protocol):
     """An agent that learns in rounds: of steps in environments, or of updates from data."""
 

@@ -27,8 +27,8 @@ def refusal(folder: Path, version: Any) -> str:
     """Why a checkpoint of another version is not opened, and what to do."""
     if (folder / ZIP).is_file():
         return (
-            f"{folder}: an agent of an earlier version, in a zip that holds a pickle; turn it into today's with "
-            "python -m agents.older_bundles RUN --trust-zip, or train it again"
+            f"{folder}: an agent of an earlier version, in a zip that holds a pickle; python -m agents.older_bundles "
+            "RUN --trust-zip makes today's of it, or train it again"
         )
     return f"{folder}: an agent of version {version}; install the dlp_dyn that wrote it, or train it again"
 

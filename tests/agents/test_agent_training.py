@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents import bundle, environments, evaluate, train
+from agents import bundle, environments, evaluate, older_bundles, train
 from agents.config import AgentConfig
 from agents.online import OnlineLearner
 from agents.replay import GoalReplayBuffer
@@ -257,3 +258,32 @@ def test_the_bootstrap_interval_is_that_of_the_mean() -> None:
     assert low == pytest.approx(values.mean() - 1.96 * error, abs=0.01)
     assert high == pytest.approx(values.mean() + 1.96 * error, abs=0.01)
     assert evaluate.bootstrap(np.ones(10)) == (1.0, 1.0)
+
+
+def test_an_agent_of_an_earlier_version_is_told_and_its_weights_are_taken(push: Push, capsys: Any) -> None:
+    """As they were written: SB3's zip, with a pickle that must not be loaded, and facts without a version."""
+    run = train.train(push(kind="state"))
+    found, kept = bundle.find(run), weights(run, "best")
+    folder = found.folder
+    (folder / "agent.safetensors").unlink()
+    with zipfile.ZipFile(folder / "agent.zip", "w") as zipped:
+        zipped.writestr("data", json.dumps({"policy_class": {":serialized:": "gASVb29vbw=="}}))
+        with zipped.open("policy.pth", "w") as stream:
+            torch.save(kept, stream)
+    facts = json.loads((folder / "agent.json").read_text())
+    old = {name: facts[name] for name in ("step", "encoder", "encoder_hash", "columns")} | {"score": 0.5}
+    (folder / "agent.json").write_text(json.dumps(old))
+    capsys.readouterr()
+
+    def refused(code: int) -> str:
+        said = capsys.readouterr().err.strip().splitlines()
+        assert code == 2
+        assert len(said) == 1
+        return said[0]
+
+    assert "--trust-zip makes" in refused(evaluate.main([str(run), "--episodes", "2"]))
+    assert "holds a pickle" in refused(older_bundles.main([str(run)]))
+    assert older_bundles.main([str(run), "--trust-zip"]) == 0
+    assert "only its weights are taken" in capsys.readouterr().err
+    assert all(torch.equal(x, kept[name]) for name, x in weights(run, "best").items())
+    assert evaluate.main([str(run), "--episodes", "2"]) == 0
