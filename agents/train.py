@@ -24,7 +24,6 @@ from agents.learner import Learner
 from agents.online import OnlineLearner
 from agents.rewards import ChamferReward
 from agents.warm_up import warm_up
-from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupt, Interrupted, interrupts
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.progress import Tracker, track

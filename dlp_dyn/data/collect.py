@@ -167,7 +167,7 @@ class Player:
         self.env.action_space.seed(policy_seed)
         policy = self.make_policy(self.env, np.random.default_rng(policy_seed))
         frames, actions, rewards = [self._picture(observation)], [], []
-        states = [self._ground_truth()]
+        states, observed = [self._ground_truth()], [self._numbers(observation)]
         terminated = truncated = False
         while not (terminated or truncated):
             action = self._checked(policy(observation))
@@ -179,6 +179,7 @@ class Player:
                     break
             frames.append(self._picture(observation))
             states.append(self._ground_truth())
+            observed.append(self._numbers(observation))
             actions.append(np.asarray(gym.spaces.flatten(self.env.action_space, action), np.float32))
             rewards.append(reward)
             truncated = truncated or (not terminated and len(actions) == self.cfg.max_steps)
@@ -192,7 +193,19 @@ class Player:
             ends & bool(terminated),
             ends & bool(truncated),
             {name: np.stack([state[name] for state in states]) for name in states[0]} or None,
+            {name: np.stack([seen[name] for seen in observed]) for name in observed[0]} or None,
         )
+
+    def _numbers(self, observation: Any) -> dict[str, np.ndarray]:
+        """The arrays of an observation that are no pictures; the key of one that is no Dict is `observation`."""
+        space = self.env.observation_space
+        spaces = space.spaces if isinstance(space, gym.spaces.Dict) else {"observation": space}
+        values = observation if isinstance(space, gym.spaces.Dict) else {"observation": observation}
+        return {
+            name: np.array(values[name])
+            for name, inner in spaces.items()
+            if isinstance(inner, gym.spaces.Box) and inner.dtype != np.uint8
+        }
 
     def _ground_truth(self) -> Mapping[str, np.ndarray]:
         """What the environment tells of its objects; nothing where it does not, or positions would not fit."""

@@ -165,7 +165,15 @@ class Rollouts:
     @property
     def state_names(self) -> tuple[str, ...]:
         """Which ground truth there is, of the names that Episode lists."""
-        return tuple(sorted(name.removeprefix("states/") for name in self._row_shapes if "/" in name))
+        return self._names("states/")
+
+    @property
+    def observation_names(self) -> tuple[str, ...]:
+        """Which arrays of the environment's own observation there are."""
+        return self._names("observations/")
+
+    def _names(self, group: str) -> tuple[str, ...]:
+        return tuple(sorted(name.removeprefix(group) for name in self._row_shapes if name.startswith(group)))
 
     @property
     def has_states(self) -> bool:

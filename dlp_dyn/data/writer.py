@@ -1,8 +1,8 @@
 """Writing rollout files: an episode, and the file that many of them make, complete or not at all.
 
 The file is HDF5. Along one flat time axis: `frames` (uint8, uncompressed), where known `actions`, `rewards`,
-`terminated`, `truncated` and the ground truth `states/...`; beside it `episode_ends` and `episode_parts` (an
-index into PARTS).
+`terminated`, `truncated`, the ground truth `states/...` and what else an agent sees, `observations/...`; beside it
+`episode_ends` and `episode_parts` (an index into PARTS).
 """
 
 import errno
@@ -39,6 +39,7 @@ class Episode:
     `states` is ground truth of O objects: `position` (T, O, 2) as (x, y) with -1 and 1 at the centres of the
     first and last pixel, `size` (T, O, 2) as a fraction of the image side, `colour` (T, O, 3) in [0, 1],
     `visible` (T, O) and, where known, `velocity` (T, O, 2) in units of `position` a frame.
+    `observations` are the arrays of the environment's observation that are no pictures, such as goals.
     """
 
     frames: UInt8[np.ndarray, "T H W 3"]
@@ -47,6 +48,7 @@ class Episode:
     terminated: Bool[np.ndarray, " T"] | None = None
     truncated: Bool[np.ndarray, " T"] | None = None
     states: Mapping[str, np.ndarray] | None = None
+    observations: Mapping[str, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -59,9 +61,10 @@ class Episode:
                 arrays[name] = value.astype(
                     bool if name in ("terminated", "truncated") else np.float32, copy=False
                 )
-        for name, value in (self.states or {}).items():
-            dtype = bool if value.dtype == bool else np.float32
-            arrays[f"states/{name}"] = value.astype(dtype, copy=False)
+        for group in ("states", "observations"):
+            for name, value in (getattr(self, group) or {}).items():
+                dtype = bool if value.dtype == bool else np.float32
+                arrays[f"{group}/{name}"] = value.astype(dtype, copy=False)
         return arrays
 
 

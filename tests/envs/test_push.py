@@ -263,3 +263,19 @@ def test_hindsight_replay_recomputes_rewards() -> None:
     goals = {key: value.numpy() for key, value in batch.next_observations.items()}
     expected = env.unwrapped.compute_reward(goals["achieved_goal"], goals["desired_goal"], {})  # type: ignore[attr-defined]
     np.testing.assert_allclose(batch.rewards.numpy()[:, 0], expected, rtol=1e-6)
+
+
+def test_collected_rollouts_keep_what_an_agent_of_states_sees(tmp_path: Path) -> None:
+    """Goals too, which no picture of the file shows; row t belongs to frame t."""
+    settings = {"n_objects": 2, "image_size": 16, "pixels": True}
+    collect("envs:Push-v0", tmp_path / "x.h5", episodes=3, max_steps=7, image_size=None, env_kwargs=settings)
+    rollouts = Rollouts(tmp_path / "x.h5")
+    assert rollouts.observation_names == ("achieved_goal", "desired_goal", "observation")
+    seen, achieved, desired = (
+        rollouts.column(f"observations/{name}") for name in ("observation", "achieved_goal", "desired_goal")
+    )
+    np.testing.assert_array_equal(seen[:, 1:], achieved)
+    np.testing.assert_array_equal(achieved[:, :, :2], rollouts.column("states/position")[:, :2])
+    for begin, end in zip(rollouts.episode_starts, rollouts.episode_ends, strict=True):
+        assert (desired[begin:end] == desired[begin]).all()
+    assert "position" in rollouts.state_names
