@@ -12,6 +12,7 @@ from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.keypoint_vae.config import KeypointVAEConfig
 from dlp_dyn.objectives.config import LossWeights, PriceConfig, ScheduleConfig
 from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_section, read_yaml, to_yaml
+from dlp_dyn.soft_intro.config import SoftIntroConfig
 from dlp_dyn.tracking.config import TrackingConfig
 
 
@@ -90,6 +91,8 @@ class TrainConfig:
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     keypoint_vae: KeypointVAEConfig | None = None
     """a section, or null: DLPv1 in the place of `model`."""
+    soft_intro: SoftIntroConfig | None = None
+    """a section, or null: a Soft-IntroVAE of images, points of the plane or point clouds in the place of `model`."""
     generation: DiffusionConfig | None = None
     """a section, or null: diffusion that is trained on the particles of the video model in the run `image`."""
     stage: Literal["joint", "dynamics"] = "joint"
@@ -138,10 +141,17 @@ class TrainConfig:
     @property
     def frame_size(self) -> int:
         """Pixels, of the data; pairs of views are a quarter larger than what a model sees of them."""
+        if self.soft_intro is not None and self.soft_intro.image_size is not None:
+            return self.soft_intro.image_size
         if self.keypoint_vae is None:
             return self.model.image_size
         side = self.keypoint_vae.image_size
         return side * 5 // 4 if self.keypoint_vae.warped_pairs else side
+
+    @property
+    def reads_rollouts(self) -> bool:
+        """Whether `data.path` is of frames; points of the plane and point clouds are not."""
+        return self.soft_intro is None or self.soft_intro.image_size is not None
 
     def __post_init__(self) -> None:
         _at_least(

@@ -53,6 +53,10 @@ class Objective(nn.Module):
         """What the objective itself has to bring back for an exact resume, beside the model."""
         return {name: x for name, x in self.named_buffers() if not name.startswith("model.")}
 
+    def notes(self) -> tuple[str, ...]:
+        """What follows from the settings and is worth a line when training starts."""
+        return ()
+
     def weights(self, values: object) -> dict[str, dict[str, float]]:
         """Of the terms of every update, out of a dataclass that has a field for each."""
         return {

@@ -74,7 +74,6 @@ class SoftIntro(Objective):
         return game_weights(self.game, self.model.scale)
 
     def notes(self) -> tuple[str, ...]:
-        """What follows from the settings, to be told when training starts."""
         if self.game.fakes == "none":
             return ()
         fading, negative = self.game.fading_kl(self.model.scale), self.game.negative

@@ -57,10 +57,12 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     )  # a trained model is full of tiny numbers: a step took 6 times longer on a CPU
     accelerator = _accelerator(cfg)
     device, main = accelerator.device, accelerator.is_main_process
-    rollouts = Rollouts(local_file(cfg.data.path, cfg.frame_size, quiet=not main))
+    rollouts = None
+    if cfg.reads_rollouts:
+        rollouts = Rollouts(local_file(cfg.data.path, cfg.frame_size, quiet=not main))
     starts_from_data = cfg.model.reference != "none" and cfg.image is None
-    found = inspect_rollouts(rollouts) if starts_from_data or cfg.auto else None
-    if cfg.auto and found is not None:
+    found = inspect_rollouts(rollouts) if rollouts is not None and (starts_from_data or cfg.auto) else None
+    if cfg.auto and rollouts is not None and found is not None:
         cfg = adapt(cfg, rollouts, found)
     run, config_yaml = Path(cfg.out), config.to_yaml(cfg)
     last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
@@ -108,6 +110,8 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     ):
         if found is not None and not resumed:
             progress.say(found.summary())
+        for note in objective.notes():
+            progress.say(note)
         if resumed:
             progress.say(f"{run}: going on after step {state.step} of {cfg.steps}")
         for step in range(state.step + 1, cfg.steps + 1):

@@ -22,17 +22,21 @@ from dlp_dyn.objectives.dlpv1 import KeypointElbo
 from dlp_dyn.objectives.image_elbo import ImageElbo
 from dlp_dyn.objectives.lpwm import LatentActionElbo
 from dlp_dyn.objectives.rollout import RolloutError
+from dlp_dyn.objectives.soft_intro import SoftIntro
 from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.settings import read_section
+from dlp_dyn.soft_intro import families
+from dlp_dyn.soft_intro.model import IntroVAE
 from dlp_dyn.training.tasks.base import Task
 from dlp_dyn.training.tasks.clips import ClipTask
 from dlp_dyn.training.tasks.generation import GenerationTask
 from dlp_dyn.training.tasks.images import ImageTask
 from dlp_dyn.training.tasks.keypoints import KeypointTask
 from dlp_dyn.training.tasks.particles import ParticleTask
+from dlp_dyn.training.tasks.soft_intro import CloudTask, DensityTask, PictureTask
 from dlp_dyn.video import VideoConfig, VideoModel
 
-Model = DLP | VideoModel | KeypointVAE | VideoGenerator
+Model = DLP | VideoModel | KeypointVAE | VideoGenerator | IntroVAE
 
 
 def resolve_config(cfg: TrainConfig) -> TrainConfig:
@@ -42,7 +46,7 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
     """
     if cfg.generation is not None:
         return _resolve_generation(cfg, cfg.generation)
-    if cfg.keypoint_vae is not None:
+    if cfg.keypoint_vae is not None or cfg.soft_intro is not None:
         return cfg
     if cfg.stage == "dynamics" and cfg.dynamics.kind == "none":
         raise InputError(
@@ -92,6 +96,8 @@ def build_model(cfg: TrainConfig, found: Inspection | None = None) -> Model:
     """
     if cfg.keypoint_vae is not None:
         return KeypointVAE(cfg.keypoint_vae)
+    if cfg.soft_intro is not None:
+        return families.build(cfg.soft_intro)
     if cfg.generation is not None:
         model = VideoGenerator(VideoConfig(cfg.model, cfg.identity, cfg.dynamics), cfg.generation)
         model.video.load_state_dict(checkpoint.load_video_model(cfg.image or "").state_dict())
@@ -120,6 +126,8 @@ def build_objective(cfg: TrainConfig, model: Model, sample: Draw = rsample) -> O
         return KeypointElbo(model, cfg.phases, sample)
     if isinstance(model, VideoGenerator):
         return DenoisingError(model)
+    if isinstance(model, IntroVAE):
+        return SoftIntro(model, sample)
     if isinstance(model, DLP):
         return ImageElbo(model, cfg.phases, sample, cfg.prices)
     if cfg.stage == "dynamics":
@@ -128,8 +136,17 @@ def build_objective(cfg: TrainConfig, model: Model, sample: Draw = rsample) -> O
     return (LatentActionElbo if latent else ClipElbo)(model, cfg.phases, sample)
 
 
-def build_task(cfg: TrainConfig, model: Model, rollouts: Rollouts) -> Task:
-    """Data, evaluation and pictures for a resolved config. Raises InputError for data that does not fit."""
+def build_task(cfg: TrainConfig, model: Model, rollouts: Rollouts | None) -> Task:
+    """Data, evaluation and pictures for a resolved config. Raises InputError for data that does not fit.
+
+    rollouts: None where `data.path` is of something else.
+    """
+    if isinstance(model, IntroVAE) and rollouts is None:
+        return _points_task(cfg, model)
+    assert rollouts is not None
+    if isinstance(model, IntroVAE):
+        check_frames(cfg.frame_size, rollouts)
+        return PictureTask(cfg, model.cfg.game, rollouts)
     if isinstance(model, KeypointVAE):
         check_frames(cfg.frame_size, rollouts)
         return KeypointTask(cfg, rollouts)
@@ -142,6 +159,11 @@ def build_task(cfg: TrainConfig, model: Model, rollouts: Rollouts) -> Task:
     check_size(model.image, rollouts)
     _check_actions(cfg, rollouts)
     return (ParticleTask if cfg.stage == "dynamics" else ClipTask)(cfg, model, rollouts)
+
+
+def _points_task(cfg: TrainConfig, model: IntroVAE) -> Task:
+    own = model.cfg.point_clouds
+    return DensityTask(cfg, model.cfg.game) if own is None else CloudTask(cfg, model.cfg.game, own.n_points)
 
 
 def _check_actions(cfg: TrainConfig, rollouts: Rollouts) -> None:

@@ -185,6 +185,8 @@ def test_every_config_trains_three_steps(
         cfg = replace(cfg, image=str(folder))
     if cfg.dynamics.action_dim:
         data = with_actions(data, tmp_path / "actions.h5", cfg.dynamics.action_dim)
+    if not cfg.reads_rollouts:
+        data = Path(config.load(name).data.path)
     cfg = replace(cfg, data=replace(cfg.data, path=str(data), workers=0), accumulate=1)
     if cfg.stage == "dynamics":
         cfg = replace(cfg, image=str(image_run))
