@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dlp_dyn import plots
 
-Picture = UInt8[np.ndarray, "H W 3"]
+Picture = UInt8[np.ndarray, "_ _ 3"]
 _SIDE = 240  # pixels
 _DARK = np.array([68, 1, 84]), np.array([33, 145, 140]), np.array([253, 231, 37])  # low, middle, high
 

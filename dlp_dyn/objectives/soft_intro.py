@@ -85,13 +85,12 @@ class SoftIntro(Objective):
         return (f"fakes are repelled up to a KL of about {fading:.3g} nats (negative={negative:g})",)
 
     def forward(self, batch: Tensor | Clip, update: str = "encoder", step: int = 1) -> Losses:
-        plays = self.game.fakes != "none" and step > self.game.warm_up_steps
         if update == "encoder":
             self._begin(step)
             self.model.at_step(step)
             x = batch.video.flatten(0, 1) if isinstance(batch, Clip) else batch
-            return self._encoder_losses(self.model.shown(x), plays)
-        return self._decoder_losses(self._left.popleft(), plays)
+            return self._encoder_losses(self.model.shown(x), self.model.plays)
+        return self._decoder_losses(self._left.popleft(), self.model.plays)
 
     def _begin(self, step: int) -> None:
         if step == self._step:

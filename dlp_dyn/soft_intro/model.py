@@ -37,6 +37,8 @@ class IntroVAE(SharedModel):
         super().__init__()
         self.cfg, self.encoder, self.decoder = cfg, encoder, decoder
         self.latent_dim, self.n_values, self.prior_std = latent_dim, n_values, prior_std
+        self.steps: Tensor
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long), persistent=False)
 
     @classmethod
     def from_config(cls, file: Path) -> "IntroVAE":
@@ -55,8 +57,14 @@ class IntroVAE(SharedModel):
         """Of the objective: 1 over what is summed in `error`, unless set."""
         return self.cfg.game.scale or 1 / self.n_values
 
+    @property
+    def plays(self) -> bool:
+        """Whether the last training step was one of the game: fakes are told from data, and the warm-up is over."""
+        return self.cfg.game.fakes != "none" and int(self.steps) > self.cfg.game.warm_up_steps
+
     def at_step(self, step: int) -> None:
         """Told before every training step, counted from 1; models that grow do so."""
+        self.steps.fill_(step)
 
     def shown(self, x: Tensor) -> Tensor:
         """Data as the model takes them at this step."""

@@ -146,7 +146,7 @@ def build_task(cfg: TrainConfig, model: Model, rollouts: Rollouts | None) -> Tas
     assert rollouts is not None
     if isinstance(model, IntroVAE):
         check_frames(cfg.frame_size, rollouts)
-        return PictureTask(cfg, model.cfg.game, rollouts)
+        return PictureTask(cfg, rollouts)
     if isinstance(model, KeypointVAE):
         check_frames(cfg.frame_size, rollouts)
         return KeypointTask(cfg, rollouts)
@@ -163,7 +163,7 @@ def build_task(cfg: TrainConfig, model: Model, rollouts: Rollouts | None) -> Tas
 
 def _points_task(cfg: TrainConfig, model: IntroVAE) -> Task:
     own = model.cfg.point_clouds
-    return DensityTask(cfg, model.cfg.game) if own is None else CloudTask(cfg, model.cfg.game, own.n_points)
+    return DensityTask(cfg) if own is None else CloudTask(cfg, own.n_points)
 
 
 def _check_actions(cfg: TrainConfig, rollouts: Rollouts) -> None:

@@ -21,7 +21,6 @@ from dlp_dyn.evaluation.densities import divergences, mode_figures, negative_elb
 from dlp_dyn.evaluation.game import behind, game_figures, game_warnings
 from dlp_dyn.evaluation.point_clouds import coverage, occupancy_jsd
 from dlp_dyn.evaluation.samples import sample_figures
-from dlp_dyn.soft_intro.config import GameConfig
 from dlp_dyn.soft_intro.model import IntroVAE
 
 _N_POINTS = 2**20  # of the plane, that are trained on; as many as a run of 30,000 batches sees 15 times
@@ -53,9 +52,9 @@ class GameTask:
     A subclass gives `clips`, `collate`, `measure` and `picture`.
     """
 
-    def __init__(self, game: GameConfig, held_out: Tensor) -> None:
-        self.game, self.held_out = game, held_out
-        self._behind = 0
+    def __init__(self, held_out: Tensor) -> None:
+        self.held_out = held_out
+        self._plays, self._behind = False, 0
 
     def collate(self, clips: Sequence[Any]) -> Any:
         return torch.cat(list(clips))
@@ -67,6 +66,7 @@ class GameTask:
         x = model.shown(self.held_out.to(device))
         figures = self.measure(model, x) | game_figures(model, x)
         model.train(training)
+        self._plays = model.plays
         return figures
 
     @abstractmethod
@@ -78,13 +78,13 @@ class GameTask:
         """Data, reconstructions and samples."""
 
     def warnings(self, metrics: dict[str, float]) -> Sequence[str]:
-        plays = self.game.fakes != "none"
-        told = game_warnings(metrics, plays)
-        self._behind = self._behind + 1 if plays and behind(metrics) else 0
+        told = game_warnings(metrics, self._plays)
+        self._behind = self._behind + 1 if self._plays and behind(metrics) else 0
         if self._behind >= _PATIENCE:
             told.append(
                 f"the KL of samples ({metrics['kl_sample']:.3g}) stays below that of data ({metrics['kl_real']:.3g}): "
-                "the encoder does not tell them apart; change soft_intro.game.negative, see the fading KL told above"
+                "the encoder does not tell them apart; bring the KL up to which fakes are repelled close to that of "
+                "data with soft_intro.game.negative"
             )
         return told
 
@@ -99,12 +99,12 @@ class GameTask:
 class DensityTask(GameTask):
     """Points of a known density."""
 
-    def __init__(self, cfg: TrainConfig, game: GameConfig) -> None:
+    def __init__(self, cfg: TrainConfig) -> None:
         self.name = cfg.data.path
         rng = np.random.default_rng(cfg.seed)
         self.clips = Tensors(torch.from_numpy(densities.points(self.name, _N_POINTS, rng)))
         self.real = densities.points(self.name, _N_JUDGED, rng)
-        super().__init__(game, torch.from_numpy(self.real[: cfg.eval_frames]))
+        super().__init__(torch.from_numpy(self.real[: cfg.eval_frames]))
 
     def measure(self, model: IntroVAE, x: Tensor) -> dict[str, float]:  # noqa: ARG002 - more points than those
         fake = self._sample(model)
@@ -131,10 +131,10 @@ class DensityTask(GameTask):
 class PictureTask(GameTask):
     """Frames of rollouts as single images."""
 
-    def __init__(self, cfg: TrainConfig, game: GameConfig, rollouts: Rollouts) -> None:
+    def __init__(self, cfg: TrainConfig, rollouts: Rollouts) -> None:
         self.clips = ClipDataset(rollouts, "train", cfg.data.clip_length, cfg.data.stride)
         frames = evaluation.spread_frames(rollouts, "validation", cfg.eval_frames).frames
-        super().__init__(game, to_images(frames))
+        super().__init__(to_images(frames))
 
     def collate(self, clips: Sequence[Any]) -> Any:
         return collate(clips)
@@ -160,7 +160,7 @@ class PictureTask(GameTask):
 class CloudTask(GameTask):
     """Primitives, or the shapes of a folder, of which every tenth is held out."""
 
-    def __init__(self, cfg: TrainConfig, game: GameConfig, n_points: int) -> None:
+    def __init__(self, cfg: TrainConfig, n_points: int) -> None:
         rng = np.random.default_rng(cfg.seed)
         if cfg.data.path == "primitives":
             all_clouds = torch.from_numpy(primitives.clouds(sum(_N_CLOUDS), n_points, rng))
@@ -177,10 +177,10 @@ class CloudTask(GameTask):
             out = torch.arange(len(all_clouds)) % 10 == min(9, len(all_clouds) - 1)
             train, held_out = all_clouds[~out], all_clouds[out]
         self.clips = Tensors(train)
-        super().__init__(game, held_out[: cfg.eval_frames])
+        super().__init__(held_out[: cfg.eval_frames])
 
     def measure(self, model: IntroVAE, x: Tensor) -> dict[str, float]:
-        fake = model.sample(3 * len(x), torch.Generator(x.device).manual_seed(1))
+        fake = model.sample(len(x), torch.Generator(x.device).manual_seed(1))
         figures = coverage(fake, x)
         figures["jsd"] = occupancy_jsd(fake.cpu().numpy(), x.cpu().numpy())
         return figures

@@ -176,7 +176,7 @@ def pictures(seen: Recorded, objective: SoftIntro) -> Iterator[tuple[str, Tensor
 def buffers(bundle: Bundle, model: IntroVAE, objective: SoftIntro) -> Iterator[tuple[str, Tensor]]:
     theirs = dict(official.names(model))
     for name, x in model.named_buffers():
-        if f"buffer/{theirs[name]}" in bundle.outputs:
+        if f"buffer/{theirs.get(name)}" in bundle.outputs:
             yield f"buffer/{theirs[name]}", x
     if objective.target is not None:
         for name, x in objective.target.named_buffers():

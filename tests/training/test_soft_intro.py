@@ -1,0 +1,141 @@
+"""Soft-IntroVAE through the real `train`: every family, exact resume, what is told, what stops."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from dlp_dyn import checkpoint, config
+from dlp_dyn.config import TrainConfig
+from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation.game import game_warnings
+from dlp_dyn.soft_intro.model import IntroVAE
+from dlp_dyn.training.loop import resume, train
+from dlp_dyn.training.tasks import soft_intro as tasks
+
+Make = Callable[..., TrainConfig]
+FAMILIES = {
+    "soft_intro_2d": {"soft_intro.densities.hidden_dim": 16, "soft_intro.game.warm_up_steps": 2},
+    "soft_intro_images": {"soft_intro.images.channels": "[8, 8]", "soft_intro.images.latent_dim": 4},
+    "soft_intro_clouds": {
+        "soft_intro.point_clouds.n_points": 24,
+        "soft_intro.point_clouds.encoder_channels": "[8]",
+        "soft_intro.point_clouds.encoder_hidden": 8,
+    },
+}
+
+
+@pytest.fixture
+def small(balls_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+    monkeypatch.setattr(tasks, "_N_POINTS", 500)
+    monkeypatch.setattr(tasks, "_N_JUDGED", 200)
+    monkeypatch.setattr(tasks, "_N_CLOUDS", (24, 8))
+
+    def build(family: str, **overrides: object) -> TrainConfig:
+        settings: dict[str, Any] = {
+            "out": tmp_path / "run", "device": "cpu", "steps": 6, "batch_size": 4, "log_every": 1, "eval_every": 3,
+            "eval_frames": 8, "save_every": 3, "sample_every": 6,
+        }  # fmt: skip
+        if family == "soft_intro_images":
+            settings["data.path"] = balls_file
+        settings |= FAMILIES[family] | {k.replace("__", "."): v for k, v in overrides.items()}
+        return config.load(family, [f"{name}={value}" for name, value in settings.items()])
+
+    return build
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_trains_and_goes_on_to_the_bit(family: str, small: Make, tmp_path: Path) -> None:
+    whole = train(small(family, out=tmp_path / "whole"))
+    half = train(small(family, out=tmp_path / "half", steps=3, optimizer__schedule="constant"))
+    torch.rand(3)  # whatever else the process does
+    resume(half, ["steps=6"])
+    constant = train(small(family, out=tmp_path / "constant", optimizer__schedule="constant"))
+    a, b = (checkpoint.load_weights(run / "checkpoints" / "last") for run in (constant, half))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+    rows = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
+    assert all(math.isfinite(value) for row in rows for value in row.values())
+    assert rows[-1]["validation/kl_real"] > 0
+    assert (whole / "samples" / "step_0000006.png").stat().st_size > 1000
+    model = IntroVAE.from_pretrained(whole)
+    assert model.sample(2).shape[0] == 2
+
+
+def test_the_rule_of_repulsion_is_told(small: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    train(small("soft_intro_2d", steps=1))
+    told = capsys.readouterr()
+    k = math.log(0.9 / 0.6) / (2 * 0.5 * 0.9)
+    assert f"fakes are repelled up to a KL of about {k:.3g} nats (negative=0.9)" in told.err + told.out
+
+
+def test_a_weak_game_is_told(small: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    train(small("soft_intro_2d", steps=1, soft_intro__game__negative=0.5))
+    told = capsys.readouterr()
+    assert "raise it above 0.6" in told.err + told.out
+
+
+def test_a_nan_stops_the_run(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = IntroVAE.error
+    calls = 0
+
+    def broken(self: IntroVAE, x: torch.Tensor, drawn: torch.Tensor) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        return error(self, x, drawn) * (float("nan") if calls > 1 else 1.0)
+
+    monkeypatch.setattr(IntroVAE, "error", broken)
+    with pytest.raises(InputError, match=r"training broke at step 1: decoder_reconstruction is nan"):
+        train(small("soft_intro_2d"))
+
+
+def figures(**changes: float) -> dict[str, float]:
+    return {"kl_real": 10.0, "kl_reconstruction": 12.0, "kl_sample": 15.0, "repulsion": 0.01} | changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, None),
+        ({"kl_real": 0.01}, "latents say nothing"),
+        ({"kl_sample": 500.0, "repulsion": 1e-9}, "has run away"),
+        ({"kl_sample": 50.0, "repulsion": 1e-9}, "not repelled any more"),
+    ],
+)
+def test_what_is_wrong_with_a_game(changes: dict[str, float], told: str | None) -> None:
+    lines = game_warnings(figures(**changes), plays=True)
+    assert [told in line for line in lines] == ([] if told is None else [True])
+    if told is not None and "KL" not in told and "kl_real" not in changes:
+        assert game_warnings(figures(**changes), plays=False) == []
+
+
+def test_falling_behind_is_told_when_it_lasts() -> None:
+    task = tasks.GameTask(torch.zeros(1))
+    task._plays = True
+    behind = figures(kl_sample=5.0)
+    assert [len(task.warnings(behind)) for _ in range(3)] == [0, 0, 1]
+    assert task.warnings(figures()) == []
+    task._plays = False  # a warm-up
+    assert [len(task.warnings(behind)) for _ in range(4)] == [0, 0, 0, 0]
+
+
+def test_clouds_from_files(small: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "shapes"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        np.save(folder / f"{i}.npy", rng.normal(size=(30, 3)))
+    run = train(small("soft_intro_clouds", data__path=folder, steps=2, batch_size=2))
+    assert (run / "checkpoints" / "last").is_dir()
+    with pytest.raises(InputError, match="no such folder"):
+        train(small("soft_intro_clouds", data__path=tmp_path / "nowhere", out=tmp_path / "other"))
+
+
+def test_sets_of_points_have_names(small: Make) -> None:
+    with pytest.raises(InputError, match=r"no set of points 'circles'; there are 8gaussians"):
+        train(small("soft_intro_2d", data__path="circles"))
