@@ -15,7 +15,7 @@ def pairwise_chamfer(a: Float[Tensor, "A N 3"], b: Float[Tensor, "B M 3"]) -> Fl
     """Chamfer distance of every cloud of one set to every cloud of another."""
     rows = []
     for cloud in a:
-        rows.append(torch.cat([chamfer(cloud[None], part) for part in b.split(_AT_ONCE)]))
+        rows.append(torch.cat([chamfer(cloud.expand(len(part), -1, -1), part) for part in b.split(_AT_ONCE)]))
     return torch.stack(rows)
 
 

@@ -11,10 +11,14 @@ from dlp_dyn.soft_intro.config import (
     ImageConfig,
     PointCloudConfig,
     SoftIntroConfig,
+    StyleConfig,
 )
 from dlp_dyn.soft_intro.families import build
 from dlp_dyn.soft_intro.model import IntroVAE
+from dlp_dyn.soft_intro.style import StyleVAE
+from dlp_dyn.soft_intro.style_layers import ScaledConv, ScaledLinear
 
+_GROWTH = ("encoder.blend", "decoder.blend", "decoder.level")  # no weights
 _BLOCK = (
     ("skip", "conv_expand"), ("conv1", "conv1"), ("norm1", "bn1"), ("conv2", "conv2"), ("norm2", "bn2"),
 )  # fmt: skip
@@ -44,6 +48,12 @@ def config(h: Mapping[str, Any]) -> SoftIntroConfig:
             h["prior_std"], "batch",
         )  # fmt: skip
         return SoftIntroConfig(point_clouds=own, game=game)
+    if h["variant"] == "style":
+        style = StyleConfig(
+            h["resolution"], h["latent"], h["start_channels"], h["max_channels"], h["mapping_layers"],
+            h["mapping_to_latent_layers"],
+        )  # fmt: skip
+        return SoftIntroConfig(style=style, game=game)
     images = ImageConfig(h["image_size"], h["channels"], list(h["network_channels"]), h["z_dim"], "batch")
     return SoftIntroConfig(images=images, game=game)
 
@@ -51,8 +61,24 @@ def config(h: Mapping[str, Any]) -> SoftIntroConfig:
 def load(state_dict: Mapping[str, Tensor], h: Mapping[str, Any]) -> IntroVAE:
     """The model with official weights, in eval mode. A target decoder's are read by `target`."""
     model = build(config(h))
-    model.load_state_dict({ours: state_dict[theirs] for ours, theirs in names(model)})
+    pace = factors(model)
+    weights = {ours: state_dict[theirs] / pace.get(ours, 1.0) for ours, theirs in names(model)}
+    if isinstance(model, StyleVAE):
+        weights["decoder.mean_style"] = weights["decoder.mean_style"][0]  # the same for every style
+        weights |= {name: x for name, x in model.named_buffers() if name not in weights and name != "steps"}
+    model.load_state_dict(weights)
     return model.eval()
+
+
+def factors(model: IntroVAE) -> dict[str, float]:
+    """Theirs over ours, where that is not 1: the official style networks store weights with their constants."""
+    found = {}
+    for prefix, module in model.named_modules():
+        if isinstance(module, ScaledLinear | ScaledConv):
+            found[f"{prefix}.weight"] = module.scale
+        if isinstance(module, ScaledLinear):
+            found[f"{prefix}.bias"] = module.pace
+    return found
 
 
 def target(model: IntroVAE, state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -68,8 +94,9 @@ def names(model: IntroVAE) -> Iterator[tuple[str, str]]:
     """Names of all weights and buffers, (ours, theirs)."""
     prefixes = list(_prefixes(model))
     for ours in model.state_dict():
-        prefix, theirs = next(pair for pair in prefixes if ours.startswith(f"{pair[0]}."))
-        yield ours, theirs + ours.removeprefix(prefix)
+        if ours not in _GROWTH:
+            prefix, theirs = next(pair for pair in prefixes if f"{ours}.".startswith(f"{pair[0]}."))
+            yield ours, theirs + ours.removeprefix(prefix)
 
 
 def _prefixes(model: IntroVAE) -> Iterator[tuple[str, str]]:
@@ -85,6 +112,21 @@ def _prefixes(model: IntroVAE) -> Iterator[tuple[str, str]]:
         yield "decoder.layers", "decoder.model"
     if cfg.images is not None:
         yield from _convolutions(cfg.images)
+    if cfg.style is not None:
+        yield from _styles(cfg.style)
+
+
+def _styles(cfg: StyleConfig) -> Iterator[tuple[str, str]]:
+    yield "decoder.start", "decoder.const"
+    yield "decoder.mean_style", "dlatent_avg.buff"
+    for i in range(cfg.n_levels):
+        yield f"encoder.blocks.{i}", f"encoder.encode_block.{i}"
+        yield f"decoder.blocks.{i}", f"decoder.decode_block.{i}"
+        yield f"encoder.from_rgb.{i}", f"encoder.from_rgb.{i}.from_rgb"
+        yield f"decoder.to_rgb.{i}", f"decoder.to_rgb.{i}.to_rgb"
+    for part, theirs, n in (("encoder", "tl", cfg.n_encoder_mapping), ("decoder", "fl", cfg.n_mapping)):
+        for i in range(n):
+            yield f"{part}.mapping.{i}", f"mapping_{theirs}.map_blocks.{i}.fc"
 
 
 def _perceptron(ours: str, theirs: str, n_hidden: int) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from dlp_dyn.soft_intro.densities import DensityVAE
 from dlp_dyn.soft_intro.images import ImageVAE
 from dlp_dyn.soft_intro.model import IntroVAE
 from dlp_dyn.soft_intro.point_clouds import PointCloudVAE
+from dlp_dyn.soft_intro.style import StyleVAE
 
 
 def build(cfg: SoftIntroConfig) -> IntroVAE:
@@ -13,5 +14,7 @@ def build(cfg: SoftIntroConfig) -> IntroVAE:
         return DensityVAE(cfg, cfg.densities)
     if cfg.images is not None:
         return ImageVAE(cfg, cfg.images)
-    assert cfg.point_clouds is not None
-    return PointCloudVAE(cfg, cfg.point_clouds)
+    if cfg.point_clouds is not None:
+        return PointCloudVAE(cfg, cfg.point_clouds)
+    assert cfg.style is not None
+    return StyleVAE(cfg, cfg.style)

@@ -1,0 +1,162 @@
+"""Soft-IntroVAE's style variant: networks at every side, truncation, both turns, one iteration, fused blocks."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import torch
+from bundles import Bundle
+from kinds.soft_intro import Draws, Recorded, named
+from torch import Tensor
+
+from dlp_dyn.objectives.base import weighted_sum
+from dlp_dyn.objectives.soft_intro import SoftIntro
+from dlp_dyn.official import soft_intro as official
+from dlp_dyn.soft_intro.style import DrawBlock, EncodeBlock, StyleVAE
+
+E = ("e_prior", "e_prior_mixed", "e_real", "e_rec", "e_fake")
+D = ("d_real", "d_prior", "d_prior_mixed", "d_rec", "d_fake")
+
+
+def holds(bundle: Bundle) -> bool:
+    return bundle.hparams.get("variant") == "style"
+
+
+def build(bundle: Bundle, turns: tuple[str, ...] = E + D) -> tuple[StyleVAE, SoftIntro]:
+    model = official.load(bundle.state_dict, bundle.hparams).to(torch.get_default_dtype()).train()
+    assert isinstance(model, StyleVAE)
+    given: Any = model
+    given.finer_from = lambda: bundle.hparams["mixing_cutoff"]
+    given.decoder.noise = lambda n, side: bundle.inputs[f"noise/{side}"][:, :n]
+    draws = Draws.__new__(Draws)
+    draws.eps, draws.next = [bundle.inputs[f"eps/{name}"] for name in turns], 0
+    return model, SoftIntro(model, draws)
+
+
+def pictures(bundle: Bundle) -> Tensor:
+    return (bundle.inputs["x"] + 1) / 2
+
+
+def official_picture(x: Tensor) -> Tensor:
+    return 2 * x - 1
+
+
+def outputs(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
+    yield from evaluated(bundle)
+    yield from turns(bundle, "", 1.0)
+    yield from turns(bundle, "blend/", bundle.hparams["blend"])
+    yield from learned(bundle)
+    yield from warm_up(bundle)
+    yield from fused(bundle)
+
+
+@torch.no_grad()
+def evaluated(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
+    h = bundle.hparams
+    for level in range(h["layer_count"]):
+        model, _ = build(bundle)
+        model.grow(level, 1.0)
+        x, prefix = model.shown(pictures(bundle)), f"eval/{4 * 2**level}"
+        posterior = model.encode(x)
+        yield f"{prefix}/mu", posterior.loc
+        yield f"{prefix}/logvar", 2 * posterior.scale.log()
+        yield f"{prefix}/rec_noise", official_picture(model.decode(posterior.loc))
+        model.eval()
+        yield f"{prefix}/rec", official_picture(model.decode(posterior.loc))
+    model, _ = build(bundle)
+    model.eval()
+    z = bundle.inputs["eps/e_prior"]
+    yield "eval/styles", model.decoder.styles(z)
+    yield "eval/untruncated", official_picture(model.decode(z))
+    truncated = model.sample_truncated(z, h["truncation_psi"], h["truncation_cutoff"])
+    yield "eval/truncated", official_picture(truncated)
+
+
+def turns(bundle: Bundle, prefix: str, blend: float) -> Iterator[tuple[str, Tensor]]:
+    model, objective = build(bundle)
+    model.grow(bundle.hparams["lod"], blend)
+    seen = Recorded(model, objective)
+    shown: Any = model
+    shown.shown = lambda x: x  # blended before, by the training loop
+    for update in ("encoder", "decoder"):
+        for calls in (seen.encoded, seen.drawn, seen.errors):
+            calls.clear()
+        letter = update[0]
+        terms, grads = loss(objective, pictures(bundle), update)
+        for name, x in named(bundle, terms, seen, f"{prefix}loss/{letter}", update):
+            if name in bundle.outputs:
+                yield name, x
+        yield f"{prefix}{letter}/fake", official_picture(seen.drawn[0])
+        yield f"{prefix}{letter}/rec", official_picture(seen.drawn[1])
+        if update == "encoder":
+            for name, posterior in zip(("real", "rec", "fake"), seen.encoded, strict=True):
+                yield f"{prefix}e/mu_{name}", posterior.loc
+                yield f"{prefix}e/logvar_{name}", 2 * posterior.scale.log()
+        yield f"{prefix}{letter}/dlatent_avg", model.decoder.mean_style.expand(2 * model.own.n_levels, -1)
+        if not prefix:
+            yield from ((f"grad_norm/{letter}/{k}", v) for k, v in grads.items())
+
+
+def loss(objective: SoftIntro, x: Tensor, update: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Terms of a turn with their weighted sum as `total`, and norms of gradients by official weights."""
+    objective.zero_grad(set_to_none=True)
+    terms = objective(x, update, 1).terms
+    total, _ = weighted_sum(terms, objective.weights(None)[update])
+    total.backward()
+    model = objective.model
+    theirs, factor = dict(official.names(model)), official.factors(model)
+    moved = {f"{update}.{k}": p for k, p in getattr(model, update).named_parameters() if p.grad is not None}
+    return terms | {"total": total}, {theirs[k]: p.grad.norm() / factor.get(k, 1) for k, p in moved.items()}
+
+
+def learned(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
+    """One iteration with the plain optimiser: what the official one multiplies steps by is part of our layers."""
+    model, objective = build(bundle)
+    theirs, factor = dict(official.names(model)), official.factors(model)
+    before = {k: p.detach().clone() for k, p in model.named_parameters()}
+    adam, lr = bundle.hparams["adam"], bundle.hparams["lr_learning"]
+    for update in objective.updates():
+        seen = Recorded(model, objective)
+        terms, _ = loss(objective, pictures(bundle), update.name)
+        prefix = f"learning/loss/{update.name[0]}"
+        for name, x in named(bundle, terms, seen, prefix, update.name):
+            if name in bundle.outputs:
+                yield name, x
+        torch.optim.Adam(update.parameters, lr, tuple(adam["betas"]), adam["eps"]).step()
+    for name, p in model.named_parameters():
+        yield f"learning/change/{theirs[name]}", (p.detach() - before[name]).norm() * factor.get(name, 1)
+
+
+def warm_up(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
+    model, objective = build(bundle)
+    given: Any = model
+    given.cfg = replace(model.cfg, game=replace(model.cfg.game, warm_up_steps=1))
+    terms, _ = loss(objective, pictures(bundle), "encoder")
+    s = bundle.hparams["scale"]
+    yield "loss/vae/rec", s * terms["reconstruction"].mean()
+    yield "loss/vae/kl", s * terms["kl"].mean()
+    yield "loss/vae/total", terms["total"]
+
+
+@torch.no_grad()
+def fused(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
+    def part(name: str, block: Any, scale: dict[str, float]) -> Any:
+        prefix = f"fused/{name}/"
+        found = {k.removeprefix(prefix): v for k, v in bundle.state_dict.items() if k.startswith(prefix)}
+        block.load_state_dict(
+            {k: v / scale.get(k, 1.0) for k, v in found.items() if not k.startswith("blur")}
+        )
+        return block.to(torch.get_default_dtype())
+
+    def scales(block: torch.nn.Module) -> dict[str, float]:
+        return {
+            f"{k}.weight": float(vars(m)["scale"]) for k, m in block.named_modules() if "scale" in vars(m)
+        }
+
+    x = bundle.inputs["fused/encode"]
+    encode = EncodeBlock(x.shape[1], bundle.outputs["fused/encode"].shape[1], 9, fused=True)
+    made, _ = part("encode", encode, scales(encode))(x)
+    yield "fused/encode", made
+    x, styles = bundle.inputs["fused/decode"], [bundle.inputs[f"fused/style_{i}"] for i in (1, 2)]
+    decode = DrawBlock(x.shape[1], bundle.outputs["fused/decode"].shape[1], 9, 1, fused=True)
+    yield "fused/decode", part("decode", decode, scales(decode))(x, *styles, None)
