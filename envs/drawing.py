@@ -36,11 +36,38 @@ class Painter:
     ) -> UInt8[np.ndarray, "H W 3"]:
         """The picture of objects at (x, y, angle); `pusher=None` leaves it out."""
         np.copyto(self.canvas, self.background)
+        return self._painted(poses, colours, visible, pusher, PUSHER)
+
+    def masks(
+        self,
+        poses: Float[np.ndarray, "N 3"],
+        visible: Bool[np.ndarray, " N"],
+        pusher: Float[np.ndarray, " 2"],
+    ) -> UInt8[np.ndarray, "H W"]:
+        """The object that covers half of a pixel or more, as its number + 1, the pusher's last; 0 where none does."""
+        labels = np.zeros((self.image_size, self.image_size), np.uint8)
+        for i in range(len(poses) + 1):
+            white = np.zeros((len(poses) + 1, 3), np.uint8)
+            white[i] = 255
+            self.canvas[:] = 0
+            cover = self._painted(poses, white[:-1], visible, pusher, white[-1].tolist())[..., 0]
+            labels[cover > 127] = i + 1
+        return labels
+
+    def _painted(
+        self,
+        poses: Float[np.ndarray, "N 3"],
+        colours: UInt8[np.ndarray, "N 3"],
+        visible: Bool[np.ndarray, " N"],
+        pusher: Float[np.ndarray, " 2"] | None,
+        pusher_colour: Sequence[int],
+    ) -> UInt8[np.ndarray, "H W 3"]:
+        """The canvas with the objects drawn on it, at the size of the picture."""
         for pose, colour, is_visible in zip(poses, colours.tolist(), visible, strict=True):
             if is_visible:
                 self._draw_object(pose, colour)
         if pusher is not None:
-            self._draw_disc(pusher, PUSHER_RADIUS, PUSHER)
+            self._draw_disc(pusher, PUSHER_RADIUS, pusher_colour)
         size = (self.image_size, self.image_size)
         return np.asarray(cv2.resize(self.canvas, size, interpolation=cv2.INTER_AREA), np.uint8)
 

@@ -218,6 +218,7 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
             "size": np.repeat(radius[:, None], 2, axis=1).astype(np.float32),
             "colour": rows[:, 5:],
             "visible": rows[:, 4] > 0,
+            "masks": self.painter.masks(self.table.poses, self.table.on_table, self.table.pusher),
         }
 
     def _observe(self) -> Observation:

@@ -195,6 +195,19 @@ def render(
     return frames, shown.sum((2, 3, 4)) / np.maximum(alpha.sum((2, 3)), 1e-6)
 
 
+def instance_masks(
+    pixels: Float[np.ndarray, "N O 2"], radius: float | int, image_size: int
+) -> UInt8[np.ndarray, "N S S"]:
+    """The ball that shows in each pixel's centre, as its number + 1; a later ball is in front."""
+    centres = np.arange(image_size) + 0.5
+    squared = (centres - pixels[..., None]) ** 2
+    masks = np.zeros((len(pixels), image_size, image_size), np.uint8)
+    for ball in range(pixels.shape[1]):
+        across, down = squared[:, ball, 0, None, :], squared[:, ball, 1, :, None]
+        masks[across + down <= radius**2] = ball + 1
+    return masks
+
+
 def write_balls(
     path: str | Path,
     n_episodes: Sequence[int] = (5000, 200, 200),
@@ -246,5 +259,6 @@ def _episode(position: np.ndarray, velocity: np.ndarray, colour: np.ndarray, cfg
         "size": np.full_like(position, 2 * cfg.radius / cfg.image_size),
         "colour": colour,
         "visible": shares > VISIBLE_SHARE,
+        "masks": instance_masks(position, cfg.radius, cfg.image_size),
     }
     return Episode(frames, states=states)

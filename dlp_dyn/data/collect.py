@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import gymnasium as gym
 import numpy as np
 from jaxtyping import UInt8
@@ -213,7 +214,11 @@ class Player:
         if tell is None or self.cfg.crop is not None:
             return {}
         # Environments that write into one array for ever give each frame the last one's values.
-        return {name: np.array(value) for name, value in tell().items()}
+        states = {name: np.array(value) for name, value in tell().items()}
+        side = self.cfg.image_size
+        if "masks" in states and side is not None:
+            states["masks"] = cv2.resize(states["masks"], (side, side), interpolation=cv2.INTER_NEAREST)
+        return states
 
     def _picture(self, observation: Any) -> UInt8[np.ndarray, "H W 3"]:
         if self.key is None:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int, UInt8
 from torch.utils.data import Dataset
 
 from dlp_dyn.clip import Clip
-from dlp_dyn.data.writer import FORMAT_VERSION, PARTS, STEP_FIELDS, Episode, Part, dataset, one_line
+from dlp_dyn.data.writer import FORMAT_VERSION, MASKS, PARTS, STEP_FIELDS, Episode, Part, dataset, one_line
 from dlp_dyn.errors import InputError
 
 REMAKE = "write it again with `dlp-dyn collect` or `dlp-dyn import`"
@@ -83,6 +83,12 @@ class _File:
             flat, size = images.reshape(len(images), -1), images[0].size
             for i, offset in zip(at.tolist(), self._pieces.offsets(rows, size).tolist(), strict=True):
                 flat[i] = self._bytes[offset : offset + size]
+
+    def masks(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n H W"]:
+        """Instance masks of frames, whose numbers rise."""
+        with _opened(self.path) as file:
+            masks, in_a_row = dataset(file, MASKS), rows[-1] - rows[0] == len(rows) - 1
+            return masks[rows[0] : rows[-1] + 1] if in_a_row else masks[rows]
 
     def column(self, name: str) -> np.ndarray:
         with _opened(self.path) as file:
@@ -214,7 +220,14 @@ class Rollouts:
 
     def states(self, start: int, length: int) -> dict[str, np.ndarray]:
         """Ground truth of `length` frames from `start` on (see Episode); empty where there is none."""
-        return {name: self.column(f"states/{name}")[start : start + length] for name in self.state_names}
+        return self.states_at(np.arange(start, start + length))
+
+    def states_at(self, rows: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
+        """Ground truth of the frames with these numbers, which rise. Masks stay on disk, as frames do."""
+        arrays = {name: f"states/{name}" for name in self.state_names}
+        return {
+            k: self._masks(rows) if name == MASKS else self.column(name)[rows] for k, name in arrays.items()
+        }
 
     def frames(self, rows: Int[np.ndarray, "*S"]) -> UInt8[np.ndarray, "*S H W 3"]:
         """The frames with these numbers. IndexError for a number that no frame has."""
@@ -227,6 +240,12 @@ class Rollouts:
             at = np.flatnonzero(files == number)
             self._files[number].read(flat[at] - self._starts[number], images, at)
         return images.reshape(*rows.shape, *images.shape[1:])
+
+    def _masks(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n H W"]:
+        files = np.searchsorted(self._ends, rows, side="right")
+        return np.concatenate(
+            [self._files[i].masks(rows[files == i] - self._starts[i]) for i in np.unique(files)]
+        )
 
     def column(self, name: str) -> np.ndarray:
         """A whole array by its name in the files (`actions`, `states/position`, ...), kept in memory."""

@@ -56,7 +56,7 @@ def draw_shapes(
     side = image_size + SIDES[-1]  # a window may reach over the edge where its shape does not
     images = np.empty((n_images, side, side, 3), np.uint8)
     images[:] = BACKGROUND
-    filled = np.zeros((n_images, side, side), bool)
+    masks = np.zeros((n_images, side, side), np.uint8)
     n_shapes = rng.integers(MIN_SHAPES, MAX_SHAPES + 1, n_images)
     centre = np.zeros((n_images, MAX_SHAPES, 2), np.float32)
     size = np.zeros((n_images, MAX_SHAPES, 2), np.float32)
@@ -75,9 +75,9 @@ def draw_shapes(
                 (corner[:, 0, None] + window)[:, None, :],
             )
             mask = stencils[kind]
-            free = ~(filled[at] & mask).any((1, 2))
+            free = ~((masks[at] > 0) & mask).any((1, 2))
             at, mask, done = tuple(i[free] for i in at), mask[free], todo[free]
-            filled[at] |= mask
+            masks[at] = np.where(mask, slot + 1, masks[at])
             images[at] = np.where(mask[..., None], colour[done, slot, None, None], images[at])
             centre[done, slot] = corner[free] + boxes[kind[free]] / 2
             size[done, slot] = boxes[kind[free]]
@@ -88,6 +88,7 @@ def draw_shapes(
         "size": size / image_size,
         "colour": np.where(visible[..., None], colour / np.float32(255), 0),
         "visible": visible,
+        "masks": masks[:, :image_size, :image_size],
     }
     return images[:, :image_size, :image_size], states
 

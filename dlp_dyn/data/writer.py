@@ -27,6 +27,7 @@ BUFFER_BYTES = (
     8 << 20
 )  # short episodes are gathered up to this size: one HDF5 call costs as much as 50 frames
 CHUNK_BYTES = 1 << 20
+MASKS = "states/masks"  # always compressed: nearly all of it repeats
 STEP_FIELDS = ("actions", "rewards", "terminated", "truncated")
 
 
@@ -38,7 +39,8 @@ class Episode:
     the last row of an episode is padding (zeros). Discrete actions are one-hot.
     `states` is ground truth of O objects: `position` (T, O, 2) as (x, y) with -1 and 1 at the centres of the
     first and last pixel, `size` (T, O, 2) as a fraction of the image side, `colour` (T, O, 3) in [0, 1],
-    `visible` (T, O) and, where known, `velocity` (T, O, 2) in units of `position` a frame.
+    `visible` (T, O) and, where known, `velocity` (T, O, 2) in units of `position` a frame, and `masks` (T, H, W) uint8:
+    the object o that shows in each pixel as o + 1, 0 where none does.
     `observations` are the arrays of the environment's observation that are no pictures, such as goals.
     """
 
@@ -63,8 +65,9 @@ class Episode:
                 )
         for group in ("states", "observations"):
             for name, value in (getattr(self, group) or {}).items():
-                dtype = bool if value.dtype == bool else np.float32
-                arrays[f"{group}/{name}"] = value.astype(dtype, copy=False)
+                full = f"{group}/{name}"
+                dtype = np.uint8 if full == MASKS else bool if value.dtype == bool else np.float32
+                arrays[full] = value.astype(dtype, copy=False)
         return arrays
 
 
@@ -199,11 +202,11 @@ class RolloutWriter:
         self._buffer, self._buffered_bytes = [], 0
         for name, array in columns.items():
             if name not in self._file:
-                chunk = max(1, CHUNK_BYTES // array[0].nbytes) if name == "frames" else 1024
+                chunk = max(1, CHUNK_BYTES // array[0].nbytes) if name in ("frames", MASKS) else 1024
                 shape = array.shape[1:]
                 self._file.create_dataset(
                     name, (0, *shape), array.dtype, chunks=(chunk, *shape), maxshape=(None, *shape),
-                    compression=self.compression,
+                    compression="gzip" if name == MASKS else self.compression,
                 )  # fmt: skip
             column = dataset(self._file, name)
             start = len(column)

@@ -16,7 +16,8 @@ from dlp_dyn.data.inspection import Inspection, inspect_rollouts
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluation import moving
+from dlp_dyn.evaluation import masks, moving
+from dlp_dyn.evaluation.masks import MaskScores, judge_masks
 from dlp_dyn.evaluation.moving import Moving, judge_moving
 from dlp_dyn.image.model import DLP
 
@@ -39,13 +40,14 @@ class Matches:
 
 @dataclass(frozen=True)
 class FrameScores:
-    """Per frame: pictures' scores by name, how many particles are on, matches where the truth is known, and what moves
-    where the camera stands still."""
+    """Per frame: pictures' scores by name, how many particles are on, matches and masks where the truth is known, and
+    what moves where the camera stands still."""
 
     images: dict[str, Float[np.ndarray, " T"]]
     n_on: Int[np.ndarray, " T"]
     matches: Matches | None = None
     moving: Moving | None = None
+    masks: MaskScores | None = None
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,7 @@ def spread_frames(rollouts: Rollouts, part: Part, n: int) -> Episode:
     starts, ends = rollouts.episode_starts[episodes], rollouts.episode_ends[episodes]
     rows = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, n).round().astype(int))]
-    states = {name: rollouts.column(f"states/{name}")[rows] for name in rollouts.state_names}
-    return Episode(rollouts.frames(rows), states=states or None)
+    return Episode(rollouts.frames(rows), states=rollouts.states_at(rows) or None)
 
 
 def judge_held_out(model: DLP, frames: Episode, found: Inspection | None = None) -> dict[str, float]:
@@ -139,15 +140,19 @@ def judge(
     """
     device = next(model.parameters()).device
     images: dict[str, list[Tensor]] = {name: [] for name in scores}
-    positions, transparencies, pieces = [], [], []
+    positions, transparencies, pieces, labels = [], [], [], []
+    truth = (episode.states or {}).get("masks")
     for begin in range(0, len(episode), batch_size):
         batch = to_images(episode.frames[begin : begin + batch_size]).to(device)
         scene = model.encode(batch).mean
-        picture = model.decode(scene).image
+        decoded = model.decode(scene)
+        picture = decoded.image
         for name, score in scores.items():
             images[name].append(score(batch, picture).float().cpu())
         positions.append(scene.particles.position.float().cpu())
         transparencies.append(scene.particles.transparency[..., 0].float().cpu())
+        if truth is not None:
+            labels.append(masks.labels_of(model.masks(model.drawn(scene), decoded)))
         if found is not None and found.fixed_camera:
             frames = episode.frames[begin : begin + batch_size]
             drawn = picture.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
@@ -160,8 +165,9 @@ def judge(
         if pieces
         else None
     )
+    segmented = None if truth is None else judge_masks(np.concatenate(labels), truth)
     if not episode.states or "position" not in episode.states:
-        return FrameScores(pictures, on.sum(1), moving=all_moving)
+        return FrameScores(pictures, on.sum(1), moving=all_moving, masks=segmented)
 
     side = episode.frames.shape[1]
     objects = geometry.to_pixel(torch.from_numpy(episode.states["position"]).float(), side).numpy()
@@ -172,7 +178,7 @@ def judge(
     matches = Matches(
         np.stack([m.slot for m in pairs]), np.stack([m.distance for m in pairs]), visible, contact
     )
-    return FrameScores(pictures, on.sum(1), matches, all_moving)
+    return FrameScores(pictures, on.sum(1), matches, all_moving, segmented)
 
 
 def _contact(
@@ -200,6 +206,7 @@ def summary(judged: Sequence[FrameScores]) -> dict[str, float]:
     position_error_px: mean distance of matched pairs. recall: share of visible objects with a particle of their own
     within 2 pixels. precision: share of the particles that are on which are such a particle. recall_contact,
     recall_free: of objects whose middle is nearer to another's than a moving thing is large, and of the others.
+    fg_ari, miou, mbo: of the particles' masks, where there are instance masks (see `evaluation.masks`).
     """
     figures = {name: _mean(j.images[name] for j in judged) for name in judged[0].images}
     figures["particles_on"] = _mean(j.n_on for j in judged)
@@ -216,6 +223,7 @@ def summary(judged: Sequence[FrameScores]) -> dict[str, float]:
         if n_on:
             figures["precision"] = n_found / n_on
         figures |= _recall_by_contact([m for m, _ in known])
+    figures |= masks.summary(j.masks for j in judged if j.masks is not None)
     return figures | moving.summary(j.moving for j in judged if j.moving is not None)
 
 
@@ -237,7 +245,8 @@ def _with_objects(j: FrameScores, n: int) -> FrameScores:
     m = j.matches
     contact = None if m.contact is None else m.contact[frames]
     matches = Matches(m.slot[frames], m.distance[frames], m.visible[frames], contact)
-    return FrameScores({name: values[frames] for name, values in j.images.items()}, j.n_on[frames], matches)
+    images = {name: values[frames] for name, values in j.images.items()}
+    return FrameScores(images, j.n_on[frames], matches, masks=None if j.masks is None else j.masks.of(frames))
 
 
 def _mean(arrays: Iterable[np.ndarray]) -> float:
