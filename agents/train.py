@@ -70,8 +70,13 @@ def train(cfg: AgentConfig, going_on: bool = False) -> Path:
     Ctrl-C or SIGTERM.
     """
     torch.set_flush_denormal(True)
+    with run_log.owned(Path(cfg.out), new=not going_on):
+        return _train(cfg, going_on)
+
+
+def _train(cfg: AgentConfig, going_on: bool) -> Path:
     run = Path(cfg.out)
-    saved = bundle.find(run, "last") if going_on else None
+    saved = bundle.find(run, "last") if going_on and run_log.goes_on(run, cfg.save_every) else None
     encoder = saved.load_encoder(cfg.observation.encoder, cfg.device) if saved else seeing.encoder_for(cfg)
     reward, extras = _reward(cfg, encoder, saved)
     judge = environments.make(cfg, min(N_ENVS, cfg.eval_episodes), encoder)
@@ -81,9 +86,8 @@ def train(cfg: AgentConfig, going_on: bool = False) -> Path:
         lost = "".join(f"; {note}" for note in learner.restore(saved))
         begun = [f"{run}: going on after step {saved.step} of {cfg.steps}{lost}"]
     else:
-        run_log.create(run)
         agent.save("last")  # whatever comes, there is something to go on from
-        begun = []
+        begun = [f"{run}: {run_log.BEGUN_ANEW}"] if going_on else []
     with (
         run_log.RunLog(run, cfg, torch.device(cfg.device), learner.step) as log,
         interrupts() as interrupt,

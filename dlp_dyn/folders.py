@@ -5,12 +5,18 @@ Only the owner of a run writes and restores; who reads takes what `complete` giv
 
 import os
 import shutil
+import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from filelock import FileLock, Timeout
+
 from dlp_dyn.errors import InputError
+
+LOCK = ".lock"
 
 Data = bytes | Callable[[BinaryIO], object]
 Contents = Mapping[str, Data]
@@ -62,6 +68,41 @@ def _fill(stream: BinaryIO, data: Data) -> None:
         stream.write(data)
     stream.flush()
     os.fsync(stream.fileno())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder as its only owner; a lock dies with its process. Raises InputError where another one holds it."""
+    file = folder / LOCK
+    lock = FileLock(file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        pid, host, *_ = *file.read_text().split(), "?", "?"
+        raise InputError(
+            f"{folder}: in use by process {pid} on {host}; wait until it has ended, or choose another folder"
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be written ({error.strerror}); choose another out=FOLDER"
+        ) from error
+    try:
+        _tell_holder(file)
+        yield
+    finally:
+        lock.release()
+
+
+def _tell_holder(lock: Path) -> None:
+    with suppress(OSError):  # a full disk: it is for the message to others only
+        if str(os.getpid()) not in lock.read_text().split():  # told already where a file system has no locks
+            lock.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
+
+
+def clear(folder: Path) -> None:
+    """Remove the files that kills in the midst of `write_file` left behind; for the owner of a folder alone."""
+    for path in folder.glob(".*.part"):
+        path.unlink(missing_ok=True)
 
 
 def complete(folder: Path) -> Path:

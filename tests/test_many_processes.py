@@ -17,6 +17,7 @@ from torch import Tensor
 from dlp_dyn import checkpoint, config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import ClipDataset
+from dlp_dyn.data.synthetic import cache_folder
 from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives.image_elbo import ImageElbo
 from dlp_dyn.particles import mean
@@ -80,7 +81,7 @@ def runs(balls_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         plan.append(["train", str(folder / f"{name}.yaml")])
     (folder / "plan.json").write_text(json.dumps(plan))
     # The particles that one process encoded are taken away: two have to encode them again.
-    for file in (folder / "start" / "particles").iterdir():
+    for file in (cache_folder() / "particles").iterdir():
         file.unlink()
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(PROCESSES)]
     tests = Path(__file__).parent

@@ -16,7 +16,7 @@ from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dlp_dyn import checkpoint, config, folders
+from dlp_dyn import config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.inspection import Inspection, inspect_rollouts
 from dlp_dyn.data.rollouts import Rollouts
@@ -48,14 +48,20 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     checkpoint in `cfg.out`; on a CPU the weights come out bit for bit as those of a run that never stopped.
     sample: how latents are drawn; `mean` trains without noise.
 
-    Raises InputError for settings and data that do not fit, for a run folder that is taken, when the disk is full,
-    and when the loss breaks; Interrupted, after saving, on Ctrl-C or SIGTERM.
+    Raises InputError for settings and data that do not fit, for a run folder that is taken or in use, when the disk
+    is full, and when the loss breaks; Interrupted, after saving, on Ctrl-C or SIGTERM.
     """
     cfg = setup.resolve_config(cfg)
     torch.set_flush_denormal(
         True
     )  # a trained model is full of tiny numbers: a step took 6 times longer on a CPU
     accelerator = _accelerator(cfg)
+    own = run_log.owned(Path(cfg.out), new=not resumed) if accelerator.is_main_process else nullcontext()
+    with own:
+        return _train(cfg, accelerator, resumed, sample)
+
+
+def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Draw) -> Path:
     device, main = accelerator.device, accelerator.is_main_process
     rollouts = None
     if cfg.reads_rollouts:
@@ -72,18 +78,10 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     assert isinstance(state.model, setup.Model)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
         task = setup.build_task(cfg, state.model, rollouts)
-        if resumed and main:
-            folders.restore(last)
-            folders.restore(best)
+        goes_on = resumed and run_log.goes_on(run, cfg.save_every, main)
     set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
-    if resumed and not last.is_dir() and best.is_dir():
-        raise InputError(
-            f"{run}: there is checkpoints/best but no checkpoints/last to go on from; start another run with out=FOLDER"
-        )
-    if resumed and (last / checkpoint.TRAINING_STATE).is_file():
+    if goes_on:
         state.load(last, accelerator.process_index, accelerator.num_processes)
-    elif main and not resumed:
-        run_log.create(run)
     accelerator.wait_for_everyone()
 
     if cfg.compile != "none":
@@ -108,12 +106,13 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=state.step, quiet=not main) as progress,
     ):
-        if found is not None and not resumed:
+        if found is not None and not goes_on:
             progress.say(found.summary())
         for note in objective.notes():
             progress.say(note)
         if resumed:
-            progress.say(f"{run}: going on after step {state.step} of {cfg.steps}")
+            where = f"going on after step {state.step} of {cfg.steps}"
+            progress.say(f"{run}: {where if goes_on else run_log.BEGUN_ANEW}")
         for step in range(state.step + 1, cfg.steps + 1):
             weights = {name: ramped(full[name], cfg.ramps, step) for name in full}
             lr = learning_rate(cfg, step)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import safetensors
 import safetensors.torch
 import torch
 from torch.utils.data import Dataset
@@ -94,8 +95,9 @@ def encode_part(
         None if cache is None else cache / f"{rollouts.path.stem}-{part}-{_key(model, rollouts)}.safetensors"
     )
     if file is not None and file.is_file():
-        stored = safetensors.torch.load_file(file)
-        return Scene(Particles(**{name: stored[name] for name in _FIELDS}), stored["background"])
+        with suppress(safetensors.SafetensorError, KeyError, OSError):  # a damaged one is written again
+            stored = safetensors.torch.load_file(file)
+            return Scene(Particles(**{name: stored[name] for name in _FIELDS}), stored["background"])
     was_training = model.training
     model.eval()
     scenes = []
@@ -108,9 +110,7 @@ def encode_part(
     if file is not None:
         tensors = {name: getattr(scene.particles, name).contiguous() for name in _FIELDS}
         data = safetensors.torch.save(tensors | {"background": scene.background.contiguous()})
-        with suppress(
-            OSError
-        ):  # an image model that may only be read: the particles are encoded once more next time
+        with suppress(OSError):  # no room: the particles are encoded once more next time
             folders.write_file(file, data)
     return scene
 

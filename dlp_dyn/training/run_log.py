@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -27,17 +28,63 @@ LIBRARIES = (
     "gymnasium", "stable-baselines3", "pymunk",
 )  # fmt: skip
 
+BEGUN_ANEW = "no checkpoint was saved before it ended; begins at step 1"
 
-def create(folder: Path) -> None:
-    """Make the folder of a new run. Raises InputError where there is something already."""
+
+@contextmanager
+def owned(folder: Path, new: bool) -> Iterator[None]:
+    """Hold a run folder as its only owner; a new one is made, and gone again when nothing was written into it.
+
+    Raises InputError where another process holds it, and where something is in the place of a new one.
+    """
+    if new:
+        _make(folder)
+    with folders.locked(folder):
+        try:
+            if new:
+                _make(folder)  # another may have begun and ended since
+            folders.clear(folder)
+            yield
+        except BaseException:
+            if new and not _contents(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+
+
+def _make(folder: Path) -> None:
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or _contents(folder)):
             raise InputError(
                 f"{folder}: exists already; go on with --resume {folder}, or choose another run folder with out=FOLDER"
             )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another out=FOLDER") from error
+
+
+def _contents(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.name != folders.LOCK]
+
+
+def goes_on(run: Path, save_every: int, main: bool = True) -> bool:
+    """Whether a run has a `last` checkpoint to go on from, or was ended before it saved its first one.
+
+    main: this process may finish what a kill between two renames left undone. Raises InputError where a checkpoint is
+    gone that was there: begun anew, such a run would lose its log and its best checkpoint.
+    """
+    last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
+    if main:
+        folders.restore(last)
+        folders.restore(best)
+    if last.is_dir():
+        return True
+    logged = max((step for _, step in _rows(run / "metrics.jsonl")), default=0)
+    if best.is_dir() or logged >= save_every:
+        there = "checkpoints/best" if best.is_dir() else f"a log of {logged} steps"
+        raise InputError(
+            f"{run}: there is {there} but no checkpoints/last to go on from; start another run with out=FOLDER"
+        )
+    return False
 
 
 class RunLog:
@@ -53,7 +100,8 @@ class RunLog:
             folders.write_file(folder / "config.yaml", to_yaml(cfg).encode())
             _add_environment(folder / "environment.json", device, first_step)
             if self._metrics.exists():
-                _drop_rows_after(self._metrics, first_step)
+                kept = [line for line, step in _rows(self._metrics) if step <= first_step]
+                folders.write_file(self._metrics, b"".join(kept))
         except OSError as error:
             raise InputError(
                 f"{folder}: cannot be written ({error.strerror}); choose another out=FOLDER"
@@ -178,14 +226,18 @@ def _git_commit() -> str | None:
     return answer.stdout.strip() or None
 
 
-def _drop_rows_after(file: Path, step: int) -> None:
-    kept, damaged = [], 0
-    for line in file.read_bytes().splitlines(keepends=True):
+def _rows(file: Path) -> list[tuple[bytes, int]]:
+    """The rows of a log, as they are and with their step; damaged ones are left out and told."""
+    rows: list[tuple[bytes, int]] = []
+    damaged = 0
+    for line in file.read_bytes().splitlines(keepends=True) if file.exists() else ():
         try:
-            if json.loads(line)["step"] <= step and line.endswith(b"\n"):
-                kept.append(line)
-        except (ValueError, KeyError, TypeError):  # cut short by a kill, or zeros after a power cut
+            step = json.loads(line)["step"]
+            if not line.endswith(b"\n") or not isinstance(step, int):
+                raise ValueError("cut short")
+            rows.append((line, step))
+        except (ValueError, KeyError, TypeError, RecursionError):  # a kill, or zeros after a power cut
             damaged += 1
     if damaged:
         print(f"{file}: {damaged} damaged lines left out", file=sys.stderr)
-    folders.write_file(file, b"".join(kept))
+    return rows

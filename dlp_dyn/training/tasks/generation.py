@@ -25,7 +25,7 @@ class GenerationTask:
 
     def __init__(self, cfg: TrainConfig, model: VideoGenerator, rollouts: Rollouts) -> None:
         n_frames = model.cfg.frames
-        train, validation = (encoded(cfg, model.video, rollouts, part) for part in ("train", "validation"))
+        train, validation = (encoded(model.video, rollouts, part) for part in ("train", "validation"))
         model.diffusion.normalizer.fit(train, model.cfg.normalization, model.cfg.quantile)
         self.clips = ParticleClips(ClipDataset(rollouts, "train", n_frames, cfg.data.stride), "train", train)
         later = ClipDataset(rollouts, "validation", n_frames, cfg.data.stride)

@@ -28,7 +28,7 @@ class ParticleTask:
     def __init__(self, cfg: TrainConfig, model: VideoModel, rollouts: Rollouts) -> None:
         fit_actions(model, rollouts, cfg.data.stride)
         stride, self.window = cfg.data.stride, cfg.dynamics.window
-        train, validation = (encoded(cfg, model, rollouts, part) for part in ("train", "validation"))
+        train, validation = (encoded(model, rollouts, part) for part in ("train", "validation"))
         clips = ClipDataset(rollouts, "train", cfg.data.clip_length, stride)
         self.clips = ParticleClips(clips, "train", train)
         longest = int(rollouts.episode_lengths[rollouts.part("validation")].max())
@@ -75,9 +75,8 @@ class ParticleTask:
         return scene, clip.scene
 
 
-def encoded(cfg: TrainConfig, model: VideoModel, rollouts: Rollouts, part: Part) -> Scene:
-    """The scenes of a part, kept beside the image model's run."""
-    folder = Path(cfg.image or "")
-    cache = (folder if folder.is_dir() else cache_folder()) / "particles"  # a Hub id is no folder
+def encoded(model: VideoModel, rollouts: Rollouts, part: Part) -> Scene:
+    """The scenes of a part, kept in the user's cache: the image model's run is another's."""
+    cache = cache_folder() / "particles"
     with track(f"encode {part}", len(rollouts.part(part)), "episodes") as progress:
         return encode_part(model, rollouts, part, cache, progress.reach)

@@ -1,0 +1,96 @@
+"""A run has one owner, who goes on from what was saved, or says that nothing was."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dlp_dyn import checkpoint, folders
+from dlp_dyn.config import TrainConfig
+from dlp_dyn.errors import InputError
+from dlp_dyn.training.loop import resume, train
+from dlp_dyn.training.run_log import owned
+
+
+def held_by_another(folder: Path) -> int:
+    """A process that holds a folder until it is killed, itself with a child, as a DataLoader has."""
+    if pid := os.fork():
+        while not (folder / folders.LOCK).exists() or not (folder / folders.LOCK).read_text().endswith("\n"):
+            time.sleep(0.01)
+        return pid
+    with owned(folder, new=False):
+        os.fork()
+        time.sleep(10)
+    os._exit(0)
+
+
+def test_a_run_in_use_is_refused_until_its_owner_is_dead(tiny: Callable[..., TrainConfig]) -> None:
+    run = train(tiny(steps=2, save_every=1))
+    (run / folders.LOCK).unlink()
+    owner = held_by_another(run)
+    before = (run / "metrics.jsonl").read_bytes()
+    try:
+        with pytest.raises(InputError, match=f"in use by process {owner} on "):
+            resume(run, ["steps=3"])
+        assert (run / "metrics.jsonl").read_bytes() == before
+    finally:
+        os.kill(owner, signal.SIGKILL)
+        os.waitpid(owner, 0)
+    resume(run, ["steps=3"])  # its child lives on, and holds nothing
+    assert checkpoint.load_training_state(run / "checkpoints" / "last")["step"] == 3
+
+
+def test_two_trainings_into_one_folder(tmp_path: Path) -> None:
+    with owned(tmp_path / "run", new=True):
+        with pytest.raises(InputError, match="in use by process"), owned(tmp_path / "run", new=True):
+            pass
+        (tmp_path / "run" / "config.yaml").touch()
+    with pytest.raises(InputError, match="exists already"), owned(tmp_path / "run", new=True):
+        pass
+
+
+def test_a_training_that_is_refused_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"), owned(tmp_path / "run", new=True):
+        raise InputError("x.h5: no such file")
+    assert not (tmp_path / "run").exists()
+
+
+def test_leftovers_of_killed_writes_are_removed_by_the_owner(tmp_path: Path) -> None:
+    (tmp_path / ".config.yaml.abc.part").touch()
+    with owned(tmp_path, new=False):
+        assert [path.name for path in tmp_path.iterdir()] == [folders.LOCK]
+
+
+def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_says_so(
+    tiny: Callable[..., TrainConfig], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train(tiny(steps=2))
+    (run / "checkpoints" / "best").rename(run / "best")
+    (run / "checkpoints" / "last").rename(run / "last")
+    resume(run, ["steps=2"])
+    assert "no checkpoint was saved before it ended; begins at step 1" in capsys.readouterr().err
+    fresh, first = (
+        checkpoint.load_weights(folder) for folder in (run / "checkpoints" / "last", run / "last")
+    )
+    assert all(fresh[name].equal(first[name]) for name in first)
+
+
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(tiny: Callable[..., TrainConfig]) -> None:
+    run = train(tiny(steps=4, save_every=2))
+    (run / "checkpoints").rename(run / "gone")
+    before = (run / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match="a log of 4 steps but no checkpoints/last"):
+        resume(run)
+    assert (run / "metrics.jsonl").read_bytes() == before
+
+
+def test_weights_alone_cannot_be_gone_on_from(tiny: Callable[..., TrainConfig]) -> None:
+    run = train(tiny(steps=2))
+    (run / "checkpoints" / "last" / checkpoint.TRAINING_STATE).unlink()
+    with pytest.raises(InputError, match="training cannot go on from it"):
+        resume(run, ["steps=3"])
+    assert len([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]) == 3
