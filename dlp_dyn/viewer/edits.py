@@ -161,7 +161,7 @@ SIMPLE: dict[str, Callable[[Scene, int], Scene]] = {
 
 def _check(name: str, value: float, known: Mapping[str, float]) -> None:
     if name not in known:
-        raise InputError(f"attribute '{name}': a particle has {', '.join(known)}")
+        raise InputError(f"attribute {name!r}: a particle has {', '.join(known)}")
     low, high = limits(name)
     if not low <= value <= high:
         raise InputError(f"{name} {value:g}: give a number from {low:g} to {high:g}")

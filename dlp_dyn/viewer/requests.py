@@ -14,17 +14,23 @@ from dlp_dyn.viewer import edits
 from dlp_dyn.viewer.session import Session, Sessions
 
 Json = dict[str, Any]
+_MOST_COPIES = 50
 
 
-def answer(sessions: Sessions, verb: str, asked: Json) -> Json:
-    """Do what a page asks for. Raises InputError for words that make no sense."""
+def answer(sessions: Sessions, verb: str, asked: Json, wanted: Callable[[], bool] = lambda: True) -> Json:
+    """Do what a page asks for. wanted: whether it still waits; what takes long is left undone where not.
+
+    Raises InputError for words that make no sense.
+    """
     if verb == "open":
         name, session = sessions.open()
         with session.lock:
             return {"session": name, "model": _model(session)} | _frame(session) | _scene(session)
-    if verb not in _VERBS:
-        raise InputError(f"'{verb}': ask for open, {', '.join(_VERBS)}")
+    if verb not in (*_VERBS, "futures"):
+        raise InputError(f"{verb!r}: ask for open, {', '.join(_VERBS)}, futures")
     session = sessions.get(_text(asked, "session"))
+    if verb == "futures":
+        return _futures(session, asked, wanted)
     with session.lock:
         return _VERBS[verb](session, asked)
 
@@ -46,6 +52,8 @@ def _change(session: Session, asked: Json) -> Json:
 
 def _copy(session: Session, asked: Json) -> Json:
     i, room = _particle(session, asked, "particle"), session.studio.has_room_for_more
+    if edits.n_particles(session.edited) >= edits.n_particles(session.found) + _MOST_COPIES:
+        raise InputError(f"there are {_MOST_COPIES} copies: undo or reset before you copy more")
     made, slot = edits.copy(session.edited, i, room)
     session.edit(lambda _: made)
     return _scene(session) | {"chosen": slot}
@@ -82,22 +90,29 @@ def _reset(session: Session, asked: Json) -> Json:  # noqa: ARG001
     return _scene(session)
 
 
-def _futures(session: Session, asked: Json) -> Json:
-    """What happens after the edited scene, and after the one that was found; both begin with the scene itself."""
+def _futures(session: Session, asked: Json, wanted: Callable[[], bool]) -> Json:
+    """What happens after the edited scene, and after the one that was found; both begin with the scene itself.
+
+    Edits go on meanwhile. Given up where the page waits no more, or asks once again.
+    """
     horizon = _integer(asked, "horizon")
-    histories = {"edited": session.edited, "unedited": session.found}
-    return {name: _future(session, history, horizon) for name, history in histories.items()}
+    with session.lock:
+        asked_last = session.asks_for_futures()
+        episode, time = session.episode, session.time
+        histories = {"edited": session.edited, "unedited": session.found}
 
+    def predict(history: Scene) -> Json:
+        studio = session.studio
+        after = studio.future(history, episode, time, horizon, lambda: wanted() and asked_last())
+        scenes = cat([history[-1:], after], 0)
+        p = scenes.particles
+        return {
+            "pictures": _bytes(studio.pictures(scenes)),
+            "positions": _rounded(p.position.tolist()),
+            "transparency": _rounded(p.transparency[..., 0].tolist()),
+        }
 
-def _future(session: Session, history: Scene, horizon: int) -> Json:
-    after = session.studio.future(history, session.episode, session.time, horizon)
-    scenes = cat([history[-1:], after], 0)
-    p = scenes.particles
-    return {
-        "pictures": _bytes(session.studio.pictures(scenes)),
-        "positions": _rounded(p.position.tolist()),
-        "transparency": _rounded(p.transparency[..., 0].tolist()),
-    }
+    return {name: predict(history) for name, history in histories.items()}
 
 
 _VERBS: dict[str, Callable[[Session, Json], Json]] = {
@@ -109,7 +124,6 @@ _VERBS: dict[str, Callable[[Session, Json], Json]] = {
     **{name: _simple(name) for name in edits.SIMPLE},
     "undo": _undo,
     "reset": _reset,
-    "futures": _futures,
 }
 
 
@@ -183,7 +197,10 @@ def _number(asked: Json, key: str) -> float:
     value = asked.get(key)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise InputError(f"{key} {value!r}: give a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f"{key}: a number of {len(str(value))} digits") from None
 
 
 def _text(asked: Json, key: str) -> str:

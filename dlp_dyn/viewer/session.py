@@ -18,6 +18,7 @@ class Session:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.lock = threading.Lock()
+        self._futures_asked = 0
         self.seek(0, min(studio.source.lengths[0] - 1, 10))
 
     def seek(self, episode: int, time: int) -> None:
@@ -41,6 +42,12 @@ class Session:
         if gesture is None or gesture != self._gesture:
             self._before.append(self.edited)
         self.edited, self._gesture = edited, gesture
+
+    def asks_for_futures(self) -> Callable[[], bool]:
+        """Note a request; gives whether it is still the last one."""
+        self._futures_asked += 1
+        number = self._futures_asked
+        return lambda: number == self._futures_asked
 
     def reset(self) -> None:
         """Back to what was found; can be undone."""

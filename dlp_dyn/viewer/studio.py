@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +21,7 @@ from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer.source import Source
 
 _AHEAD = 16  # frames that are tracked at once
+_PREDICTED_AT_ONCE = 16
 _KEPT_TRACKS = 16
 _DRAWN_AT_ONCE = 64
 MAX_HORIZON = 400
@@ -103,10 +105,18 @@ class Studio:
             return MAX_HORIZON
         return min(self.source.lengths[episode] - 1 - time, MAX_HORIZON)
 
-    def future(self, history: Scene, episode: int, time: int, horizon: int) -> Scene:
+    def future(
+        self,
+        history: Scene,
+        episode: int,
+        time: int,
+        horizon: int,
+        wanted: Callable[[], bool] = lambda: True,
+    ) -> Scene:
         """The most likely scenes after a history that ends at `time`, over (horizon, ...).
 
-        Raises InputError for a horizon that is too long, and for a model without dynamics.
+        wanted: asked now and then. Raises InputError for a horizon that is too long, for a model without dynamics, and
+        where the scenes are wanted no more.
         """
         longest = self.longest_horizon(episode, time)
         assert isinstance(self._model, VideoModel)
@@ -118,7 +128,11 @@ class Studio:
             raise InputError(f"horizon {horizon}: give 1 to {longest} frames")
         n = len(history.background)
         actions = self._actions(episode, time + 1 - n) if self._model.cfg.dynamics.action_dim else None
-        whole = rollout(self._model.dynamics, history.map(lambda x: x[None]), horizon, actions)
+        whole = history.map(lambda x: x[None])
+        for done in range(0, horizon, _PREDICTED_AT_ONCE):
+            if not wanted():
+                raise InputError("these futures are wanted no more")
+            whole = rollout(self._model.dynamics, whole, min(_PREDICTED_AT_ONCE, horizon - done), actions)
         return whole.map(lambda x: x[0, n:])
 
     def _track(self, episode: int) -> _Track:

@@ -14,6 +14,8 @@ from torch.testing import assert_close
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.clip import Clip
 from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.errors import InputError
+from dlp_dyn.viewer.requests import answer
 from dlp_dyn.viewer.session import Sessions
 from dlp_dyn.viewer.studio import MAX_HORIZON, Studio
 
@@ -242,3 +244,78 @@ def test_the_page_loads_nothing_from_elsewhere(studio: Studio) -> None:
 
 def test_a_name_that_is_not_this_machines_is_refused(studio: Studio) -> None:
     assert client(studio).get("/", headers={"host": "elsewhere.example"}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "line"),
+    [
+        (
+            "change",
+            '{"session": "%s", "particle": 0, "values": {"x": 1' + "0" * 400 + "}}",
+            "x: a number of 401",
+        ),
+        ("change", '{"session": "%s", "particle": 1' + "0" * 5000 + "}", "the request is not JSON"),
+        ("change", '{"session": "%s", "particle": 0, "values": {"x": NaN}}', "x nan: give a number from"),
+        ("change", '{"session": "%s", "particle": 0, "values": {"\\ud800": 1}}', "attribute '\\ud800'"),
+        ("open", '{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "the request is not JSON"),
+        ("open", '{"a": "' + "x" * (2 << 20) + '"}', "the request is larger than 1048576 bytes"),
+        ("\udc80fly", "{}", "'"),
+    ],
+)
+def test_bodies_that_no_page_sends(studio: Studio, verb: str, body: str, line: str) -> None:
+    server = client(studio)
+    page = Page(server)
+    body = body.replace("%s", page.opened["session"])
+    name = verb.encode(errors="surrogateescape").decode("latin-1")
+    answer = server.post(f"/api/{name}", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(line)
+    assert page.ask("undo")["particles"] == page.opened["particles"]
+
+
+def test_copies_are_bounded(page: Page) -> None:
+    for _ in range(50):
+        page.ask("copy", particle=1)
+    assert page.refused("copy", particle=1) == "there are 50 copies: undo or reset before you copy more"
+    page.ask("undo")
+    page.ask("copy", particle=1)
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null", "http://localhost:1", "http://["])
+def test_pages_of_other_sites_are_refused(page: Page, studio: Studio, origin: str) -> None:
+    server = client(studio)
+    answer = server.post("/api/open", json={}, headers={"origin": origin})
+    assert answer.status_code == 400
+    assert server.post("/api/open", json={}, headers={"origin": "http://localhost"}).status_code == 200
+    assert page.ask("undo")["particles"] == page.opened["particles"]
+
+
+def test_futures_that_nobody_waits_for_are_given_up(studio: Studio) -> None:
+    """An edit goes on meanwhile; a later request, or a page that is gone, ends the earlier one."""
+    sessions = Sessions(studio)
+    name, session = sessions.open()
+    asked = {"session": name, "horizon": 40}
+    seen: list[int] = []
+
+    def until_an_edit() -> bool:
+        seen.append(len(seen))
+        answer(sessions, "hide", {"session": name, "particle": 0})
+        return len(seen) < 2
+
+    with pytest.raises(InputError, match="wanted no more"):
+        answer(sessions, "futures", asked, until_an_edit)
+    assert seen == [0, 1]
+    assert session.is_edited
+
+    def until_asked_again() -> bool:
+        answer(sessions, "futures", asked | {"horizon": 1})
+        return True
+
+    with pytest.raises(InputError, match="wanted no more"):
+        answer(sessions, "futures", asked, until_asked_again)
+
+
+def test_a_long_future_is_that_of_one_rollout(studio: Studio, video_run: Path) -> None:
+    found = studio.future(studio.history(0, 5), 0, 5, 37)
+    expected = load_video_model(video_run).predict(video(studio, 0, 6), 37)
+    assert_close(found.particles.position, expected.particles.position[0, 6:])
