@@ -86,13 +86,14 @@ def _train(cfg: AgentConfig, going_on: bool) -> Path:
         lost = "".join(f"; {note}" for note in learner.restore(saved))
         begun = [f"{run}: going on after step {saved.step} of {cfg.steps}{lost}"]
     else:
-        agent.save("last")  # whatever comes, there is something to go on from
         begun = [f"{run}: {run_log.BEGUN_ANEW}"] if going_on else []
     with (
         run_log.RunLog(run, cfg, torch.device(cfg.device), learner.step) as log,
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=learner.step) as progress,
     ):
+        if not saved:
+            agent.save("last")  # whatever comes, there is something to go on from
         for line in (*begun, *learner.notes()):
             progress.say(line)
         _learn(agent, judge, log, progress, interrupt)
