@@ -197,3 +197,26 @@ class RestlessPusher(ScriptedPusher):
             self.off_centre = self.rng.normal(0, self.OFF_CENTRE)
             self.spent = 0
         return i
+
+
+class PlayfulPusher(RestlessPusher):
+    """Push: stretches of a RestlessPusher and of smooth noise in turn.
+
+    For models to plan with: a search tries what no policy that knows its way ever does, such as grazing an object.
+    """
+
+    STRETCH = 12  # steps on average
+    SMOOTH = 0.7  # correlation of the noise from step to step
+    SPREAD = 0.6  # standard deviation of what is new in it
+
+    def __init__(self, env: gym.Env, rng: np.random.Generator) -> None:
+        super().__init__(env, rng)
+        self.noise = np.zeros(2)
+        self.playing = False
+
+    def __call__(self, observation: Any) -> Float[np.ndarray, " 2"]:
+        if self.rng.uniform() < 1 / self.STRETCH:
+            self.playing = not self.playing
+        self.noise = self.SMOOTH * self.noise + self.rng.normal(0, self.SPREAD, 2)
+        pushed = super().__call__(observation)
+        return np.clip(self.noise, -1, 1).astype(np.float32) if self.playing else pushed
