@@ -5,7 +5,19 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dlp_dyn import __version__
-from dlp_dyn.commands import bench, convert, data, demo, evaluate, generate, inspect, predict, train, view
+from dlp_dyn.commands import (
+    bench,
+    convert,
+    data,
+    demo,
+    evaluate,
+    generate,
+    inspect,
+    plan,
+    predict,
+    train,
+    view,
+)
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted
 
@@ -143,6 +155,30 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument("--seed", type=int, default=0, help="of the random futures (default: 0)")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
+
+    sub = verb("plan", plan.plan, "play an environment by planning: bring its particles to a goal")
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
+    sub.add_argument("--env", help='a Gymnasium id, or "module:Id", for one episode and its film')
+    sub.add_argument("--task", help="or a task: push1, push2, push3; measured beside baselines")
+    sub.add_argument("--pairs", type=int, default=100, help="of a task: problems a seed (default: 100)")
+    sub.add_argument("--seeds", default="0,1,42", help="of a task's problems (default: 0,1,42)")
+    sub.add_argument("--json", action="store_true", help="of a task: JSON with every episode, not a table")
+    sub.add_argument(
+        "--goal", default="", help='a picture, or places "SLOT:X,Y ..." (default: what the environment shows)'
+    )
+    sub.add_argument("--out", help="the film of the episode: X.gif, X.webp or X.mp4")
+    sub.add_argument("--steps", type=int, default=100, help="of the environment at most (default: 100)")
+    sub.add_argument("--horizon", type=int, default=5, help="blocks of actions that are planned (default: 5)")
+    sub.add_argument("--replan", type=int, default=1, help="blocks that are done of each plan (default: 1)")
+    sub.add_argument("--seed", type=int, default=0, help="of the episode and the search (default: 0)")
+    sub.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="arguments of the environment",
+    )
 
     sub = verb("generate", generate.generate, "draw videos that a generator makes up")
     sub.add_argument(

@@ -16,7 +16,7 @@ from dlp_dyn.particles import Scene
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.costs import Arrival, Cost, Separate, Sum
-from dlp_dyn.planning.goals import Goal
+from dlp_dyn.planning.goals import Goal, GoalScene
 from dlp_dyn.planning.planner import Planner
 from dlp_dyn.tracking.state import State
 from dlp_dyn.tree import stack
@@ -87,15 +87,17 @@ class Controller:
         self.rows[row] = _Row(goals, generator)
 
     @torch.no_grad()
-    def __call__(self, frames: UInt8[np.ndarray, "B H W 3"]) -> Float[np.ndarray, "B A"]:
-        """The next action of every environment.
+    def __call__(
+        self, frames: UInt8[np.ndarray, "R H W 3"], rows: Sequence[int] | None = None
+    ) -> Float[np.ndarray, "R A"]:
+        """The next action of these environments (None: of all).
 
         Raises InputError for pictures of another size, and for goals that do not fit what they show.
         """
-        self._check(frames)
-        rows = [self._row(i) for i in range(len(self.rows))]
+        acting = [self._row(i) for i in (range(len(self.rows)) if rows is None else rows)]
+        self._check(frames, len(acting))
         due = []
-        for row, frame in zip(rows, frames, strict=True):
+        for row, frame in zip(acting, frames, strict=True):
             if row.queue:
                 continue
             self._look(row, frame)
@@ -105,7 +107,16 @@ class Controller:
                 due.append((row, frame))
         for group in _alike(due):
             self._plan(*zip(*group, strict=True))
-        return np.stack([row.queue.popleft().numpy() for row in rows])
+        return np.stack([row.queue.popleft().numpy() for row in acting])
+
+    @torch.no_grad()
+    def actor(self, frame: UInt8[np.ndarray, "H W 3"]) -> GoalScene:
+        """What acts in a picture, for `goals.Approach`: the particle that actions move most."""
+        self._check(frame[None], 1)
+        context = Context.of(self.model.encode(to_images(frame[None])[None])[0].scene, None)
+        index = self.planner.actor(context)
+        particle = context.now.map(lambda x: x.take_along_dim(index[:, None, None], 1))
+        return GoalScene(particle, last=particle.position)
 
     def why(self, row: int = 0) -> tuple[Target, ...]:
         """The targets of the last plan, with how far they are, were expected to be, and will be.
@@ -124,11 +135,11 @@ class Controller:
         assert row is not None, f"environment {i}: reset it before it acts"
         return row
 
-    def _check(self, frames: np.ndarray) -> None:
+    def _check(self, frames: np.ndarray, n: int) -> None:
         side = self.model.cfg.image.image_size
-        if frames.shape != (len(self.rows), side, side, 3):
+        if frames.shape != (n, side, side, 3):
             raise InputError(
-                f"frames of shape {frames.shape}: the controller wants {len(self.rows)} of {side}x{side} pixels"
+                f"frames of shape {frames.shape}: the controller wants {n} of {side}x{side} pixels"
             )
 
     def _look(self, row: _Row, frame: np.ndarray) -> None:
@@ -153,7 +164,9 @@ class Controller:
         imagined = self.planner.imagine(context, plan.actions)
         for b, row in enumerate(rows):
             row.plan = plan.actions[b]
-            self._remember(row, frames[b], context[b : b + 1], imagined[b : b + 1], bound[b])
+            now = context[b : b + 1]
+            row.goals = [goal.followed(cost, now) for goal, cost in zip(row.goals, bound[b], strict=True)]
+            self._remember(row, frames[b], now, imagined[b : b + 1], bound[b])
             first, *more = plan.actions[b][: self.replan]
             self._do(row, first)
             row.rest.extend(more)

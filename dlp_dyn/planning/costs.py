@@ -45,9 +45,9 @@ def length(gap: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B"]:
 
 
 def distances(
-    p: Particles, position: Float[Tensor, "*B 2"], features: Float[Tensor, "*B F"] | None, prices: Prices
-) -> Float[Tensor, "*B"]:
-    """How far particles are from what they shall be."""
+    p: Particles, position: Float[Tensor, "*P 2"], features: Float[Tensor, "*P F"] | None, prices: Prices
+) -> Float[Tensor, "..."]:
+    """How far particles are from what they shall be; leading axes broadcast."""
     total = length(p.position - position) / _SIDE + prices.fading * (1 - p.transparency[..., 0])
     if features is not None and prices.looks:
         total = total + prices.looks * (p.features - features).square().sum(-1).clamp_max(_MOST_LOOKS)
@@ -78,6 +78,31 @@ class Arrival:
     def __call__(self, scene: Scene, actions: Float[Tensor, "B S H W"]) -> Float[Tensor, "B S H"]:  # noqa: ARG002
         weight = self.weight[:, None, None]
         return (weight * self.each(scene.particles)).sum(-1) / weight.sum(-1).clamp_min(1e-6)
+
+
+@dataclass(frozen=True)
+class Behind:
+    """How far the one that acts is from behind the nearest thing that still has to move; see `goals.Approach`.
+
+    near: targets closer than this to their goals, in image sides, are done.
+    """
+
+    arrival: Arrival
+    actor: Arrival
+    weight: float
+    reach: float
+    near: float = 0.03
+
+    def __call__(self, scene: Scene, actions: Float[Tensor, "B S H W"]) -> Float[Tensor, "B S H"]:  # noqa: ARG002
+        position, targets = scene.particles.position, self.arrival
+        things = position.take_along_dim(targets.index[:, None, None, :, None], -2)
+        actor = position.take_along_dim(self.actor.index[:, None, None, :, None], -2)
+        way = targets.position[:, None, None] - things
+        left = length(way)
+        behind = things - self.reach * way / left[..., None]
+        done = (left / _SIDE < self.near) | (targets.weight == 0)[:, None, None]
+        far = torch.where(done, torch.inf, length(actor - behind) / _SIDE).amin(-1)
+        return self.weight * self.actor.weight[:, None] * torch.where(far.isinf(), 0.0, far)
 
 
 @dataclass(frozen=True)

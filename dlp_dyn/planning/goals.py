@@ -1,6 +1,6 @@
 """Goals: a scene, particles that shall be at places, distances to be kept; bound to what is there, they are costs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,13 +13,15 @@ from dlp_dyn.clip import to_images
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Particles
 from dlp_dyn.planning.context import Context
-from dlp_dyn.planning.costs import DEFAULT, Arrival, Cost, Intrusion, Likeness, Prices
+from dlp_dyn.planning.costs import DEFAULT, Arrival, Behind, Cost, Intrusion, Likeness, Prices
 from dlp_dyn.tracking.matching import ON
 from dlp_dyn.video import VideoModel
 
 Match = Literal["now", "then", "nearest"]
 
-_NEAR = 0.02  # what a squared distance of 1 counts as a squared feature distance, where things are told by their looks
+# What a squared distance of 1 counts as a squared feature distance: from a goal that may be far away, and from where a
+# thing was seen a block before.
+_FROM_GOAL, _FROM_LAST = 0.02, 5.0
 
 
 @runtime_checkable
@@ -30,6 +32,10 @@ class Goal(Protocol):
         """The cost for these problems. Raises InputError where the context has not what the goal speaks of."""
         ...
 
+    def followed(self, bound: Cost, context: Context) -> "Goal":
+        """The goal for the plan after this one: its particles are looked for where they are now."""
+        ...
+
 
 @dataclass(frozen=True)
 class GoalScene:
@@ -37,13 +43,14 @@ class GoalScene:
 
     match: "now" gives every target the particle that looks most like it, once, before the search; "then" compares the
     predicted set, one to one, and "nearest" with the nearest of each (Chamfer): for things that look alike.
-    weight: of every particle of the goal; 0 leaves it free.
+    weight: of every particle of the goal; 0 leaves it free. last: where the particle of each target was seen last.
     """
 
     particles: Particles  # (B, M, ...)
     match: Match = "now"
     prices: Prices = DEFAULT
     weight: Float[Tensor, " M"] | None = None
+    last: Float[Tensor, "B M 2"] | None = None
 
     def bind(self, context: Context) -> Arrival | Likeness:
         p = self.particles
@@ -58,11 +65,24 @@ class GoalScene:
             raise InputError("goal: no particle is on in the picture of now: there is nothing to move")
         if self.match != "now":
             return Likeness(p.position, p.features, on, context.on, self.match == "then", self.prices)
-        index, found = partners(p, on, context.now, context.on)
+        return self.arrival(context)
+
+    def arrival(self, context: Context) -> Arrival:
+        """With a particle of its own for every target that has one now."""
+        p = self.particles
+        on = p.transparency[..., 0] > ON
+        index, found = partners(p, on, context.now, context.on, self.last)
         weight = found.to(p.position.dtype)
         if self.weight is not None:
             weight = weight * self.weight
         return Arrival(index, p.position, p.features, weight, self.prices)
+
+    def followed(self, bound: Cost, context: Context) -> "GoalScene":
+        if not isinstance(bound, Arrival):
+            return self
+        seen = context.now.position.take_along_dim(bound.index[..., None], 1)
+        before = self.particles.position if self.last is None else self.last
+        return replace(self, last=torch.where(bound.weight[..., None] > 0, seen, before))
 
 
 @dataclass(frozen=True)
@@ -105,6 +125,9 @@ class Places:
         places = torch.tensor(list(self.targets.values()), dtype=torch.float32).expand(b, -1, 2)
         return Arrival(index, places, None, torch.ones(index.shape), self.prices)
 
+    def followed(self, bound: Cost, context: Context) -> "Places":  # noqa: ARG002 - it speaks of slots, which are tracked
+        return self
+
 
 @dataclass(frozen=True)
 class KeepAway:
@@ -122,6 +145,35 @@ class KeepAway:
         point = torch.tensor(self.other) if isinstance(self.other, tuple) else None
         other = column(context, self.other) if isinstance(self.other, int) else None
         return Intrusion(column(context, self.slot), other, point, self.radius, self.weight)
+
+    def followed(self, bound: Cost, context: Context) -> "KeepAway":  # noqa: ARG002 - it speaks of slots, which are tracked
+        return self
+
+
+@dataclass(frozen=True)
+class Approach:
+    """The one that acts shall be behind what still has to move, on the far side from its goal.
+
+    A push costs nothing until there is contact, and a search that only sees what is pushed does not know which way to
+    go. weight: of the way to that place, beside the ways of the things themselves. reach: how far behind a thing's
+    centre it is, in the units of positions. actor: the particle that acts, as it was seen.
+    """
+
+    goal: GoalScene | Places
+    actor: GoalScene
+    weight: float = 0.2
+    reach: float = 0.25
+
+    def bind(self, context: Context) -> Behind:
+        bound = self.goal.bind(context)
+        if isinstance(bound, Likeness):
+            raise InputError('goal: what to approach is not known with match "then" or "nearest": use "now"')
+        return Behind(bound, self.actor.arrival(context), self.weight, self.reach)
+
+    def followed(self, bound: Cost, context: Context) -> "Approach":
+        assert isinstance(bound, Behind)
+        actor = self.actor.followed(bound.actor, context)
+        return replace(self, goal=self.goal.followed(bound.arrival, context), actor=actor)
 
 
 @torch.no_grad()
@@ -153,12 +205,18 @@ def column(context: Context, slot: int) -> Int[Tensor, " B"]:
 
 @torch.no_grad()
 def partners(
-    goal: Particles, wanted: Bool[Tensor, "B M"], now: Particles, there: Bool[Tensor, "B K"]
+    goal: Particles,
+    wanted: Bool[Tensor, "B M"],
+    now: Particles,
+    there: Bool[Tensor, "B K"],
+    last: Float[Tensor, "B M 2"] | None = None,
 ) -> tuple[Int[Tensor, "B M"], Bool[Tensor, "B M"]]:
     """Which particle of now is each particle of a goal, told by looks and size, and by nearness where those are alike;
-    and which have one. One to one."""
+    and which have one. One to one. last: where they were seen a block before, which tells more than the goal's place.
+    """
+    near, place = (_FROM_GOAL, goal.position) if last is None else (_FROM_LAST, last)
     looks = torch.cdist(_looks(goal), _looks(now)).square()
-    cost = (looks + _NEAR * torch.cdist(goal.position, now.position).square()).numpy()
+    cost = (looks + near * torch.cdist(place, now.position).square()).numpy()
     index = np.zeros(wanted.shape, np.int64)
     found = np.zeros(wanted.shape, bool)
     for b, (want, have) in enumerate(zip(wanted.numpy(), there.numpy(), strict=True)):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from dlp_dyn.particles import Scene
@@ -64,3 +64,15 @@ class Planner:
     def imagine(self, context: Context, actions: Float[Tensor, "B H W"]) -> Scene:
         """The scenes (B, H, ...) that a plan leads to."""
         return self.predictor(context, actions[:, None])[:, 0]
+
+    @torch.no_grad()
+    def actor(self, context: Context) -> Int[Tensor, " B"]:
+        """Which particle of the context actions move most: what acts."""
+        b = len(context.slots)
+        low, high = self.space.bounds
+        extremes = torch.stack([low, high]).expand(b, 2, -1)[:, :, None]
+        position = self.predictor(context, extremes).particles.position[
+            :, :: max(self.predictor.samples, 1), 0
+        ]
+        moved = (position[:, 0] - position[:, 1]).norm(dim=-1).masked_fill(~context.on, -1.0)
+        return moved.argmax(1)

@@ -26,9 +26,14 @@ FRAMES = np.random.default_rng(0).integers(0, 255, (12, 32, 32, 3), np.uint8)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> VideoModel:
-    """Its particles are all on, whatever the picture."""
+    """With dynamics that actions have an effect in; untrained ones begin without."""
     run = write_run(tmp_path_factory.mktemp("plan") / "run", action_dim=4, stride=2)
-    return load_video_model(run)
+    model = load_video_model(run)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in model.dynamics.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return model
 
 
 def controller(model: VideoModel, n_envs: int = 1, replan: int = 1) -> Controller:

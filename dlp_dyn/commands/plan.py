@@ -1,0 +1,56 @@
+"""`plan`: an episode of an environment, planned toward a goal; or the protocol of a task."""
+
+import argparse
+import json
+
+from omegaconf import OmegaConf
+
+from dlp_dyn.errors import InputError
+
+
+def plan(args: argparse.Namespace) -> None:
+    """Plan, draw the film, and say how it went."""
+    if (args.env is None) == (args.task is None):
+        raise InputError("plan: give --env ID for one episode, or --task T for the problems of a task")
+    if args.task is not None:
+        _judge(args)
+        return
+    if args.out is None:
+        raise InputError("plan: --env draws a film: say where with --out X.gif")
+    from dlp_dyn.planning.play import play
+
+    played = play(
+        args.run_folder, args.env, args.out, args.goal, args.steps, args.horizon, args.replan, args.seed,
+        _settings(args.settings),
+    )  # fmt: skip
+    for target in played.targets:
+        expected = "" if target.expected is None else f", {target.expected:.3f} were expected"
+        print(
+            f"particle {target.slot}: {target.now:.3f} of an image side from its goal{expected}; "
+            f"the plan ends at {target.at_end:.3f}"
+        )
+    told = {True: "success", False: "no success", None: "the environment tells no success"}[played.success]
+    print(f"{played.steps} steps: {told}")
+    print(args.out)
+
+
+def _settings(texts: list[str]) -> dict[str, object]:
+    for text in texts:
+        if not text.partition("=")[0].strip() or "=" not in text:
+            raise InputError(f"--set {text}: write it as KEY=VALUE")
+    settings = OmegaConf.to_container(OmegaConf.from_dotlist(texts))
+    assert isinstance(settings, dict)
+    return {str(key): value for key, value in settings.items()}
+
+
+def _judge(args: argparse.Namespace) -> None:
+    from dlp_dyn.planning.judge import judge
+    from dlp_dyn.progress import track
+
+    try:
+        seeds = [int(seed) for seed in args.seeds.split(",")]
+    except ValueError:
+        raise InputError(f"--seeds {args.seeds}: whole numbers with commas between, as in 0,1,42") from None
+    with track("plan", None, "problems") as bar:
+        report = judge(args.run_folder, args.task, args.pairs, seeds, args.horizon, args.replan, progress=bar)
+    print(json.dumps(report.to_json()) if args.json else report.table())
