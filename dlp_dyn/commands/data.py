@@ -1,10 +1,11 @@
 """`collect` and `import`: rollout files from environments, synthetic sources and what others have made."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dlp_dyn.commands.words import key_values
 from dlp_dyn.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def collect(args: argparse.Namespace) -> None:
     from dlp_dyn.progress import track
 
     _refuse_existing(args)
-    settings = _settings(args.settings)
+    settings = key_values(args.settings)
     if args.env_id in SYNTHETIC_EPISODES:
         counts = _parts(args.episodes) if args.episodes else SYNTHETIC_EPISODES[args.env_id]
         write = _synthetic(args.env_id, settings)
@@ -108,18 +109,3 @@ def _count(text: str) -> int:
     if not text.isdecimal():
         raise InputError(f"--episodes {text}: '{text}' is not a number of episodes")
     return int(text)
-
-
-def _settings(words: Sequence[str]) -> dict[str, Any]:
-    import yaml
-
-    settings = {}
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set {word}: write it as key=value")
-        try:
-            settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"--set {word}: the value is not readable as YAML") from None
-    return settings

@@ -3,8 +3,7 @@
 import argparse
 import json
 
-from omegaconf import OmegaConf
-
+from dlp_dyn.commands.words import key_values
 from dlp_dyn.errors import InputError
 
 
@@ -21,7 +20,7 @@ def plan(args: argparse.Namespace) -> None:
 
     played = play(
         args.run_folder, args.env, args.out, args.goal, args.steps, args.horizon, args.replan, args.seed,
-        _settings(args.settings),
+        key_values(args.settings),
     )  # fmt: skip
     for target in played.targets:
         expected = "" if target.expected is None else f", {target.expected:.3f} were expected"
@@ -32,15 +31,6 @@ def plan(args: argparse.Namespace) -> None:
     told = {True: "success", False: "no success", None: "the environment tells no success"}[played.success]
     print(f"{played.steps} steps: {told}")
     print(args.out)
-
-
-def _settings(texts: list[str]) -> dict[str, object]:
-    for text in texts:
-        if not text.partition("=")[0].strip() or "=" not in text:
-            raise InputError(f"--set {text}: write it as KEY=VALUE")
-    settings = OmegaConf.to_container(OmegaConf.from_dotlist(texts))
-    assert isinstance(settings, dict)
-    return {str(key): value for key, value in settings.items()}
 
 
 def _judge(args: argparse.Namespace) -> None:
