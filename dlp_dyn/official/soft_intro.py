@@ -64,7 +64,6 @@ def load(state_dict: Mapping[str, Tensor], h: Mapping[str, Any]) -> IntroVAE:
     pace = factors(model)
     weights = {ours: state_dict[theirs] / pace.get(ours, 1.0) for ours, theirs in names(model)}
     if isinstance(model, StyleVAE):
-        weights["decoder.mean_style"] = weights["decoder.mean_style"][0]  # the same for every style
         weights |= {name: x for name, x in model.named_buffers() if name not in weights and name != "steps"}
     model.load_state_dict(weights)
     return model.eval()
@@ -120,6 +119,10 @@ def _styles(cfg: StyleConfig) -> Iterator[tuple[str, str]]:
     yield "decoder.start", "decoder.const"
     yield "decoder.mean_style", "dlatent_avg.buff"
     for i in range(cfg.n_levels):
+        for layer in (1, 2):
+            for name in ("noise_weight", "bias", "style"):
+                ours = f"decoder.blocks.{i}.dressing_{layer}.{name}"
+                yield ours, f"decoder.decode_block.{i}.{name}_{layer}"
         yield f"encoder.blocks.{i}", f"encoder.encode_block.{i}"
         yield f"decoder.blocks.{i}", f"decoder.decode_block.{i}"
         yield f"encoder.from_rgb.{i}", f"encoder.from_rgb.{i}.from_rgb"

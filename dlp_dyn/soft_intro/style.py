@@ -42,7 +42,7 @@ class EncodeBlock(nn.Module):
         self.bias_2 = nn.Parameter(torch.zeros(1, after, 1, 1))
         self.style_2 = ScaledLinear(2 * after, latent_dim)
 
-    def forward(self, x: Features) -> tuple[Features, Float[Tensor, "B W"]]:
+    def forward(self, x: Features) -> tuple[Float[Tensor, "B D h w"], Float[Tensor, "B Z"]]:
         x = F.leaky_relu(self.conv_1(x) + self.bias_1, SLOPE)
         style = self.style_1(statistics(x))
         x = F.leaky_relu(self.conv_2(blur(F.instance_norm(x))) + self.bias_2, SLOPE)
@@ -71,7 +71,7 @@ class StyleEncoder(nn.Module):
         x = 2 * x - 1
         first = len(self.blocks) - (x.shape[-1] // _START).bit_length()
         features, style = self.blocks[first](self._coloured(first, x))
-        if first + 1 < len(self.blocks):  # at 4 pixels there is nothing to fade in from
+        if first + 1 < len(self.blocks) and self.blend < 1:
             smaller = self._coloured(first + 1, F.avg_pool2d(x, 2))
             features, style = torch.lerp(smaller, features, self.blend), style * self.blend
         for block in self.blocks[first + 1 :]:
@@ -86,37 +86,43 @@ class StyleEncoder(nn.Module):
         return F.leaky_relu(self.from_rgb[block](x), SLOPE**2)  # as published: rectified twice
 
 
+class Dressing(nn.Module):
+    """Noise over features, and a style for them: the spread and the mean of every map."""
+
+    def __init__(self, width: int, latent_dim: int, level: int) -> None:
+        super().__init__()
+        self.level = level
+        self.noise_weight = nn.Parameter(torch.zeros(1, width, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(1, width, 1, 1))
+        self.style = ScaledLinear(latent_dim, 2 * width, gain=1.0)
+
+    def forward(
+        self, x: Features, style: Float[Tensor, "B Z"], noise: Float[Tensor, "B 1 H W"] | None
+    ) -> Features:
+        x = noise_bump(x, self.level) if noise is None else x + self.noise_weight * noise
+        x = F.leaky_relu(x + self.bias, SLOPE)
+        scale, shift = self.style(style)[..., None, None].chunk(2, 1)
+        return F.instance_norm(x, eps=1e-8) * (1 + scale) + shift
+
+
 class DrawBlock(nn.Module):
-    """Two layers, each drawn over with noise and dressed in a style."""
+    """Doubles the side, but for the first; two layers, each dressed."""
 
     def __init__(self, before: int, after: int, latent_dim: int, level: int, fused: bool) -> None:
         super().__init__()
-        self.level = level
         self.conv_1 = ScaledConv(before, after, resize=2, fused=fused) if level else None
+        self.dressing_1 = Dressing(after, latent_dim, level)
         self.conv_2 = ScaledConv(after, after)
-        for i in (1, 2):
-            self.register_parameter(f"noise_weight_{i}", nn.Parameter(torch.zeros(1, after, 1, 1)))
-            self.register_parameter(f"bias_{i}", nn.Parameter(torch.zeros(1, after, 1, 1)))
-            setattr(self, f"style_{i}", ScaledLinear(latent_dim, 2 * after, gain=1.0))
+        self.dressing_2 = Dressing(after, latent_dim, level)
 
     def forward(
-        self,
-        x: Features,
-        first: Float[Tensor, "B W"],
-        second: Float[Tensor, "B W"],
-        noise: Float[Tensor, "2 B 1 S S"] | None,
-    ) -> Features:
+        self, x: Features, styles: Float[Tensor, "B 2 Z"], noise: Float[Tensor, "2 B 1 S S"] | None
+    ) -> Float[Tensor, "B D S S"]:
         if self.conv_1 is not None:
             x = blur(self.conv_1(x))
-        x = self._dressed(1, x, first, None if noise is None else noise[0])
-        return self._dressed(2, self.conv_2(x), second, None if noise is None else noise[1])
-
-    def _dressed(self, i: int, x: Features, style: Float[Tensor, "B W"], noise: Tensor | None) -> Features:
-        weight = self.get_parameter(f"noise_weight_{i}")
-        x = noise_bump(x, self.level) if noise is None else x + weight * noise
-        x = F.leaky_relu(x + self.get_parameter(f"bias_{i}"), SLOPE)
-        scale, shift = self.get_submodule(f"style_{i}")(style)[..., None, None].chunk(2, 1)
-        return F.instance_norm(x, eps=1e-8) * (1 + scale) + shift
+        first, second = (None, None) if noise is None else noise
+        x = self.dressing_1(x, styles[:, 0], first)
+        return self.dressing_2(self.conv_2(x), styles[:, 1], second)
 
 
 class StyleDecoder(nn.Module):
@@ -141,14 +147,14 @@ class StyleDecoder(nn.Module):
         self.to_rgb = nn.ModuleList(ScaledConv(width, 3, 1, _RGB_GAIN, bias=True) for width in widths)
         self.register_buffer("level", torch.tensor(cfg.n_levels - 1))
         self.register_buffer("blend", torch.ones(()))
-        self.register_buffer("mean_style", torch.zeros(cfg.latent_dim))
+        self.register_buffer("mean_style", torch.zeros(2 * cfg.n_levels, cfg.latent_dim))
 
     def forward(self, z: Float[Tensor, "B *S Z"]) -> Images:
         styles = self.styles(z)
         if styles.ndim == 2:
             styles = styles[:, None].expand(-1, 2 * len(self.blocks), -1)
         if self.training:
-            self.mean_style.lerp_(styles[:, 0].detach().mean(0), 1 - _MEAN_DECAY)
+            self.mean_style.lerp_(styles[:, :1].detach().mean(0), 1 - _MEAN_DECAY)
         return self.draw(styles)
 
     def styles(self, z: Float[Tensor, "B *S Z"]) -> Float[Tensor, "B *S Z"]:
@@ -163,7 +169,7 @@ class StyleDecoder(nn.Module):
         for i, block in enumerate(self.blocks[: level + 1]):
             before = x
             noise = self.noise(len(x), _START * 2**i) if self.training else None
-            x = block(x, styles[:, 2 * i], styles[:, 2 * i + 1], noise)
+            x = block(x, styles[:, 2 * i : 2 * i + 2], noise)
         drawn = self.to_rgb[level](x)
         if level and self.blend < 1:
             smaller = F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0)
@@ -201,7 +207,7 @@ class StyleVAE(IntroVAE):
             fades = level > 0 and faded < 1
             self.grow(level, 0.5 - 0.5 * math.cos(math.pi * faded) if fades else 1.0)
 
-    def shown(self, x: Images) -> Images:
+    def shown(self, x: Images) -> Float[Tensor, "B 3 T T"]:
         """Images at the side to which it has grown, blended with their own half as the model is."""
         side = _START * 2 ** int(self.decoder.level)
         x = F.adaptive_avg_pool2d(x, side)

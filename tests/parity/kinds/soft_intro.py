@@ -209,8 +209,8 @@ def learned(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
 
 def warm_up(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
     """Not scaled. The published bootstrap warms up with its target decoder, so that its decoder learns nothing."""
-    _, objective = build(bundle)
-    objective.game = replace(objective.game, warm_up_steps=1)
+    model, objective = build(bundle)
+    model.cfg = replace(model.cfg, game=replace(model.cfg.game, warm_up_steps=1))
     if objective.target is not None:
         objective.model.decoder.load_state_dict(objective.target.state_dict())
     encoder, encoder_norms = loss(objective, bundle.inputs["x"], "encoder")

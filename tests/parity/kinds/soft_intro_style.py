@@ -1,5 +1,6 @@
 """Soft-IntroVAE's style variant: networks at every side, truncation, both turns, one iteration, fused blocks."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,7 @@ from dlp_dyn.official import soft_intro as official
 from dlp_dyn.soft_intro.style import DrawBlock, EncodeBlock, StyleVAE
 
 E = ("e_prior", "e_prior_mixed", "e_real", "e_rec", "e_fake")
+_FUSED_LEVEL = 5  # the first one that is fused by default: 128 pixels
 D = ("d_real", "d_prior", "d_prior_mixed", "d_rec", "d_fake")
 
 
@@ -66,9 +68,10 @@ def evaluated(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
     model, _ = build(bundle)
     model.eval()
     z = bundle.inputs["eps/e_prior"]
-    yield "eval/styles", model.decoder.styles(z)
+    yield "eval/styles", model.decoder.styles(model.encode(pictures(bundle)).loc)
     yield "eval/untruncated", official_picture(model.decode(z))
-    truncated = model.sample_truncated(z, h["truncation_psi"], h["truncation_cutoff"])
+    model.train().decode(z)  # officially every call moves the mean style, ours do in training
+    truncated = model.eval().sample_truncated(z, h["truncation_psi"], h["truncation_cutoff"])
     yield "eval/truncated", official_picture(truncated)
 
 
@@ -86,14 +89,17 @@ def turns(bundle: Bundle, prefix: str, blend: float) -> Iterator[tuple[str, Tens
         for name, x in named(bundle, terms, seen, f"{prefix}loss/{letter}", update):
             if name in bundle.outputs:
                 yield name, x
-        yield f"{prefix}{letter}/fake", official_picture(seen.drawn[0])
-        yield f"{prefix}{letter}/rec", official_picture(seen.drawn[1])
+        for i, name in enumerate(("fake", "rec")):
+            if f"{prefix}{letter}/{name}" in bundle.outputs:
+                yield f"{prefix}{letter}/{name}", official_picture(seen.drawn[i])
         if update == "encoder":
             for name, posterior in zip(("real", "rec", "fake"), seen.encoded, strict=True):
+                if prefix and name != "real":
+                    continue
                 yield f"{prefix}e/mu_{name}", posterior.loc
                 yield f"{prefix}e/logvar_{name}", 2 * posterior.scale.log()
-        yield f"{prefix}{letter}/dlatent_avg", model.decoder.mean_style.expand(2 * model.own.n_levels, -1)
         if not prefix:
+            yield f"{letter}/dlatent_avg", model.decoder.mean_style.clone()
             yield from ((f"grad_norm/{letter}/{k}", v) for k, v in grads.items())
 
 
@@ -110,7 +116,7 @@ def loss(objective: SoftIntro, x: Tensor, update: str) -> tuple[dict[str, Tensor
 
 
 def learned(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
-    """One iteration with the plain optimiser: what the official one multiplies steps by is part of our layers."""
+    """One iteration, with the official optimiser on the official weights."""
     model, objective = build(bundle)
     theirs, factor = dict(official.names(model)), official.factors(model)
     before = {k: p.detach().clone() for k, p in model.named_parameters()}
@@ -122,7 +128,11 @@ def learned(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
         for name, x in named(bundle, terms, seen, prefix, update.name):
             if name in bundle.outputs:
                 yield name, x
-        torch.optim.Adam(update.parameters, lr, tuple(adam["betas"]), adam["eps"]).step()
+        rest = 1 - adam["betas"][1]
+        for name, p in model.named_parameters():
+            if p.grad is not None and name.startswith(update.name):
+                grad = p.grad / factor.get(name, 1)
+                p.data -= lr * rest**0.5 * grad / ((rest * grad.square()).sqrt() + adam["eps"])
     for name, p in model.named_parameters():
         yield f"learning/change/{theirs[name]}", (p.detach() - before[name]).norm() * factor.get(name, 1)
 
@@ -143,6 +153,10 @@ def fused(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
     def part(name: str, block: Any, scale: dict[str, float]) -> Any:
         prefix = f"fused/{name}/"
         found = {k.removeprefix(prefix): v for k, v in bundle.state_dict.items() if k.startswith(prefix)}
+        if name == "decode":
+            found = {
+                re.sub(r"^(noise_weight|bias|style)_(\d)", r"dressing_\2.\1", k): v for k, v in found.items()
+            }
         block.load_state_dict(
             {k: v / scale.get(k, 1.0) for k, v in found.items() if not k.startswith("blur")}
         )
@@ -154,9 +168,23 @@ def fused(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
         }
 
     x = bundle.inputs["fused/encode"]
-    encode = EncodeBlock(x.shape[1], bundle.outputs["fused/encode"].shape[1], 9, fused=True)
-    made, _ = part("encode", encode, scales(encode))(x)
+    encode = EncodeBlock(
+        x.shape[1],
+        bundle.outputs["fused/encode"].shape[1],
+        bundle.outputs["fused/encode_style_1"].shape[1],
+        fused=True,
+    )
+    styles: list[Tensor] = []
+    loaded = part("encode", encode, scales(encode))
+    for i in (1, 2):
+        getattr(loaded, f"style_{i}").register_forward_hook(lambda _, __, made: styles.append(made))
+    made, _ = loaded(x)
     yield "fused/encode", made
-    x, styles = bundle.inputs["fused/decode"], [bundle.inputs[f"fused/style_{i}"] for i in (1, 2)]
-    decode = DrawBlock(x.shape[1], bundle.outputs["fused/decode"].shape[1], 9, 1, fused=True)
-    yield "fused/decode", part("decode", decode, scales(decode))(x, *styles, None)
+    for i in (1, 2):
+        yield f"fused/encode_style_{i}", styles[i - 1]
+    x = bundle.inputs["fused/decode"]
+    dressed = torch.stack([bundle.inputs[f"fused/style_{i}"] for i in (1, 2)], 1)
+    decode = DrawBlock(
+        x.shape[1], bundle.outputs["fused/decode"].shape[1], dressed.shape[2], _FUSED_LEVEL, fused=True
+    )
+    yield "fused/decode", part("decode", decode, scales(decode))(x, dressed, None)
