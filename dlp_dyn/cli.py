@@ -180,12 +180,14 @@ def _parser() -> argparse.ArgumentParser:
         help="arguments of the environment",
     )
 
-    sub = verb("generate", generate.generate, "draw videos that a generator makes up")
+    sub = verb("generate", generate.generate, "draw videos that a generator makes up, or samples")
     sub.add_argument(
-        "run_folder", metavar="RUN", help="the run of a generator (dlp-dyn train balls_generation)"
+        "run_folder",
+        metavar="RUN",
+        help="the run of a generator (balls_generation) or of a Soft-IntroVAE (soft_intro_2d, ...)",
     )
-    sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4")
-    sub.add_argument("--n", type=int, default=4, help="videos (default: 4)")
+    sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4; samples: X.png")
+    sub.add_argument("--n", type=int, default=4, help="videos or samples (default: 4)")
     sub.add_argument("--frames", type=int, default=40, help="of each (default: 40)")
     sub.add_argument("--steps", type=int, help="of diffusion: fewer take less time (default: all)")
     sub.add_argument("--eta", type=float, default=1.0, help="noise in every step, 0 to 1 (default: 1)")

@@ -12,7 +12,7 @@ from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.keypoint_vae.config import KeypointVAEConfig
 from dlp_dyn.objectives.config import LossWeights, PriceConfig, ScheduleConfig
 from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_section, read_yaml, to_yaml
-from dlp_dyn.soft_intro.config import SoftIntroConfig
+from dlp_dyn.soft_intro.config import GameConfig, SoftIntroConfig
 from dlp_dyn.tracking.config import TrackingConfig
 
 
@@ -93,6 +93,9 @@ class TrainConfig:
     """a section, or null: DLPv1 in the place of `model`."""
     soft_intro: SoftIntroConfig | None = None
     """a section, or null: a Soft-IntroVAE of images, points of the plane or point clouds in the place of `model`."""
+    introspection: GameConfig | None = None
+    """a section, or null: an image model that is trained already, the run `image`, plays Soft-IntroVAE's game for the
+    looks of its particles."""
     generation: DiffusionConfig | None = None
     """a section, or null: diffusion that is trained on the particles of the video model in the run `image`."""
     stage: Literal["joint", "dynamics"] = "joint"
@@ -160,6 +163,10 @@ class TrainConfig:
         )  # fmt: skip
         if self.lr <= 0:
             raise InputError(f"config: lr is {self.lr}; give a positive learning rate")
+        if self.introspection is not None and (self.accumulate > 1 or self.dynamics.kind != "none"):
+            raise InputError(
+                "config: introspection is for image models, in one part: dynamics.kind=none, accumulate=1"
+            )
         for term, ramp in self.ramps.items():
             if not hasattr(self.weights, term):
                 known = ", ".join(item.name for item in fields(LossWeights))

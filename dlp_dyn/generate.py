@@ -1,13 +1,51 @@
-"""Generated videos as pictures."""
+"""What models make up, as pictures: videos of a generator, samples of a Soft-IntroVAE."""
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from dlp_dyn import plots, video_plots
+from dlp_dyn import plots, sample_plots, video_plots
+from dlp_dyn.data import densities
+from dlp_dyn.errors import InputError
 from dlp_dyn.generation.model import VideoGenerator
 from dlp_dyn.particles import Scene
 from dlp_dyn.predict import check_out
+from dlp_dyn.settings import has_section, read_yaml
+from dlp_dyn.sharing.locate import CONFIG, resolve
+from dlp_dyn.soft_intro.model import IntroVAE
+
+_ROWS = 6  # of samples
+
+
+def makes_samples(run: str | Path) -> bool:
+    """Whether a run is of a Soft-IntroVAE, which draws samples and no videos."""
+    return has_section(resolve(run) / CONFIG, "soft_intro")
+
+
+def draw_samples(run: str | Path, out: str | Path, n: int = 24, seed: int = 0, device: str = "cpu") -> Tensor:
+    """Draw n samples of a Soft-IntroVAE into a picture; gives them as tensors (n, ...).
+
+    Images and point clouds stand side by side, points of the plane in one square.
+    Raises InputError for another run and a file that is no PNG, JPEG or WebP.
+    """
+    out = Path(out)
+    if out.suffix.lower() not in (".png", ".jpg", ".webp"):
+        raise InputError(f"{out}: samples are a picture; use .png, .jpg or .webp")
+    model = IntroVAE.from_pretrained(run, device=device)
+    samples = model.sample(n, torch.Generator(device).manual_seed(seed))
+    if model.cfg.densities is not None:
+        limit = densities.limit(str(read_yaml(resolve(run) / CONFIG).get("data", {}).get("path", "")))
+        picture = sample_plots.points_picture(samples.cpu().numpy(), limit)
+    else:
+        one = sample_plots.cloud_picture if model.cfg.point_clouds is not None else sample_plots.image_picture
+        pictures = [one(x) for x in samples.float().cpu().numpy()]
+        pictures += [np.full_like(pictures[0], 255)] * (-n % _ROWS)
+        columns = [np.concatenate(pictures[i : i + _ROWS]) for i in range(0, len(pictures), _ROWS)]
+        picture = np.concatenate(columns, 1)
+    plots.write_image(out, picture)
+    return samples
 
 
 def draw_generated(

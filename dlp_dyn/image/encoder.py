@@ -1,6 +1,6 @@
 """Image -> distribution over scenes: where particles are, what they look like, and what interaction makes of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -259,6 +259,13 @@ class SceneEncoder(nn.Module):
         particles = Particles(placed.position, placed.scale, draw(depth), placed.transparency, draw(features))
         scene = Scene(particles, draw(background))
         return Encoding(posterior, scene, located.anchors, located.proposals, placed.glimpses, placed.marked)
+
+    def look_again(self, images: Float[Tensor, "B 3 H W"], placed: Placed) -> Encoding:
+        """The posterior of other images, of which particles are where they were placed in the first ones."""
+        size = placed.scale.sigmoid()
+        return self.describe(
+            images, replace(placed, glimpses=self._crop(self._seen(images), placed.position, size))
+        )
 
     def _seen(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B C H W"]:
         """What places and appearances are read from."""

@@ -14,6 +14,7 @@ from dlp_dyn.objectives.base import Losses, Objective, Update
 from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.soft_intro.config import GameConfig
 from dlp_dyn.soft_intro.model import IntroVAE
+from dlp_dyn.soft_intro.particles import ParticlePlayer
 
 _ENCODER = ("reconstruction", "kl", "exp_reconstruction", "exp_sample")
 _DECODER = (
@@ -47,9 +48,9 @@ class SoftIntro(Objective):
     Batches are tensors of data or clips. sample: how latents are drawn.
     """
 
-    model: IntroVAE
+    model: IntroVAE | ParticlePlayer
 
-    def __init__(self, model: IntroVAE, sample: Draw = rsample) -> None:
+    def __init__(self, model: IntroVAE | ParticlePlayer, sample: Draw = rsample) -> None:
         super().__init__(model)
         self.game, self.sample = model.cfg.game, sample
         self.target = copy.deepcopy(model.decoder) if self.game.target_every else None

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 SLOPE = 0.2
 _KERNEL = 3
+_LEAST = 1e-12  # variance: the root of a flat map has no gradient
 
 Features = Float[Tensor, "B C H W"]
 
@@ -53,7 +54,7 @@ class ScaledConv(nn.Module):
         self.scale = gain / math.sqrt(before * kernel**2)
         self.resize, self.fused, self.padding = resize, fused, kernel // 2
 
-    def forward(self, x: Features) -> Features:
+    def forward(self, x: Features) -> Float[Tensor, "B D h w"]:
         weight = self.scale * self.weight
         if self.resize == 1:
             return F.conv2d(x, weight, self.bias, padding=self.padding)
@@ -81,7 +82,7 @@ def blur(x: Features) -> Features:
 
 def statistics(x: Features) -> Float[Tensor, "B D"]:
     """Mean and spread of every map."""
-    return torch.cat([x.mean((2, 3)), x.var((2, 3), correction=0).sqrt()], 1)
+    return torch.cat([x.mean((2, 3)), x.var((2, 3), correction=0).clamp_min(_LEAST).sqrt()], 1)
 
 
 def noise_bump(x: Features, level: int) -> Features:

@@ -20,6 +20,7 @@ from dlp_dyn.objectives.clip_elbo import ClipElbo
 from dlp_dyn.objectives.denoising import DenoisingError
 from dlp_dyn.objectives.dlpv1 import KeypointElbo
 from dlp_dyn.objectives.image_elbo import ImageElbo
+from dlp_dyn.objectives.introspective import IntrospectiveElbo
 from dlp_dyn.objectives.lpwm import LatentActionElbo
 from dlp_dyn.objectives.rollout import RolloutError
 from dlp_dyn.objectives.soft_intro import SoftIntro
@@ -48,6 +49,8 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
         return _resolve_generation(cfg, cfg.generation)
     if cfg.keypoint_vae is not None or cfg.soft_intro is not None:
         return cfg
+    if cfg.introspection is not None and cfg.image is None:
+        raise InputError("config: introspection needs a trained image model; add image=RUN to the command")
     if cfg.stage == "dynamics" and cfg.dynamics.kind == "none":
         raise InputError(
             "config: stage=dynamics trains dynamics, and dynamics.kind is none: use graph or transformer"
@@ -128,6 +131,8 @@ def build_objective(cfg: TrainConfig, model: Model, sample: Draw = rsample) -> O
         return DenoisingError(model)
     if isinstance(model, IntroVAE):
         return SoftIntro(model, sample)
+    if isinstance(model, DLP) and cfg.introspection is not None:
+        return IntrospectiveElbo(model, cfg.introspection, sample)
     if isinstance(model, DLP):
         return ImageElbo(model, cfg.phases, sample, cfg.prices)
     if cfg.stage == "dynamics":

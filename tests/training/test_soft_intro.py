@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
 
-from dlp_dyn import checkpoint, config
+from dlp_dyn import checkpoint, cli, config
 from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.balls import write_balls
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.game import game_warnings
 from dlp_dyn.soft_intro.model import IntroVAE
@@ -22,6 +24,12 @@ Make = Callable[..., TrainConfig]
 FAMILIES = {
     "soft_intro_2d": {"soft_intro.densities.hidden_dim": 16, "soft_intro.game.warm_up_steps": 2},
     "soft_intro_images": {"soft_intro.images.channels": "[8, 8]", "soft_intro.images.latent_dim": 4},
+    "soft_intro_style": {
+        "soft_intro.style.image_size": 8,
+        "soft_intro.style.start_channels": 4,
+        "soft_intro.style.latent_dim": 4,
+        "soft_intro.style.grow_every": 2,
+    },
     "soft_intro_clouds": {
         "soft_intro.point_clouds.n_points": 24,
         "soft_intro.point_clouds.encoder_channels": "[8]",
@@ -30,8 +38,15 @@ FAMILIES = {
 }
 
 
+@pytest.fixture(scope="session")
+def balls8(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "balls8.h5"
+    write_balls(path, (4, 2, 2), 4, image_size=8, n_balls=1, radius=2.0, speed=0.5)
+    return path
+
+
 @pytest.fixture
-def small(balls_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
+def small(balls_file: Path, balls8: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setattr(tasks, "_N_POINTS", 500)
     monkeypatch.setattr(tasks, "_N_JUDGED", 200)
     monkeypatch.setattr(tasks, "_N_CLOUDS", (24, 8))
@@ -41,8 +56,8 @@ def small(balls_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             "out": tmp_path / "run", "device": "cpu", "steps": 6, "batch_size": 4, "log_every": 1, "eval_every": 3,
             "eval_frames": 8, "save_every": 3, "sample_every": 6,
         }  # fmt: skip
-        if family == "soft_intro_images":
-            settings["data.path"] = balls_file
+        if family in ("soft_intro_images", "soft_intro_style"):
+            settings["data.path"] = balls_file if family == "soft_intro_images" else balls8
         settings |= FAMILIES[family] | {k.replace("__", "."): v for k, v in overrides.items()}
         return config.load(family, [f"{name}={value}" for name, value in settings.items()])
 
@@ -65,6 +80,25 @@ def test_a_family_trains_and_goes_on_to_the_bit(family: str, small: Make, tmp_pa
     assert (whole / "samples" / "step_0000006.png").stat().st_size > 1000
     model = IntroVAE.from_pretrained(whole)
     assert model.sample(2).shape[0] == 2
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_samples_are_drawn_by_the_command(family: str, small: Make, tmp_path: Path) -> None:
+    run, out = train(small(family, steps=1)), tmp_path / "samples.png"
+    assert cli.main(["generate", str(run), "--out", str(out), "--n", "8", "--seed", "3"]) == 0
+    picture = iio.imread(out)
+    assert picture.std() > 0
+    assert cli.main(["generate", str(run), "--out", str(out), "--n", "8", "--seed", "4"]) == 0
+    assert not np.array_equal(picture, iio.imread(out))
+    assert cli.main(["generate", str(run), "--out", str(tmp_path / "x.mp4")]) == 2
+
+
+def test_a_style_model_grows_while_it_trains(small: Make) -> None:
+    sides = {1: 4, 3: 8}
+    for steps, side in sides.items():
+        run = train(small("soft_intro_style", steps=steps, out=f"{small('soft_intro_style').out}{steps}"))
+        model = IntroVAE.from_pretrained(run)  # knows how far it has grown
+        assert model.sample(2).shape == (2, 3, side, side)
 
 
 def test_the_rule_of_repulsion_is_told(small: Make, capsys: pytest.CaptureFixture[str]) -> None:

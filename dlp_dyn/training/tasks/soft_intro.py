@@ -26,6 +26,7 @@ from dlp_dyn.soft_intro.model import IntroVAE
 _N_POINTS = 2**20  # of the plane, that are trained on; as many as a run of 30,000 batches sees 15 times
 _N_JUDGED = 20_000
 _N_CLOUDS = (2_000, 200)  # for training, held out
+_LARGER = 1e9  # more than kernel distances differ
 _PATIENCE = 3  # evaluations in a row
 _DRAWN = 6  # rows of a picture
 
@@ -142,10 +143,12 @@ class PictureTask(GameTask):
     def measure(self, model: IntroVAE, x: Tensor) -> dict[str, float]:
         fake = model.sample(len(x), torch.Generator(x.device).manual_seed(1))
         drawn = model.reconstruct(x).clamp(0, 1)
-        return {"psnr": float(metrics.psnr(x, drawn).mean())} | sample_figures(x, fake)
+        figures = {"side": float(x.shape[-1]), "psnr": float(metrics.psnr(x, drawn).mean())}
+        return figures | sample_figures(x, fake)
 
     def score(self, metrics: dict[str, float]) -> float:
-        return -metrics["kernel_distance"]
+        """Of models that grow, those of the largest side are compared."""
+        return _LARGER * metrics["side"] - metrics["kernel_distance"]
 
     def picture(self, model: IntroVAE) -> sample_plots.Picture:
         device = next(model.parameters()).device
