@@ -6,10 +6,10 @@ from torch import Tensor
 from dlp_dyn.clip import Clip
 from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives.base import Losses, Objective, Update
+from dlp_dyn.objectives.particle_player import ParticlePlayer
 from dlp_dyn.objectives.soft_intro import SoftIntro
 from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.soft_intro.config import GameConfig
-from dlp_dyn.soft_intro.particles import ParticlePlayer
 
 
 class IntrospectiveElbo(Objective):

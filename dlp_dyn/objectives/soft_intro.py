@@ -11,10 +11,10 @@ from torch.distributions import Normal
 
 from dlp_dyn.clip import Clip
 from dlp_dyn.objectives.base import Losses, Objective, Update
+from dlp_dyn.objectives.particle_player import ParticlePlayer
 from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.soft_intro.config import GameConfig
 from dlp_dyn.soft_intro.model import IntroVAE
-from dlp_dyn.soft_intro.particles import ParticlePlayer
 
 _ENCODER = ("reconstruction", "kl", "exp_reconstruction", "exp_sample")
 _DECODER = (
