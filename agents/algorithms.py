@@ -13,6 +13,9 @@ from stable_baselines3.common.policies import BasePolicy
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
 from agents.extractor import EntityExtractor
+from agents.networks import EntityConfig
+from agents.offline import policies
+from agents.offline.policies import EntityPolicy
 from agents.policies import EntitySACPolicy, EntityTD3Policy
 from agents.replay import GoalReplayBuffer
 from agents.td3 import GoalTD3
@@ -97,8 +100,10 @@ def replay_memory(model: BaseAlgorithm) -> str:
 
 def build_policy(
     cfg: AgentConfig, observations: gym.Space[Any], actions: gym.Space[Any], columns: Sequence[str]
-) -> BasePolicy:
+) -> BasePolicy | EntityPolicy:
     """The networks of an agent alone, as `build` makes them, to act with. Raises InputError as `build` does."""
+    if cfg.algorithm.offline:
+        return policies.build(cfg, _entity(cfg, columns), observations, actions)
     policy, policy_kwargs = _policy(cfg, observations, columns)
     made = CLASSES[cfg.algorithm.kind].policy_aliases[policy] if isinstance(policy, str) else policy
     return made(observations, actions, lambda _: cfg.algorithm.lr, **policy_kwargs)  # pyright: ignore[reportCallIssue]
@@ -117,9 +122,7 @@ def _policy(
             _check_pictures(space)
             plain = "CnnPolicy" if plain == "MlpPolicy" else plain
         return plain, settings | {"net_arch": list(network.flat)}
-    entity = network.entity
-    if columns:
-        entity = replace(entity, mask_column=list(columns).index("transparency"))
+    entity = _entity(cfg, columns)
     if kind == "ppo":
         extractor = {
             "features_extractor_class": EntityExtractor,
@@ -127,6 +130,12 @@ def _policy(
         }
         return plain, settings | {"net_arch": list(entity.head), **extractor}
     return {"td3": EntityTD3Policy, "sac": EntitySACPolicy}[kind], settings | {"network": entity}
+
+
+def _entity(cfg: AgentConfig, columns: Sequence[str]) -> EntityConfig:
+    """Sizes of the entity transformer, and which column of particles says that they are there."""
+    entity = cfg.network.entity
+    return replace(entity, mask_column=list(columns).index("transparency")) if columns else entity
 
 
 def _check_pictures(space: gym.Space[Any]) -> None:

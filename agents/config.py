@@ -122,11 +122,44 @@ class PpoConfig:
 
 
 @dataclass(frozen=True)
-class AlgorithmConfig:
-    """An algorithm of Stable-Baselines3."""
+class IqlConfig:
+    """What is IQL's own (arXiv 2110.06169)."""
 
-    kind: Literal["td3", "sac", "ppo"] = "td3"
-    """`td3` and `sac` keep a replay buffer and need continuous actions; `ppo` takes discrete ones too."""
+    expectile: float = 0.9
+    """0.5 to 1: how far above the mean of the actions that were played a state is valued."""
+    temperature: float = 3.0
+    """0 or more: how much better actions count for more; 0 is behaviour cloning."""
+    other_goals: float = 0.3
+    """0 to 1: share of samples whose goal is a moment of any episode; values have to know what is far."""
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.expectile < 1 or self.temperature < 0 or not 0 <= self.other_goals <= 1:
+            raise InputError(
+                f"config: algorithm.iql: expectile is {self.expectile}, temperature {self.temperature}, other_goals "
+                f"{self.other_goals}; give 0.5 to 1, 0 or more, 0 to 1"
+            )
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """What is flow matching's own."""
+
+    block: int = 8
+    """1 or more: actions that are learnt together; the first one is played."""
+    steps: int = 8
+    """1 or more: steps from noise to a block."""
+
+    def __post_init__(self) -> None:
+        _at_least("algorithm.flow", self, block=1, steps=1)
+
+
+@dataclass(frozen=True)
+class AlgorithmConfig:
+    """An algorithm of Stable-Baselines3, or one that learns from data alone."""
+
+    kind: Literal["td3", "sac", "ppo", "bc", "iql", "flow"] = "td3"
+    """`td3` and `sac` keep a replay buffer and need continuous actions; `ppo` takes discrete ones too. From `data`
+    alone: behaviour cloning (`bc`), `iql`, and flow matching over blocks of actions (`flow`)."""
     lr: float = 5e-4
     """above 0: learning rate."""
     gamma: float = 0.98
@@ -144,6 +177,13 @@ class AlgorithmConfig:
     td3: Td3Config = field(default_factory=Td3Config)
     sac: SacConfig = field(default_factory=SacConfig)
     ppo: PpoConfig = field(default_factory=PpoConfig)
+    iql: IqlConfig = field(default_factory=IqlConfig)
+    flow: FlowConfig = field(default_factory=FlowConfig)
+
+    @property
+    def offline(self) -> bool:
+        """Whether it learns from data alone."""
+        return self.kind in ("bc", "iql", "flow")
 
     def __post_init__(self) -> None:
         _at_least("algorithm", self, batch_size=1, train_every=1, gradient_steps=-1, buffer_size=1)
@@ -197,10 +237,22 @@ class WarmUpConfig:
 
 
 @dataclass(frozen=True)
+class DataConfig:
+    """What agents learn from that do not play."""
+
+    path: str | None = None
+    """a rollout file, or a folder of them: demonstrations; for `bc`, `iql` and `flow`."""
+
+
+@dataclass(frozen=True)
 class AgentConfig:
-    """Everything that the training of an agent depends on. Steps are those of all environments together."""
+    """Everything that the training of an agent depends on.
+
+    Steps are those of all environments together; of agents that learn from data, updates.
+    """
 
     env: EnvConfig
+    data: DataConfig = field(default_factory=DataConfig)
     observation: ObservationConfig = field(default_factory=ObservationConfig)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
@@ -208,7 +260,7 @@ class AgentConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     warm_up: WarmUpConfig = field(default_factory=WarmUpConfig)
     steps: int = 50_000
-    """1 or more: environment steps, those of the warm-up among them."""
+    """1 or more: environment steps, those of the warm-up among them; from data, updates."""
     seed: int = 0
     """any integer: of weights, environments and noise."""
     device: str = "cpu"
@@ -235,6 +287,15 @@ class AgentConfig:
             fits = "cnn" if kind == "pixels" else "entity or flat"
             raise InputError(
                 f"config: network.kind is {network}, observation.kind {kind}; give network.kind={fits}"
+            )
+        if self.algorithm.offline and self.data.path is None:
+            raise InputError(
+                f"config: algorithm.kind={self.algorithm.kind} learns from data; add data.path=FILE, rollouts of "
+                f"{self.env.id}"
+            )
+        if self.algorithm.offline and network != "entity":
+            raise InputError(
+                f"config: algorithm.kind is {self.algorithm.kind}, network.kind {network}; give network.kind=entity"
             )
         if self.reward.kind == "chamfer" and kind != "particles":
             raise InputError(

@@ -109,7 +109,7 @@ class Actions:
                 "environment so that it takes one array or number"
             )
 
-    def to_env(self, action: Array) -> Array | np.integer:
+    def to_env(self, action: Array | np.integer) -> Array | np.integer:
         """One action of an algorithm, for the environment."""
         if isinstance(self.space, spaces.Box):
             if np.issubdtype(self.native.dtype, np.integer):

@@ -21,6 +21,7 @@ from agents.environments import AgentEnv
 from agents.evaluate import N_ENVS, play
 from agents.foreground import Foreground
 from agents.learner import Learner
+from agents.offline.learner import OfflineLearner
 from agents.online import OnlineLearner
 from agents.rewards import ChamferReward
 from agents.warm_up import warm_up
@@ -80,7 +81,11 @@ def _train(cfg: AgentConfig, going_on: bool) -> Path:
     encoder = saved.load_encoder(cfg.observation.encoder, cfg.device) if saved else seeing.encoder_for(cfg)
     reward, extras = _reward(cfg, encoder, saved)
     judge = environments.make(cfg, min(N_ENVS, cfg.eval_episodes), encoder)
-    learner = OnlineLearner.build(cfg, encoder, reward)
+    learner = (
+        OfflineLearner.build(cfg, encoder)
+        if cfg.algorithm.offline
+        else OnlineLearner.build(cfg, encoder, reward)
+    )
     agent = Agent(cfg, learner, encoder, extras, saved.score if saved else bundle.NO_SCORE)
     if saved:
         lost = "".join(f"; {note}" for note in learner.restore(saved))

@@ -174,6 +174,11 @@ class Rollouts:
         return self._names("states/")
 
     @property
+    def column_names(self) -> tuple[str, ...]:
+        """Every array with a row a frame, as `column` takes them."""
+        return tuple(self._row_shapes)
+
+    @property
     def observation_names(self) -> tuple[str, ...]:
         """Which arrays of the environment's own observation there are."""
         return self._names("observations/")
