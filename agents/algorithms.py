@@ -73,6 +73,8 @@ def replay(cfg: AgentConfig, env: AgentEnv) -> dict[str, Any]:
         "states": None if env.reward is not None else env.states,
         "goals": "states" if cfg.observation.kind == "state" else "observations",
         "her": cfg.replay.her,
+        "unreached": cfg.replay.unreached,
+        "each": cfg.replay.each,
         "dtype": cfg.replay.dtype if of_particles else None,
         "seed": cfg.seed,
     }

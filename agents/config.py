@@ -199,6 +199,11 @@ class ReplayConfig:
 
     her: float = 0.8
     """0 to 1: share of samples whose goal is a later step of their episode; sparse rewards need it."""
+    unreached: bool = False
+    """Of those goals ones that the step has not reached already, where there are any: from the others nothing is learnt
+    of how to move things."""
+    each: float = 0.0
+    """0 to 1: share of those goals that are put together, every object's from another step; of states."""
     dtype: Storage | None = "float16"
     """How particles are stored; null as they come. States and pixels stay as they are."""
 
@@ -227,9 +232,11 @@ class WarmUpConfig:
     """0 or more: width of Gaussian noise on its actions, which are counted in [-1, 1]."""
     random: float = 0.0
     """0 to 1: share of episodes that play uniform actions instead."""
+    hold: int = 1
+    """1 or more: steps that a uniform action is held, on average; held ones cross the world and touch things."""
 
     def __post_init__(self) -> None:
-        _at_least("warm_up", self, steps=0)
+        _at_least("warm_up", self, steps=0, hold=1)
         if self.noise < 0 or not 0 <= self.random <= 1:
             raise InputError(
                 f"config: warm_up.noise is {self.noise}, random {self.random}; give 0 or more, and 0 to 1"

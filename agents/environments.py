@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
-from torch import Tensor
 
 from agents.config import AgentConfig
 from agents.episodes import Played, fingerprint
-from agents.spaces import Actions, entry_of
+from agents.selection import Selection
+from agents.spaces import Actions
 from dlp_dyn.data.collect import make_env
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
@@ -25,46 +25,6 @@ Reward = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " B"]]
 
 # What was reached and what should have been: for rewards, never for the agent's eyes.
 STATES = {"achieved_state": "achieved_goal", "desired_state": "desired_goal"}
-
-
-class Selection:
-    """Observations as they are, in the form that networks read: the entries of a Dict under new names.
-
-    pictures: the new names of entries that have to be pictures; of an observation that is no Dict, "".
-    """
-
-    def __init__(
-        self, space: gym.Space[Any], keys: Mapping[str, str], pictures: Collection[str] = ()
-    ) -> None:
-        self.keys = dict(keys)
-        if not isinstance(space, gym.spaces.Dict):
-            self.whole = entry_of(space, "the environment's", picture="" in pictures)
-            self.space: gym.Space[Any] = self.whole.space
-            return
-        for key in self.keys.values():
-            if key not in space.spaces:
-                raise InputError(
-                    f"observation: no key '{key}' in the environment's; there are {', '.join(space)}"
-                )
-        self.entries = {
-            new: entry_of(space[old], f"'{old}'", picture=new in pictures) for new, old in self.keys.items()
-        }
-        self.space = gym.spaces.Dict({new: entry.space for new, entry in self.entries.items()})
-
-    def reset(self, rows: Rows | None = None) -> None:
-        """As Observer's; nothing is remembered."""
-
-    def observe(self, batch: Batch, rows: Rows | None = None) -> Batch:  # noqa: ARG002 - as Observer's
-        if not isinstance(batch, dict):
-            return self.whole.convert(batch)
-        return {new: self.entries[new].convert(batch[old]) for new, old in self.keys.items()}
-
-    def memory(self) -> dict[str, Tensor]:
-        """As Observer's."""
-        return {}
-
-    def observe_ends(self, last: Batch, rows: Rows, batch: Batch) -> tuple[Batch, Batch]:  # noqa: ARG002
-        return self.observe(last), self.observe(batch)
 
 
 Look = Observer | Selection  # how raw observations become those of the agent

@@ -20,6 +20,7 @@ from agents.config import AgentConfig
 from agents.environments import AgentEnv
 from agents.replay import GoalReplayBuffer
 from agents.rewards import ChamferReward
+from agents.td3 import GoalTD3
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.observer import with_rows
 from dlp_dyn.training.state import random_state, set_random_state
@@ -98,6 +99,7 @@ class OnlineLearner:
             "optimizers": {k: v for k, v in model.get_parameters().items() if k != "policy"},
             "entropy": _entropy(model),
             "random": random_state(),
+            "held": _mapped(torch.as_tensor, getattr(model, "held", None)),
             "environments": self.env.state(),
             "seen": _mapped(torch.as_tensor, model._last_obs),
             "starts": _mapped(torch.as_tensor, model._last_episode_starts),
@@ -123,6 +125,8 @@ class OnlineLearner:
         model.num_timesteps, model._n_updates = state["step"], state["updates"]
         model.ep_info_buffer = deque(state["episodes"], model._stats_window_size)
         model.ep_success_buffer = deque(state["successes"], model._stats_window_size)
+        if isinstance(model, GoalTD3):
+            model.held = _mapped(Tensor.numpy, state["held"])
         lost = []
         if isinstance(model, OffPolicyAlgorithm):
             if isinstance(model.replay_buffer, GoalReplayBuffer):

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 from gymnasium import spaces
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
 from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
@@ -31,6 +31,7 @@ SAVED = (
     "head",
     "is_open",
 )
+DRAWS = 3  # of other steps for those whose goals were reached already
 OF_ENVIRONMENTS = ("head", "is_open")  # one value for each environment; the others have rows
 
 
@@ -43,7 +44,9 @@ class GoalReplayBuffer(ReplayBuffer):
 
     reward: `(achieved, desired) -> (B,)`. states: infos hold `achieved_state` and `desired_state`, which are kept
     beside the observations, and the reward is of those; otherwise it is of observations. goals: what is relabelled,
-    rows of "observations" or of "states". dtype: how observations are stored; default: as they come.
+    rows of "observations" or of "states". unreached: steps with relabelled goals are ones that have not reached them.
+    each: of the relabelled goals the share in which every object has its goal from another step. dtype: how
+    observations are stored; default: as they come.
 
     Raises InputError for a space without `observation` and `desired_goal`, for goals that are not shaped like what
     they are relabelled with, and for an episode that does not fit.
@@ -62,6 +65,8 @@ class GoalReplayBuffer(ReplayBuffer):
         states: tuple[int, ...] | None = None,
         goals: Literal["observations", "states"] = "observations",
         her: float = 0.8,
+        unreached: bool = False,
+        each: float = 0.0,
         dtype: Storage | None = None,
         seed: int = 0,
     ) -> None:
@@ -75,9 +80,13 @@ class GoalReplayBuffer(ReplayBuffer):
             raise InputError(
                 f"replay: goals are {desired.shape}, but {goals} {source}: hindsight needs both of one shape"
             )
-        if not 0 <= her <= 1:
-            raise InputError(f"replay: her is {her}; give the share of relabelled goals, 0 to 1")
-        self.reward, self.goals, self.her = reward, goals, her
+        if not (0 <= her <= 1 and 0 <= each <= 1):
+            raise InputError(f"replay: her is {her}, each {each}; give shares of relabelled goals, 0 to 1")
+        if each and goals != "states":
+            raise InputError(
+                f"replay: each is {each}, but goals are {goals}, which do not tell objects apart: give each=0"
+            )
+        self.reward, self.goals, self.her, self.unreached, self.each = reward, goals, her, unreached, each
         self.rng = np.random.default_rng(seed)
         self.rows = max(buffer_size // n_envs, 1)
         self.buffer_size = self.rows  # as SB3 counts
@@ -155,12 +164,28 @@ class GoalReplayBuffer(ReplayBuffer):
             self._candidates = np.flatnonzero(self.valid)
         if not self._candidates.size:
             raise InputError("replay: nothing to sample; let learning start after the first steps")
-        chosen = self.rng.choice(self._candidates, batch_size)
-        here, envs = np.unravel_index(chosen, self.valid.shape)
         n_virtual = int(self.her * batch_size)
-        goal = self.first[here, envs]
+        here, envs, goal = self._draw(batch_size)
         goal[:n_virtual] = self._future(here[:n_virtual], envs[:n_virtual])
-        return self._samples(here, envs, goal % self.rows)
+        for _ in range(DRAWS if self.unreached else 0):
+            again = np.flatnonzero(self._reached(here[:n_virtual], envs[:n_virtual], goal[:n_virtual]))
+            if not again.size:
+                break
+            here[again], envs[again], _ = self._draw(again.size)
+            goal[again] = self._future(here[again], envs[again])
+        return self._samples(here, envs, goal % self.rows, int(self.each * n_virtual))
+
+    def _draw(self, n: int) -> tuple[Int[np.ndarray, " B"], Int[np.ndarray, " B"], Int[np.ndarray, " B"]]:
+        """Steps with equal chance: places, environments, and the goal rows of their episodes."""
+        assert self._candidates is not None
+        here, envs = np.unravel_index(self.rng.choice(self._candidates, n), self.valid.shape)
+        return here, envs, self.first[here, envs]
+
+    def _reached(
+        self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"], goal: Int[np.ndarray, " B"]
+    ) -> Bool[np.ndarray, " B"]:
+        judged = self.observations if self.achieved is None else self.achieved
+        return self.reward(judged[here, envs], judged[goal % self.rows, envs]) >= 0
 
     def _future(self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
         """For each step a row after it in its episode, any with equal chance."""
@@ -169,14 +194,22 @@ class GoalReplayBuffer(ReplayBuffer):
         return self.rng.integers(row + 1, self.last[first % self.rows, envs] + 1)
 
     def _samples(
-        self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"], goal: Int[np.ndarray, " B"]
+        self,
+        here: Int[np.ndarray, " B"],
+        envs: Int[np.ndarray, " B"],
+        goal: Int[np.ndarray, " B"],
+        n_mixed: int,
     ) -> DictReplayBufferSamples:
+        """The first `n_mixed` have goals that are put together."""
         there = (here + 1) % self.rows
         judged = self.observations if self.achieved is None else self.achieved
-        reward = self.reward(judged[there, envs], judged[goal, envs])
-        goals = self.observations if self.goals == "observations" else self.achieved
-        assert goals is not None
-        desired = self._tensor(goals[goal, envs])
+        wanted = judged[goal, envs]
+        if n_mixed:
+            wanted[:n_mixed] = self._mixed(here[:n_mixed], envs[:n_mixed])
+        reward = self.reward(judged[there, envs], wanted)
+        if self.goals == "observations":
+            wanted = self.observations[goal, envs]
+        desired = self._tensor(wanted)
         return DictReplayBufferSamples(
             {"observation": self._tensor(self.observations[here, envs]), "desired_goal": desired},
             self._tensor(self.actions[here, envs]),
@@ -184,6 +217,12 @@ class GoalReplayBuffer(ReplayBuffer):
             self._tensor(self.terminated[here, envs].astype(np.float32)[:, None]),
             self._tensor(reward.astype(np.float32)[:, None]),
         )
+
+    def _mixed(self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B N D"]:
+        """Goals in which each object is where it will be at another later step, so one may have to stay as it is."""
+        assert self.achieved is not None
+        rows = [self._future(here, envs) % self.rows for _ in range(self.achieved.shape[2])]
+        return np.stack([self.achieved[row, envs, i] for i, row in enumerate(rows)], 1)
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         """Pictures stay bytes, as SB3's networks expect."""

@@ -109,7 +109,7 @@ class Actions:
                 "environment so that it takes one array or number"
             )
 
-    def to_env(self, action: Array | np.integer) -> Array | np.integer:
+    def to_env(self, action: Array | np.generic) -> Array | np.integer:
         """One action of an algorithm, for the environment."""
         if isinstance(self.space, spaces.Box):
             if np.issubdtype(self.native.dtype, np.integer):
@@ -117,7 +117,7 @@ class Actions:
             return np.asarray(action).astype(self.native.dtype)
         return action + self.start if self.start.any() else action
 
-    def from_env(self, action: Array) -> Array:
+    def from_env(self, action: Array | np.generic | int) -> Array:
         """One action of a policy that plays the environment as it is."""
         if isinstance(self.space, spaces.Box):
             return np.asarray(action, np.float32)

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from stable_baselines3 import TD3
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import GymEnv
@@ -19,13 +20,16 @@ from dlp_dyn.errors import InputError
 class Exploration:
     """With probability `epsilon` a uniform action, else the policy's with Gaussian noise of width `sigma`.
 
-    Actions are counted in [-1, 1].
+    Actions are counted in [-1, 1]. Uniform ones that are held for a while cross the world and touch what lies there,
+    where new ones at every step tremble on the spot (epsilon-z-greedy, arXiv 2006.01782).
     """
 
     epsilon: float = 0.3
     """0 to 1: share of uniform actions."""
     sigma: float = 0.2
     """0 or more: width of the noise on the others."""
+    hold: int = 1
+    """1 or more: steps that a uniform action is held, on average; the share of uniform actions stays `epsilon`."""
     final: float = 0.5
     """0 or more: both fall linearly to this fraction of what they were."""
     decay_from: int = 0
@@ -34,9 +38,10 @@ class Exploration:
     """0 or more environment steps: when they have fallen; 0 keeps them as they are."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epsilon <= 1 or self.sigma < 0:
+        if not 0 <= self.epsilon <= 1 or self.sigma < 0 or self.hold < 1:
             raise InputError(
-                f"exploration: epsilon is {self.epsilon} and sigma {self.sigma}; give 0 to 1, and 0 or more"
+                f"exploration: epsilon is {self.epsilon}, sigma {self.sigma}, hold {self.hold}; give 0 to 1, 0 or "
+                "more, 1 or more"
             )
 
     def factor(self, step: int) -> float:
@@ -76,6 +81,9 @@ class GoalTD3(TD3):
         self.action_l2, self.q_range = action_l2, q_range
         self.target_update, self.exploration = target_update, exploration
         self.imitation, self.imitation_until = imitation, imitation_until
+        self.held: Float[np.ndarray, "E A"] | None = (
+            None  # uniform actions that go on; NaN where there is none
+        )
         super().__init__(policy, env, **kwargs)  # pyright: ignore[reportArgumentType]  # None while loading
 
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
@@ -145,10 +153,25 @@ class GoalTD3(TD3):
             return action, scaled
         factor = self.exploration.factor(self.num_timesteps)
         noisy = scaled + factor * self.exploration.sigma * np.random.standard_normal(scaled.shape)
-        uniform = np.random.uniform(-1, 1, scaled.shape)
-        random = np.random.random(len(scaled)) < factor * self.exploration.epsilon
-        scaled = np.where(random[:, None], uniform, noisy.clip(-1, 1)).astype(np.float32)
+        uniform = self._uniform(factor * self.exploration.epsilon, scaled.shape)
+        scaled = np.where(np.isnan(uniform), noisy.clip(-1, 1), uniform).astype(np.float32)
         return self.policy.unscale_action(scaled), scaled
+
+    def _uniform(self, share: float, shape: tuple[int, ...]) -> Float[np.ndarray, "E A"]:
+        """Uniform actions where they are played, NaN elsewhere."""
+        assert self.exploration is not None
+        if self.held is None or self.held.shape != shape:
+            self.held = np.full(shape, np.nan)
+        hold = self.exploration.hold
+        ends = np.random.random(shape[0]) < 1 / hold
+        self.held[ends] = np.nan
+        # So that a share of the steps is uniform, not of the decisions.
+        begins = np.isnan(self.held[:, 0]) & (
+            np.random.random(shape[0]) < share / (hold * (1 - share) + share)
+        )
+        drawn = np.random.uniform(-1, 1, shape)
+        self.held[begins] = drawn[begins]
+        return self.held
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

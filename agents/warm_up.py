@@ -36,6 +36,7 @@ class Players:
             )
         self.make = None if cfg.policy == "random" else load_policy(cfg.policy)
         self.policies: list[Any] = [None] * env.num_envs
+        self.held: list[Any] = [None] * env.num_envs
         self.begin(np.ones(env.num_envs, bool))
 
     def begin(self, fresh: np.ndarray) -> None:
@@ -43,16 +44,18 @@ class Players:
         for i in np.flatnonzero(fresh):
             plays = self.make is not None and self.rng.random() >= self.cfg.random
             self.policies[i] = self.make(self.env.envs[i], self.rng) if plays and self.make else None
+            self.held[i] = None
 
     def __call__(self) -> Shaped[np.ndarray, "E ..."]:
         """Actions of the environments' kind and range."""
-        return np.stack(
-            [self._act(policy, raw) for policy, raw in zip(self.policies, self.env.raw, strict=True)]
-        )
+        return np.stack([self._act(i) for i in range(self.env.num_envs)])
 
-    def _act(self, policy: Any, raw: Any) -> np.ndarray:
+    def _act(self, i: int) -> np.ndarray:
+        policy, raw = self.policies[i], self.env.raw[i]
         if policy is None:
-            return np.asarray(self.space.sample())
+            if self.held[i] is None or self.rng.random() < 1 / self.cfg.hold:
+                self.held[i] = np.asarray(self.space.sample())
+            return self.held[i]
         action = self.env.actions.from_env(policy(raw))
         if not isinstance(self.space, gym.spaces.Box):
             return action

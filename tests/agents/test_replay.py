@@ -73,7 +73,8 @@ class Play:
 
 
 def make(rows: int = 40, n_envs: int = 3, **settings: Any) -> GoalReplayBuffer:
-    return GoalReplayBuffer(rows * n_envs, spaces_of((2, 3)), ACTIONS, "cpu", n_envs, reward=gap, **settings)
+    settings = {"reward": gap, **settings}
+    return GoalReplayBuffer(rows * n_envs, spaces_of((2, 3)), ACTIONS, "cpu", n_envs, **settings)
 
 
 @pytest.mark.parametrize("steps", [5, 30, 200])
@@ -270,3 +271,37 @@ def test_what_does_not_fit_is_said_in_a_line() -> None:
     play(buffer)
     with pytest.raises(InputError, match="more than 2 steps"):
         play(buffer)
+
+
+def reached(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    """0 where no object is farther from its goal than a step of `Play`, otherwise -1."""
+    return (np.abs(achieved - desired)[..., 2].max(-1) <= 1) - 1.0
+
+
+def test_goals_that_a_step_has_reached_already_are_drawn_again() -> None:
+    shares = []
+    for unreached in (False, True):
+        buffer, play = (
+            make(states=(2, 3), reward=reached, goals="states", unreached=unreached, her=1.0),
+            Play(3),
+        )
+        for _ in range(70):
+            play(buffer)
+        batch = buffer.sample(2000)
+        seen = {k: x.numpy() for k, x in batch.observations.items()}
+        shares.append((reached(seen["observation"], seen["desired_goal"]) >= 0).mean())
+    assert shares[0] > 0.2
+    assert shares[1] < shares[0] ** 2
+
+
+def test_goals_put_together_have_every_object_from_a_later_step_of_its_episode() -> None:
+    buffer, play = make(states=(2, 3), goals="states", each=1.0, her=1.0), Play(3)
+    for _ in range(70):
+        play(buffer)
+    batch = buffer.sample(500)
+    goal, now = batch.observations["desired_goal"].numpy(), batch.observations["observation"].numpy()
+    assert (goal[:, :, 1] == now[:, :1, 1]).all()  # of the same episode
+    assert (goal[:, :, 2] > now[:, :1, 2]).all()  # later
+    assert (goal[:, 0, 2] != goal[:, 1, 2]).mean() > 0.3
+    with pytest.raises(InputError, match="do not tell objects apart"):
+        make(each=0.5)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from agents.environments import AgentEnv, Selection
+from agents.environments import AgentEnv
 from agents.evaluate import play
+from agents.selection import Selection
 from agents.spaces import Actions, entry_of, from_json, to_json
 from dlp_dyn.errors import InputError
 
