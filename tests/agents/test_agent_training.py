@@ -71,7 +71,7 @@ def test_the_same_seed_trains_the_same_agent(push: Push, tmp_path: Path) -> None
     ("kind", "overrides"),
     [
         ("state", []),
-        ("particles", ["observation.track=true", "observation.stack=2", "network.kind=flat"]),
+        ("particles", ["observation.track=true", "network.kind=flat"]),
         ("pixels", ["algorithm.buffer_size=90"]),
         ("state", ["algorithm.kind=sac"]),
         ("state", ["network.kind=flat", "algorithm.kind=ppo", "algorithm.ppo.n_steps=10"]),
@@ -238,7 +238,7 @@ def test_words_that_make_no_sense(tmp_path: Path, capsys: Any) -> None:
     for arguments, message in (
         ([], "no CONFIG"),
         (["push1", "--resume", "x"], "leave 'push1' out"),
-        (["--resume", str(tmp_path)], "no run folder"),
+        (["--resume", str(tmp_path)], "holds no agent"),
         ([*state, f"out={tmp_path / 'taken'}"], "exists already"),
         ([*state, f"out={tmp_path / 'a'}", "env.settings.n_objects=9"], "n_objects 9"),
         ([str(cartpole), f"out={tmp_path / 'b'}"], "give algorithm.kind=ppo"),
