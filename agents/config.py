@@ -295,11 +295,6 @@ class AgentConfig:
             raise InputError(
                 f"config: network.kind is {network}, observation.kind {kind}; give network.kind={fits}"
             )
-        if self.algorithm.offline and self.data.path is None:
-            raise InputError(
-                f"config: algorithm.kind={self.algorithm.kind} learns from data; add data.path=FILE, rollouts of "
-                f"{self.env.id}"
-            )
         if self.algorithm.offline and network != "entity":
             raise InputError(
                 f"config: algorithm.kind is {self.algorithm.kind}, network.kind {network}; give network.kind=entity"

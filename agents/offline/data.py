@@ -118,7 +118,10 @@ def read(
     another shape than the environment's.
     """
     path = cfg.data.path
-    assert path is not None
+    if path is None:
+        raise InputError(
+            f"config: algorithm.kind={cfg.algorithm.kind} learns from data; add data.path=FILE, rollouts of {cfg.env.id}"
+        )
     rollouts = Rollouts(path)
     episodes = rollouts.part(part)
     if not len(episodes):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from agents import bundle, config, environments, evaluate, train
+from agents import bundle, environments, evaluate, train
 from agents.config import AgentConfig, FlowConfig
 from agents.networks import EntityConfig
 from agents.offline import data
@@ -231,9 +231,3 @@ def test_data_that_does_not_fit_is_one_line(push: Push, file: Path, tmp_path: Pa
         with pytest.raises(InputError, match=message) as error:
             train.train(push("algorithm.kind=bc", *words, kind="state"))
         assert "\n" not in str(error.value)
-
-
-def test_presets_ask_for_data() -> None:
-    with pytest.raises(InputError, match="rollouts of envs:Push-v0"):
-        config.load("push1_offline", ["observation.kind=state"])
-    assert config.load("push2_offline", ["observation.kind=state", "data.path=x.h5"]).algorithm.kind == "bc"
