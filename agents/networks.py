@@ -105,7 +105,7 @@ class EntityTransformer(nn.Module):
         action: Float[Tensor, "B A"] | None = None,
     ) -> Float[Tensor, "B O"]:
         x, mask = self.embed(entities), self._present(entities)
-        query = self.readout_query.expand(len(x), 1, -1)
+        query = self.readout_query.expand(x.shape[0], 1, -1)
         if self.embed_action is not None:
             assert action is not None
             x = torch.cat([self.embed_action(action)[:, None], x], 1)

@@ -120,7 +120,8 @@ def read(
     path = cfg.data.path
     if path is None:
         raise InputError(
-            f"config: algorithm.kind={cfg.algorithm.kind} learns from data; add data.path=FILE, rollouts of {cfg.env.id}"
+            f"config: algorithm.kind={cfg.algorithm.kind} learns from data; add data.path=FILE, rollouts of "
+            f"{cfg.env.id}"
         )
     rollouts = Rollouts(path)
     episodes = rollouts.part(part)

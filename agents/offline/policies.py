@@ -118,9 +118,9 @@ class Flow(EntityPolicy):
         return self.head(self.transformer(seen, goal, token))
 
     def act(self, seen: Sets, goal: Goals) -> Float[Tensor, "B A"]:
-        block = seen.new_zeros(len(seen), self.size)
+        block = seen.new_zeros(seen.shape[0], self.size)
         for step in range(self.n_steps):
-            time = seen.new_full((len(seen),), step / self.n_steps)
+            time = seen.new_full(seen.shape[:1], step / self.n_steps)
             block = block + self.velocity(seen, goal, block, time) / self.n_steps
         return block[:, : self.action_dim].clamp(-1, 1)
 

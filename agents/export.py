@@ -1,0 +1,160 @@
+"""An agent as one file that runs without this package: ONNX, or a program of torch.export.
+
+python -m agents.export RUN --out agent.onnx
+
+In: what the agent is shown, by name; for agents that see particles the pictures themselves, uint8 (B, H, W, 3), since
+their encoder goes with it. Out: `action`, as the environment takes it. The batch may have any size.
+"""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import torch
+from jaxtyping import Float
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.sac.policies import SACPolicy
+from stable_baselines3.td3.policies import TD3Policy
+from torch import Tensor, nn
+
+from agents import bundle
+from agents.bundle import Bundle
+from agents.command import run_command
+from agents.offline.policies import EntityPolicy
+from dlp_dyn import folders
+from dlp_dyn.errors import InputError
+from dlp_dyn.observation.encoder import ParticleEncoder, mean_particles
+
+SUFFIXES = (".onnx", ".pt2")
+KEY = "observation"  # of an observation that is no Dict
+
+
+class Eyes(nn.Module):
+    """Pictures -> packed, normalised particles, as `ParticleEncoder` gives them."""
+
+    def __init__(self, encoder: ParticleEncoder) -> None:
+        super().__init__()
+        normalizer = encoder.normalizer
+        assert normalizer is not None
+        self.encoder, self.clip = encoder.encoder, normalizer.clip
+        self.register_buffer("mean", torch.from_numpy(normalizer.mean))
+        self.register_buffer("std", torch.from_numpy(normalizer.std))
+
+    def forward(self, frames: Tensor) -> Float[Tensor, "B N D"]:
+        images = frames.movedim(-1, -3).float() / 255
+        packed = torch.cat([*mean_particles(self.encoder, images)], -1)
+        return ((packed - self.mean) / self.std).clamp(-self.clip, self.clip)
+
+
+class Deployed(nn.Module):
+    """Observations by name -> the action of the highest worth, in the environment's range."""
+
+    def __init__(self, policy: nn.Module, keys: Sequence[str], actions: gym.Space, eyes: Eyes | None) -> None:
+        super().__init__()
+        self.policy, self.keys, self.eyes = policy, tuple(keys), eyes
+        self.continuous = isinstance(actions, gym.spaces.Box)
+        if isinstance(actions, gym.spaces.Box):
+            self.register_buffer("low", torch.from_numpy(actions.low))
+            self.register_buffer("high", torch.from_numpy(actions.high))
+
+    def forward(self, *observation: Tensor) -> Tensor:
+        seen = observation if self.eyes is None else [self.eyes(frames) for frames in observation]
+        given: Any = dict(zip(self.keys, seen, strict=True)) if self.keys != ("",) else seen[0]
+        action, counted = self._act(given)
+        if not self.continuous:
+            return action
+        action = action.reshape(-1, *self.low.shape)
+        if not counted:
+            return action.clamp(self.low, self.high)
+        return self.low + (action + 1) * (self.high - self.low) / 2
+
+    def _act(self, given: Any) -> tuple[Tensor, bool]:
+        """An action, and whether it is counted in [-1, 1]."""
+        policy = self.policy
+        if isinstance(policy, EntityPolicy):
+            if isinstance(given, dict):
+                return policy.act(given["observation"], given.get("desired_goal")), True
+            return policy.act(given, None), True
+        if isinstance(policy, ActorCriticPolicy):
+            return policy.get_distribution(given).get_actions(deterministic=True), False
+        assert isinstance(policy, TD3Policy | SACPolicy)
+        return policy._predict(given, deterministic=True), True
+
+
+def deploy(
+    found: Bundle, encoder: ParticleEncoder | None
+) -> tuple[Deployed, tuple[Tensor, ...], tuple[str, ...]]:
+    """An agent to be exported, an example of what it is shown, and the names of its inputs.
+
+    Raises InputError for agents that remember earlier steps.
+    """
+    observation = found.cfg.observation
+    if observation.track or observation.stack > 1:
+        raise InputError(
+            f"{found.folder}: the agent remembers earlier steps (observation.track, stack), which a file cannot: "
+            "train one without"
+        )
+    space, actions = found.spaces
+    boxes = space.spaces if isinstance(space, gym.spaces.Dict) else {"": space}
+    eyes = None if encoder is None else Eyes(encoder)
+    model = Deployed(bundle.load(found), list(boxes), actions, eyes).eval()
+    example = []
+    for box in boxes.values():
+        one = torch.as_tensor(box.sample())[None].expand(2, *box.shape)
+        if encoder is not None:
+            one = torch.zeros(2, encoder.image_size, encoder.image_size, 3, dtype=torch.uint8)
+        example.append(one.clone())
+    return model, tuple(example), tuple(key or KEY for key in boxes)
+
+
+def export(found: Bundle, encoder: ParticleEncoder | None, out: Path) -> None:
+    """Write the agent as ONNX (.onnx) or as a program of torch.export (.pt2), by the suffix of `out`.
+
+    Raises InputError for another suffix, an agent that cannot be exported, and where onnx is not installed.
+    """
+    if out.suffix not in SUFFIXES:
+        raise InputError(f"{out}: cannot write that; use one of {', '.join(SUFFIXES)}")
+    model, example, names = deploy(found, encoder)
+    dynamic = {"observation": tuple({0: torch.export.Dim.DYNAMIC} for _ in example)}
+    stream = io.BytesIO()
+    with torch.no_grad():
+        program = torch.export.export(model, example, dynamic_shapes=dynamic, strict=False)
+    if out.suffix == ".pt2":
+        torch.export.save(program, stream)
+    else:
+        try:
+            made = torch.onnx.export(
+                program, input_names=names, output_names=["action"], dynamo=True, verbose=False
+            )
+        except ImportError as error:
+            raise InputError(f"{out}: {error.name} is missing; pip install onnx onnxscript") from None
+        assert made is not None
+        stream.write(made.model_proto.SerializeToString())
+    folders.write_file(out, stream.getvalue())
+
+
+def _run(args: argparse.Namespace) -> None:
+    found = bundle.find(args.run_folder, args.checkpoint)
+    export(found, found.load_encoder(args.encoder), Path(args.out))
+    print(f"written: {args.out}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m agents.export", description="Write an agent as a file that runs without this package."
+    )
+    parser.add_argument(
+        "run_folder", metavar="RUN", help="run folder (its best checkpoint) or checkpoint folder"
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="X.onnx, or X.pt2 for torch.export")
+    parser.add_argument("--encoder", metavar="RUN", help="where the encoder lies now, if it was moved")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="(default: best)")
+    return run_command(parser, _run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
