@@ -198,7 +198,7 @@ class GoalReplayBuffer(ReplayBuffer):
         here: Int[np.ndarray, " B"],
         envs: Int[np.ndarray, " B"],
         goal: Int[np.ndarray, " B"],
-        n_mixed: int,
+        n_mixed: int = 0,
     ) -> DictReplayBufferSamples:
         """The first `n_mixed` have goals that are put together."""
         there = (here + 1) % self.rows

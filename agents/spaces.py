@@ -121,7 +121,7 @@ class Actions:
         """One action of a policy that plays the environment as it is."""
         if isinstance(self.space, spaces.Box):
             return np.asarray(action, np.float32)
-        return np.asarray(action) - self.start
+        return np.asarray(np.asarray(action) - self.start)
 
 
 def to_json(space: gym.Space) -> dict[str, Any]:
