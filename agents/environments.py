@@ -36,8 +36,9 @@ class AgentEnv(VecEnv):
     Where there are goals, the observation has `observation` and `desired_goal`, and infos have `achieved_state` and
     `desired_state`: what the environment's own reward is of. Infos never hold pictures. `raw` are the environments'
     own observations, for scripted policies. reward: of the agent's `observation` and `desired_goal`, in place of the
-    environment's. seconds_looking: spent on `look`, which for particles is the encoder's time. tells_success: an
-    environment has told of success; from then on it is False at the ends of episodes that say nothing.
+    environment's. seconds_looking: spent on `look`, which for particles is the encoder's time. lengths: steps of the
+    running episodes. tells_success: an environment has told of success; from then on it is False at the ends of
+    episodes that say nothing.
     """
 
     def __init__(self, envs: Sequence[gym.Env[Any, Any]], look: Look, reward: Reward | None = None) -> None:
@@ -51,7 +52,7 @@ class AgentEnv(VecEnv):
         self.raw: list[Any] = [None] * len(envs)
         self.seconds_looking = 0.0
         self.tells_success = False
-        self._returns, self._lengths = np.zeros(len(envs)), np.zeros(len(envs), int)
+        self._returns, self.lengths = np.zeros(len(envs)), np.zeros(len(envs), int)
         self._played = [Played.begin(env, None) for env in self.envs]
 
     @property
@@ -67,7 +68,7 @@ class AgentEnv(VecEnv):
             self.reset_infos[i] = _light(info)
         self._reset_seeds()
         self._reset_options()
-        self._returns[:], self._lengths[:] = 0, 0
+        self._returns[:], self.lengths[:] = 0, 0
         self.look.reset()
         return self._split(self._timed(lambda: self.look.observe(batch_of(self.raw))))[0]
 
@@ -101,13 +102,13 @@ class AgentEnv(VecEnv):
         if self.reward is not None:
             rewards[:] = self.reward(reached["observation"], reached["desired_goal"])
         self._returns += rewards
-        self._lengths += 1
+        self.lengths += 1
         for row in rows.tolist():
             if self.tells_success:
                 infos[row].setdefault("is_success", False)
-            episode = {"r": float(self._returns[row]), "l": int(self._lengths[row])}
+            episode = {"r": float(self._returns[row]), "l": int(self.lengths[row])}
             infos[row] |= {"episode": episode | {"t": time.time()}}
-        self._returns[rows], self._lengths[rows] = 0, 0
+        self._returns[rows], self.lengths[rows] = 0, 0
         return self._split(now)[0], rewards, dones, infos
 
     def state(self) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class AgentEnv(VecEnv):
             "played": [played.to_plain() for played in self._played],
             "seen": [fingerprint(raw) for raw in self.raw],
             "returns": self._returns.tolist(),
-            "lengths": self._lengths.tolist(),
+            "lengths": self.lengths.tolist(),
             "tells_success": self.tells_success,
             "memory": {name: tensor.clone() for name, tensor in self.look.memory().items()},
         }
@@ -135,7 +136,7 @@ class AgentEnv(VecEnv):
             )
         self._played = [Played.from_plain(values) for values in state["played"]]
         self.raw = [played.again(env) for played, env in zip(self._played, self.envs, strict=True)]
-        self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
+        self._returns[:], self.lengths[:] = state["returns"], state["lengths"]
         self.tells_success = state["tells_success"]
         for name, tensor in self.look.memory().items():
             tensor.copy_(state["memory"][name])
@@ -143,7 +144,7 @@ class AgentEnv(VecEnv):
         for i in other:
             self._played[i] = Played.begin(self.envs[i], None)
             self.raw[i], _ = self.envs[i].reset()
-            self._returns[i], self._lengths[i] = 0, 0
+            self._returns[i], self.lengths[i] = 0, 0
         rows = np.array(other, int)
         self.look.reset(rows)
         return rows

@@ -18,8 +18,10 @@ from omegaconf import OmegaConf
 from agents import bundle, environments, film
 from agents.bundle import Score
 from agents.command import run_command
+from agents.config import WarmUpConfig
 from agents.environments import AgentEnv
 from agents.learner import Actor
+from agents.warm_up import Players
 from dlp_dyn.errors import InputError
 from dlp_dyn.plots import write_video
 from dlp_dyn.progress import Tracker, track
@@ -53,6 +55,17 @@ class Record:
     def score(self) -> Score:
         """To compare agents by: success, and among equals the return; an environment may tell only of success."""
         return (0.0 if self.success is None else float(self.success.mean())), float(self.returns.mean())
+
+
+class Script:
+    """A scripted policy, to be measured as agents are. It sees the environments' own observations."""
+
+    def __init__(self, name: str, env: AgentEnv, seed: int) -> None:
+        self.env, self.players = env, Players(WarmUpConfig(policy=name), env, seed)
+
+    def predict(self, observation: Any, deterministic: bool = True) -> tuple[np.ndarray, None]:  # noqa: ARG002
+        self.players.begin(self.env.lengths == 0)
+        return self.players(), None
 
 
 def bootstrap(values: Float[np.ndarray, " E"], seed: int = 0) -> tuple[float, float]:
@@ -104,15 +117,19 @@ def evaluate(args: argparse.Namespace) -> None:
     for name in ("episodes", "gif_episodes"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: give 1 or more")
+    if args.gif is not None and args.script is not None:
+        raise InputError("--gif shows the agent, not a script; leave one of --gif and --script out")
     if args.gif is not None and Path(args.gif).suffix not in film.SUFFIXES:
         raise InputError(f"{args.gif}: cannot write that; use one of {', '.join(film.SUFFIXES)}")
     found = bundle.find(args.run_folder, args.checkpoint)
     encoder = found.load_encoder(args.encoder, args.device)
     settings = _settings(args.settings)
     env = environments.make(found.cfg, min(N_ENVS, args.episodes), encoder, settings)
-    model = bundle.load(found, env.observation_space, args.device)
+    actor: Any = bundle.load(found, env.observation_space, args.device)
+    if args.script is not None:
+        actor = Script(args.script, env, args.seed)
     with track("evaluate", args.episodes, "episodes") as bar:
-        figures = play(model, env, args.episodes, args.seed, bar).figures()
+        figures = play(actor, env, args.episodes, args.seed, bar).figures()
     env.close()
     if args.json:
         print(json.dumps({"run": str(found.folder), "step": found.step, "settings": settings, **figures}))
@@ -124,7 +141,7 @@ def evaluate(args: argparse.Namespace) -> None:
             )
     if args.gif is not None:
         stage = environments.make(found.cfg, 1, encoder, {**film.settings(found.cfg), **settings})
-        write_video(args.gif, film.shoot(model, stage, encoder, args.gif_episodes, args.seed), fps=film.FPS)
+        write_video(args.gif, film.shoot(actor, stage, encoder, args.gif_episodes, args.seed), fps=film.FPS)
         stage.close()
         print(f"film: {args.gif}")
 
@@ -148,6 +165,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings",
         help="other arguments of the environment than in training: n_objects=3",
     )  # fmt: skip
+    parser.add_argument(
+        "--script",
+        metavar="MODULE:NAME",
+        help="measure a scripted policy in its place, as `dlp-dyn collect` names them",
+    )
     parser.add_argument("--gif", metavar="FILE", help="X.gif, X.webp or X.mp4: what the agent sees")
     parser.add_argument("--gif-episodes", type=int, default=4, help="(default: 4)")
     parser.add_argument("--encoder", metavar="RUN", help="where the encoder lies now, if it was moved")
