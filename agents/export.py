@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from agents import bundle
 from agents.bundle import Bundle
 from agents.command import run_command
+from agents.extractor import entities
 from agents.offline.policies import EntityPolicy
 from dlp_dyn import folders
 from dlp_dyn.errors import InputError
@@ -51,12 +52,12 @@ class Eyes(nn.Module):
 
 
 class Deployed(nn.Module):
-    """Observations by name -> the action of the highest worth, in the environment's range."""
+    """Observations in the order of `keys` -> the action without exploration, in the range of `actions`."""
 
     def __init__(self, policy: nn.Module, keys: Sequence[str], actions: gym.Space, eyes: Eyes | None) -> None:
         super().__init__()
         self.policy, self.keys, self.eyes = policy, tuple(keys), eyes
-        self.continuous = isinstance(actions, gym.spaces.Box)
+        self.actions = actions
         if isinstance(actions, gym.spaces.Box):
             self.register_buffer("low", torch.from_numpy(actions.low))
             self.register_buffer("high", torch.from_numpy(actions.high))
@@ -64,25 +65,33 @@ class Deployed(nn.Module):
     def forward(self, *observation: Tensor) -> Tensor:
         seen = observation if self.eyes is None else [self.eyes(frames) for frames in observation]
         given: Any = dict(zip(self.keys, seen, strict=True)) if self.keys != ("",) else seen[0]
-        action, counted = self._act(given)
-        if not self.continuous:
-            return action
-        action = action.reshape(-1, *self.low.shape)
-        if not counted:
-            return action.clamp(self.low, self.high)
-        return self.low + (action + 1) * (self.high - self.low) / 2
-
-    def _act(self, given: Any) -> tuple[Tensor, bool]:
-        """An action, and whether it is counted in [-1, 1]."""
         policy = self.policy
-        if isinstance(policy, EntityPolicy):
-            if isinstance(given, dict):
-                return policy.act(given["observation"], given.get("desired_goal")), True
-            return policy.act(given, None), True
         if isinstance(policy, ActorCriticPolicy):
-            return policy.get_distribution(given).get_actions(deterministic=True), False
-        assert isinstance(policy, TD3Policy | SACPolicy)
-        return policy._predict(given, deterministic=True), True
+            return self._in_range(self._of_ppo(policy, given))
+        if isinstance(policy, EntityPolicy):
+            chosen = policy.act(*entities(given))
+        elif isinstance(policy, SACPolicy):
+            chosen = policy.actor.get_action_dist_params(given)[0].tanh()
+        else:
+            assert isinstance(policy, TD3Policy)
+            chosen = policy.actor(given)
+        low, high = self.low, self.high
+        return low + (chosen.reshape(-1, *low.shape) + 1) * (high - low) / 2
+
+    def _of_ppo(self, policy: ActorCriticPolicy, given: Any) -> Tensor:
+        """What its network gives: SB3's own way there checks values, which an exported program cannot."""
+        features = policy.extract_features(given, policy.pi_features_extractor)
+        assert isinstance(features, Tensor)
+        return policy.action_net(policy.mlp_extractor.forward_actor(features))
+
+    def _in_range(self, given: Tensor) -> Tensor:
+        """The most likely action: the mean, or the largest logits."""
+        space = self.actions
+        if isinstance(space, gym.spaces.Box):
+            return given.reshape(-1, *space.shape).clamp(self.low, self.high)
+        if isinstance(space, gym.spaces.MultiDiscrete):
+            return torch.stack([part.argmax(-1) for part in given.split(space.nvec.tolist(), -1)], -1)
+        return (given > 0).long() if isinstance(space, gym.spaces.MultiBinary) else given.argmax(-1)
 
 
 def deploy(
