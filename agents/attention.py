@@ -47,17 +47,17 @@ def attend(
     """
     exporting, n = torch.compiler.is_exporting(), q.shape[0]  # exported, a batch may have any size
     together = 2 if q.device.type == "cpu" and not exporting and n % 2 == 0 else 1
-    allowed = None if mask is None else mask.reshape(n // together, 1, 1, -1)
+    allowed = None if mask is None else mask.reshape(n // together, 1, 1, together * k.shape[1])
     if together > 1:
         own = _own(together, q.shape[1], k.shape[1])
         allowed = own if allowed is None else own & allowed
     q, k, v = (
-        x.reshape(n // together, -1, n_heads, x.shape[-1] // n_heads).transpose(1, 2) for x in (q, k, v)
+        x.reshape(n // together, together * x.shape[1], n_heads, -1).transpose(1, 2) for x in (q, k, v)
     )
     y = F.scaled_dot_product_attention(q, k, v, allowed)
     if exporting and allowed is not None:
         y = torch.where(allowed.any(-1, keepdim=True), y, 0.0)  # other programs give NaN there
-    return y.transpose(1, 2).reshape(n, -1, y.shape[1] * y.shape[-1])
+    return y.transpose(1, 2).reshape(n, y.shape[2] // together, y.shape[1] * y.shape[-1])
 
 
 @lru_cache(maxsize=64)

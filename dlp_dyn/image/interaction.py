@@ -105,7 +105,7 @@ class InteractionEncoder(nn.Module):
         tokens = torch.cat([particle, back[:, None], image[:, None]], dim=1) + self.token_offsets["all"]
         if self.views > 1:  # all tokens of a scene's views in one row
             tokens = (tokens.unflatten(0, (-1, self.views)) + self.token_offsets["view"]).flatten(1, 2)
-        out = self.out(self.norm(self.blocks(tokens))).view(len(images), -1, tokens.shape[-1])
+        out = self.out(self.norm(self.blocks(tokens))).view(images.shape[0], -1, tokens.shape[-1])
         n = position.shape[1]
         depth, depth_log_variance = self.depth(out[:, :n]).chunk(2, -1)
         residual, log_variance = self.features(out[:, :n]).chunk(2, -1)

@@ -63,7 +63,7 @@ def test_actions_are_those_of_the_agent(
             (found_action,) = session.run(["action"], dict(zip(names, inputs, strict=True)))
         else:
             program = torch.export.load(out)
-            found_action = program.module()(*map(torch.as_tensor, inputs)).numpy()
+            found_action = program.module()(*map(torch.as_tensor, inputs)).detach().numpy()
         np.testing.assert_allclose(found_action, expected, atol=1e-4)
 
 
