@@ -28,6 +28,8 @@ class EnvConfig:
     """arguments of the environment: such as n_objects, reward."""
     pixel_settings: dict[str, Any] = field(default_factory=dict)
     """arguments of the environment: more of them, where pictures are looked at."""
+    training_settings: dict[str, Any] = field(default_factory=dict)
+    """arguments of the environment: other ones while the agent learns, but not where it is judged: a curriculum."""
     n_envs: int = 8
     """1 or more: environments that play at the same time, in this process; their frames are encoded in one batch."""
 

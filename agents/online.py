@@ -43,7 +43,7 @@ class OnlineLearner:
         cls, cfg: AgentConfig, encoder: ParticleEncoder | None, reward: ChamferReward | None
     ) -> "OnlineLearner":
         """A new agent in its environments. Raises InputError where they do not go together."""
-        env = environments.make(cfg, cfg.env.n_envs, encoder, reward=reward)
+        env = environments.make(cfg, cfg.env.n_envs, encoder, cfg.env.training_settings, reward)
         columns = () if encoder is None else encoder.layout.columns
         return cls(cfg, algorithms.build(cfg, env, columns), env)
 

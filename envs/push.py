@@ -84,7 +84,8 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
     ## Arguments
     n_objects: 1 to 6. shape: "disc", "square", or "tee" (the angle counts). small_table: no rim, so that objects
     fall off and are gone from the picture; not with `ordered` and `sort`. random_colours: other colours in
-    each episode, from the same six. image_size: pixels a side. time_limit: steps, by default 50 an object.
+    each episode, from the same six. easy: share of episodes, for a curriculum, in which no goal is far from its object,
+    nor the pusher from an object; of the tasks free and adjacent. image_size: pixels a side. time_limit: steps, by default 50 an object.
     Raises InputError for arguments that do not go together.
     """
 
@@ -97,6 +98,7 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         shape: str = "square",
         small_table: bool = False,
         random_colours: bool = False,
+        easy: float = 0.0,
         reward: str = "dense",
         pixels: bool = False,
         image_size: int = 64,
@@ -112,6 +114,8 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
             raise InputError(f"n_objects {n_objects}: use 1 to {most} with the task {task}")
         if small_table and task in ("ordered", "sort"):
             raise InputError(f"small_table: the task {task} needs the whole table; leave it out")
+        if not 0 <= easy <= 1 or (easy and task in ("ordered", "sort")):
+            raise InputError(f"easy {easy}: give a share, 0 to 1, and 0 with the tasks ordered and sort")
         if shape == "tee" and task in ("ordered", "sort"):
             raise InputError(f"shape tee: the task {task} is for square and disc")
         if image_size < 16 or (time_limit is not None and time_limit < 1):
@@ -122,6 +126,7 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         self.n_objects = n_objects
         self.task: Task = cast(Task, task)
         self.shape: Shape = cast(Shape, shape)
+        self.easy = easy
         self.random_colours, self.reward, self.pixels = random_colours, reward, pixels
         self.render_mode = render_mode
         self.time_limit = time_limit or STEPS_AN_OBJECT * n_objects
@@ -149,8 +154,9 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
         super().reset(seed=seed, options=options)
+        easy = self.easy > 0 and self.np_random.random() < self.easy
         self.setting: Setting = draw_setting(
-            self.np_random, self.task, self.n_objects, self.footprint, self.layout
+            self.np_random, self.task, self.n_objects, self.footprint, self.layout, easy
         )
         order = self.np_random.permutation(MAX_OBJECTS) if self.random_colours else np.arange(MAX_OBJECTS)
         self.colours: UInt8[np.ndarray, "N 3"] = PALETTE[order[self.setting.groups]]

@@ -24,6 +24,7 @@ Task = Literal["free", "adjacent", "ordered", "sort"]
 
 GAP = 0.03  # between any two things at the start
 SHORTEST_WAY = 0.3  # between the start of an object and its goal
+NEAR = 0.15  # how much farther than the least a way or the pusher is in an easy episode
 SORT_RADIUS = 0.25  # of the spot of a colour: two objects find room in it
 ORDERED_AT_MOST = 3  # objects in the corridor
 ATTEMPTS = 1000
@@ -48,9 +49,18 @@ def layout_of(task: Task, small_table: bool) -> Layout:
 
 
 def draw_setting(
-    rng: np.random.Generator, task: Task, n_objects: int, footprint: Footprint, layout: Layout
+    rng: np.random.Generator,
+    task: Task,
+    n_objects: int,
+    footprint: Footprint,
+    layout: Layout,
+    easy: bool = False,
 ) -> Setting:
-    """A start without overlaps, and goals that can be reached, each a way off its object's start."""
+    """A start without overlaps, and goals that can be reached, each a way off its object's start.
+
+    easy: no goal is far from its object, nor the pusher from the nearest object.
+    """
+    farther = NEAR if easy else math.inf
     groups = np.arange(n_objects)
     inside = layout.half_width - footprint.radius
     separation = 2 * footprint.radius + GAP
@@ -71,13 +81,15 @@ def draw_setting(
     outside = CORRIDOR_END + footprint.radius + 0.1 if layout.walls else -1.0
 
     def may_start(i: int, at: Float[np.ndarray, "K 2"]) -> Bool[np.ndarray, " K"]:
-        return (_distances(at, goals[i, :2]) > SHORTEST_WAY) & (at[:, 0] > outside)
+        way = _distances(at, goals[i, :2])
+        return (way > SHORTEST_WAY) & (way < SHORTEST_WAY + farther) & (at[:, 0] > outside)
 
     starts = scatter(rng, n_objects, separation, inside, may_start)
     clear = footprint.radius + PUSHER_RADIUS + GAP
 
     def may_stand(_: int, at: Float[np.ndarray, "K 2"]) -> Bool[np.ndarray, " K"]:
-        return (_distances(at[:, None], starts).min(1) > clear) & (at[:, 0] > outside)
+        nearest = _distances(at[:, None], starts).min(1)
+        return (nearest > clear) & (nearest < clear + farther) & (at[:, 0] > outside)
 
     pusher = scatter(rng, 1, 0.0, PUSHER_REACH, may_stand)[0]
     return Setting(np.hstack([starts, _angles(rng, n_objects)]), goals, pusher, groups)

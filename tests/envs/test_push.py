@@ -279,3 +279,22 @@ def test_collected_rollouts_keep_what_an_agent_of_states_sees(tmp_path: Path) ->
     for begin, end in zip(rollouts.episode_starts, rollouts.episode_ends, strict=True):
         assert (desired[begin:end] == desired[begin]).all()
     assert "position" in rollouts.state_names
+
+
+@pytest.mark.parametrize("n_objects", [1, 3])
+def test_easy_episodes_have_short_ways_and_the_others_are_as_they_were(n_objects: int) -> None:
+    ways = {}
+    for easy in (0.0, 1.0):
+        env = PushEnv(n_objects=n_objects, easy=easy)
+        seen = [env.reset(seed=seed)[0] for seed in range(20)]
+        apart = [
+            np.linalg.norm(s["achieved_goal"][:, :2] - s["desired_goal"][:, :2], axis=1).max() for s in seen
+        ]
+        touch = [
+            np.linalg.norm(s["achieved_goal"][:, :2] - s["observation"][0, :2], axis=1).min() for s in seen
+        ]
+        ways[easy] = max(apart), max(touch)
+    assert ways[1.0][0] <= 0.3 + 0.15
+    assert ways[1.0][1] < 0.5 < ways[0.0][1]
+    with pytest.raises(InputError, match="easy"):
+        PushEnv(task="sort", easy=0.5)
