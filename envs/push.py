@@ -85,7 +85,8 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
     n_objects: 1 to 6. shape: "disc", "square", or "tee" (the angle counts). small_table: no rim, so that objects
     fall off and are gone from the picture; not with `ordered` and `sort`. random_colours: other colours in
     each episode, from the same six. easy: share of episodes, for a curriculum, in which no goal is far from its object,
-    nor the pusher from an object; of the tasks free and adjacent. image_size: pixels a side. time_limit: steps, by default 50 an object.
+    nor the pusher from an object; not with `ordered` and `sort`. image_size: pixels a side. time_limit: steps, by
+    default 50 an object.
     Raises InputError for arguments that do not go together.
     """
 

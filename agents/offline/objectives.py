@@ -31,14 +31,14 @@ class BehaviourCloning(Objective):
 
 
 class FlowMatching(Objective):
-    """Squared distance to the velocity of the straight line from noise to the block that was played.
+    """Squared distance of the end of the straight line from noise to the block that was played.
 
     Actions after the end of an episode do not count.
     """
 
     @dataclass(frozen=True)
     class Weights:
-        velocity: float = 1.0
+        block: float = 1.0
 
     model: Flow
 
@@ -46,10 +46,10 @@ class FlowMatching(Objective):
         played = batch.actions.flatten(1)
         noise, time = torch.randn_like(played), torch.rand(len(played), device=played.device)
         unfinished = torch.lerp(noise, played, time[:, None])
-        found = self.model.velocity(batch.observation, batch.goal, unfinished, time)
-        gap = (found - (played - noise)).square().unflatten(1, batch.actions.shape[1:])
+        found = self.model.end(batch.observation, batch.goal, unfinished, time)
+        gap = (found - played).square().unflatten(1, batch.actions.shape[1:])
         inside = batch.inside.float()
-        return Losses({"velocity": (gap.mean(-1) * inside).sum(1) / inside.sum(1)}, {})
+        return Losses({"block": (gap.mean(-1) * inside).sum(1) / inside.sum(1)}, {})
 
 
 class ImplicitQ(Objective):

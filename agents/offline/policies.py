@@ -91,8 +91,9 @@ class _Value(nn.Module):
 class Flow(EntityPolicy):
     """Blocks of actions, carried from noise to what was demonstrated (flow matching, arXiv 2210.02747).
 
-    The unfinished block and its time are one more token among the entities. Of a block the first action is played.
-    To act, the flow starts from zeros, the middle of the noise, so that an observation has one action.
+    The unfinished block and its time are one more token among the entities. What is learnt is where the way ends; the
+    velocity, which grows beyond all bounds towards the end, follows from it. Of a block the first action is played. To
+    act, the flow starts from zeros, the middle of the noise, so that an observation has one action.
     """
 
     FREQUENCIES = 4
@@ -109,19 +110,19 @@ class Flow(EntityPolicy):
         )
         self.head = mlp([self.transformer.out_dim, *network.head, self.size], nn.ReLU)
 
-    def velocity(
+    def end(
         self, seen: Sets, goal: Goals, unfinished: Float[Tensor, "B K"], time: Float[Tensor, " B"]
     ) -> Float[Tensor, "B K"]:
-        """Where a block moves at a time in [0, 1]."""
+        """The block that one leads to which stands so at a time in [0, 1]."""
         angles = time[:, None] * math.pi * 2.0 ** torch.arange(self.FREQUENCIES, device=time.device)
         token = torch.cat([unfinished, angles.sin(), angles.cos()], -1)
         return self.head(self.transformer(seen, goal, token))
 
     def act(self, seen: Sets, goal: Goals) -> Float[Tensor, "B A"]:
         block = seen.new_zeros(seen.shape[0], self.size)
-        for step in range(self.n_steps):
-            time = seen.new_full(seen.shape[:1], step / self.n_steps)
-            block = block + self.velocity(seen, goal, block, time) / self.n_steps
+        for left in range(self.n_steps, 0, -1):
+            time = seen.new_full(seen.shape[:1], 1 - left / self.n_steps)
+            block = torch.lerp(block, self.end(seen, goal, block, time), 1 / left)
         return block[:, : self.action_dim].clamp(-1, 1)
 
 

@@ -121,11 +121,20 @@ def test_each_kind_learns_what_was_shown(kind: str) -> None:
     assert error < 0.35 * steps.actions[:, 0].abs().mean()
 
 
-def test_a_flow_of_one_speed_ends_where_it_leads() -> None:
+def test_a_flow_goes_straight_to_an_end_that_stays() -> None:
+    """With the middle of the way where a straight line has it."""
     model = Flow(NETWORK, FlowConfig(block=2, steps=5), SPACE, ACTIONS)
-    speed = torch.tensor([0.3, -0.2, 9.0, 9.0])
-    model.velocity = lambda seen, goal, block, time: speed.expand(len(seen), -1)  # type: ignore[method-assign]  # noqa: ARG005
-    assert_close(model.act(torch.zeros(3, 1, 2), torch.zeros(3, 1, 2)), speed[:2].expand(3, 2))
+    end, seen_at = torch.tensor([0.3, -0.2, 9.0, 9.0]), []
+
+    def fixed(seen: torch.Tensor, goal: Any, block: torch.Tensor, time: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+        seen_at.append((time[0], block[0]))
+        return end.expand(len(seen), -1)
+
+    model.end = fixed  # type: ignore[method-assign]
+    assert_close(model.act(torch.zeros(3, 1, 2), torch.zeros(3, 1, 2)), end[:2].expand(3, 2))
+    for time, block in seen_at:
+        assert_close(block, time * end)
+    assert [round(float(time), 6) for time, _ in seen_at] == [0, 0.2, 0.4, 0.6, 0.8]
 
 
 def test_flow_matching_ignores_what_comes_after_an_episode() -> None:
@@ -137,13 +146,13 @@ def test_flow_matching_ignores_what_comes_after_an_episode() -> None:
     cut = Steps(steps.observation, steps.goal, steps.actions, inside, *(getattr(steps, n) for n in (
         "next_observation", "reward", "done")))  # fmt: skip
     torch.manual_seed(1)
-    found = objective(cut).terms["velocity"]
+    found = objective(cut).terms["block"]
     torch.manual_seed(1)
     noise, time = torch.randn(5, 6), torch.rand(5)
     played = steps.actions.flatten(1)
     unfinished = (1 - time[:, None]) * noise + time[:, None] * played
-    velocity = objective.model.velocity(steps.observation, steps.goal, unfinished, time)
-    assert_close(found, (velocity - played + noise)[:, :2].square().mean(1))
+    end = objective.model.end(steps.observation, steps.goal, unfinished, time)
+    assert_close(found, (end - played)[:, :2].square().mean(1))
 
 
 @pytest.mark.parametrize("expectile", [0.5, 0.9])
