@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import Tensor
 
-from agents import algorithms, bundle, environments
+from agents import algorithms, bundle, environments, plain_replay
 from agents.bundle import Bundle
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
@@ -29,8 +30,7 @@ from dlp_dyn.training.state import random_state, set_random_state
 class OnlineLearner:
     """A round is what lies between two calls of the algorithm's `train`; between rounds nothing is half done.
 
-    So what is saved there goes on to the last bit, where environments can be played again (`AgentEnv.restore`) and
-    the replay buffer has goals.
+    So what is saved there goes on to the last bit, where environments can be played again (`AgentEnv.restore`).
     """
 
     def __init__(self, cfg: AgentConfig, algorithm: BaseAlgorithm, env: AgentEnv) -> None:
@@ -109,7 +109,10 @@ class OnlineLearner:
 
     def files(self) -> dict[str, Any]:
         buffer = getattr(self.algorithm, "replay_buffer", None)
-        return {bundle.REPLAY: buffer.save} if isinstance(buffer, GoalReplayBuffer) else {}
+        if buffer is None:
+            return {}
+        write = buffer.save if isinstance(buffer, GoalReplayBuffer) else partial(plain_replay.save, buffer)
+        return {bundle.REPLAY: write}
 
     def restore(self, saved: Bundle) -> list[str]:
         """Bring back what was saved; gives what could not be, in words.
@@ -127,12 +130,13 @@ class OnlineLearner:
         model.ep_success_buffer = deque(state["successes"], model._stats_window_size)
         if isinstance(model, GoalTD3):
             model.held = _mapped(Tensor.numpy, state["held"])
-        lost = []
+        lost, file = [], saved.folder / bundle.REPLAY
         if isinstance(model, OffPolicyAlgorithm):
+            assert model.replay_buffer is not None
             if isinstance(model.replay_buffer, GoalReplayBuffer):
-                model.replay_buffer.load(saved.folder / bundle.REPLAY)
+                model.replay_buffer.load(file)
             else:
-                lost.append("the replay buffer, which has no goals, is empty")
+                plain_replay.load(model.replay_buffer, file)
         if state["seen"] is not None and (n := self._play_on(state)):
             lost.append(f"{n} of {self.env.num_envs} running episodes begin anew")
         set_random_state(state["random"])

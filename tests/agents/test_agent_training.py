@@ -10,12 +10,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
 
 from agents import bundle, environments, evaluate, older_bundles, train
+from agents import config as agent_config
 from agents.config import AgentConfig
 from agents.online import OnlineLearner
 from agents.replay import GoalReplayBuffer
@@ -287,3 +289,39 @@ def test_an_agent_of_an_earlier_version_is_told_and_its_weights_are_taken(push: 
     assert "only its weights are taken" in capsys.readouterr().err
     assert all(torch.equal(x, kept[name]) for name, x in weights(run, "best").items())
     assert evaluate.main([str(run), "--episodes", "2"]) == 0
+
+
+class Point(gym.Env[Any, Any]):
+    """Goes where it is told; the reward is its place. Episodes of seven steps, without goals."""
+
+    observation_space = gym.spaces.Dict({"place": gym.spaces.Box(-9, 9, (2,), np.float32)})
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict]:
+        super().reset(seed=seed, options=options)
+        self.steps, self.place = 0, self.np_random.uniform(-1, 1, 2).astype(np.float32)
+        return {"place": self.place.copy()}, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict]:
+        self.steps += 1
+        self.place = (self.place + action / 10).clip(-9, 9).astype(np.float32)
+        return {"place": self.place.copy()}, float(self.place[0]), False, self.steps == 7, {}
+
+
+@pytest.mark.parametrize("kind", ["sac", "td3"])
+def test_without_goals_a_run_goes_on_to_the_last_bit_too(kind: str, tmp_path: Path) -> None:
+    gym.register("Point-v0", entry_point=Point)
+    (tmp_path / "point.yaml").write_text(
+        "env: {id: Point-v0, n_envs: 2}\nobservation: {kind: state}\nnetwork: {kind: flat, flat: [8]}\n"
+        f"algorithm: {{kind: {kind}, batch_size: 8, gradient_steps: 1, buffer_size: 60}}\n"
+        "warm_up: {steps: 20}\neval_episodes: 2\neval_every: 1000\n"
+    )
+
+    def run(steps: int, name: str) -> Path:
+        words = [f"steps={steps}", f"out={tmp_path / name}"]
+        return train.train(agent_config.load(tmp_path / "point.yaml", words))
+
+    whole, left = run(120, "whole"), run(50, "left")
+    assert train.main(["--resume", str(left), "steps=120"]) == 0
+    for name, x in weights(left).items():
+        assert torch.equal(x, weights(whole)[name]), name

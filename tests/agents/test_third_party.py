@@ -37,4 +37,3 @@ def test_a_preset_learns_on_particles_and_is_measured(
     assert evaluate.main([str(run), "--episodes", "2", "--json", "--gif", str(tmp_path / "x.gif")]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[0])["episodes"] == 2
     assert train.main(["--resume", str(run), "steps=160"]) == 0
-    assert ("replay buffer, which has no goals, is empty" in capsys.readouterr().err) == (preset == "pusht")
