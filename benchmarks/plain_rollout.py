@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from benchmarks.plain import plain_geometry
+from dlp_dyn.dynamics.base import NOTHING, Conditions, Dynamics
 from dlp_dyn.dynamics.blocks import Block, RelativeBias
-from dlp_dyn.dynamics.graph import GraphDynamics
 from dlp_dyn.dynamics.transformer import FactorisedTrunk, JointTrunk, TransformerDynamics
 from dlp_dyn.particles import Scene, SceneDistribution
 from dlp_dyn.tree import cat
@@ -20,36 +20,26 @@ from dlp_dyn.video import VideoModel
 
 
 @torch.no_grad()
-def rollout(
-    dynamics: GraphDynamics | TransformerDynamics,
-    context: Scene,
-    horizon: int,
-    actions: Float[Tensor, "B T A"] | None = None,
-) -> Scene:
+def rollout(dynamics: Dynamics, context: Scene, horizon: int, conditions: Conditions = NOTHING) -> Scene:
     """The context and the means of `horizon` scenes after it; `dlp_dyn.dynamics.rollout.rollout`, step by step."""
     history = context
     for _ in range(horizon):
         end = history.background.shape[1]
         first = max(end - dynamics.window, 0)
-        past = None if actions is None else actions[:, first:end]
-        scene = forward(dynamics, history[:, first:], past).mean[:, -1:]
+        scene = expected(dynamics, history[:, first:], conditions.between(first, end)).mean[:, -1:]
         history = cat([history, scene], 1)
     return history
 
 
-def forward(
-    dynamics: GraphDynamics | TransformerDynamics,
-    history: Scene,
-    actions: Float[Tensor, "B T A"] | None = None,
-) -> SceneDistribution:
-    """Distributions for frames 1 .. T given 0 .. T - 1, as `dynamics.forward`."""
-    if isinstance(dynamics, GraphDynamics):
-        return dynamics(history, actions)
+def expected(dynamics: Dynamics, history: Scene, conditions: Conditions = NOTHING) -> SceneDistribution:
+    """Distributions for frames 1 .. T given 0 .. T - 1. What is no transformer is called as it is."""
+    if not isinstance(dynamics, TransformerDynamics):
+        return dynamics(cat([history, history[:, -1:]], 1), conditions).scenes  # whatever the last frame is
     x = dynamics.tokens(history)
     action = None
     if dynamics.action is not None:
-        assert actions is not None
-        action = dynamics.action(actions)[:, :, None]
+        assert conditions.actions is not None
+        action = dynamics.action(conditions.actions)[:, :, None]
     trunk = dynamics.trunk
     if isinstance(trunk, JointTrunk):
         return dynamics.heads(_joint(trunk, x, action), history)

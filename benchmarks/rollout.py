@@ -19,7 +19,6 @@ from benchmarks.measure import Cost, Row, Timing, timing
 from benchmarks.plain import plain_geometry
 from benchmarks.table import main
 from dlp_dyn import config
-from dlp_dyn.dynamics.latent_actions import LatentActionDynamics
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.particles import Scene, logit
 from dlp_dyn.video import VideoConfig, VideoModel
@@ -127,7 +126,6 @@ def _plain(model: VideoModel, video: Tensor, horizon: int) -> list[float]:
     with plain_geometry():
         context = model.encode(video)[0].scene
     marks.append(now(video))
-    assert not isinstance(model.dynamics, LatentActionDynamics)
     scene = plain_rollout.rollout(model.dynamics, context, horizon)
     marks.append(now(video))
     plain_rollout.images(model, sized(model, scene))

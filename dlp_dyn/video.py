@@ -9,11 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.dynamics.base import Conditions
+from dlp_dyn.dynamics.build import SceneForm, build_dynamics
 from dlp_dyn.dynamics.config import DynamicsConfig
-from dlp_dyn.dynamics.graph import GraphDynamics
-from dlp_dyn.dynamics.latent_actions import LatentActionDynamics
 from dlp_dyn.dynamics.rollout import rollout
-from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
 from dlp_dyn.geometry import patch_centres
 from dlp_dyn.image.config import DLPConfig
@@ -45,34 +43,10 @@ class VideoModel(SharedModel):
 
     def __init__(self, cfg: VideoConfig) -> None:
         super().__init__()
-        cfg.dynamics.check()
-        if cfg.dynamics.kind == "none":
-            raise InputError("dynamics.kind=none makes no video model: use graph or transformer")
         self.cfg = cfg
         self.image = DLP(cfg.image)
         self.identity = build_tracking(cfg.identity, cfg.image)
-        image, d = cfg.image, cfg.dynamics
-        if d.kind == "graph":
-            self.dynamics = GraphDynamics(d, image.feature_dim, image.background_dim)
-        elif d.kind == "latent_actions":
-            if cfg.identity.kind != "grid":
-                raise InputError(
-                    "dynamics.kind=latent_actions moves every patch's particle, and identity.kind is "
-                    f"{cfg.identity.kind}: set it to grid"
-                )
-            self.dynamics = LatentActionDynamics(
-                d.latent_actions,
-                image.feature_dim,
-                image.background_dim,
-                patch_centres(image.image_size, image.patch_size),
-                d.window,
-                image.glimpse_fraction,
-                d.action_dim,
-                image.encoder.views,
-            )
-        else:
-            n = image.n_patches if cfg.identity.kind == "grid" else image.n_particles
-            self.dynamics = TransformerDynamics(d, n, image.feature_dim, image.background_dim)
+        self.dynamics = build_dynamics(cfg.dynamics, _form(cfg))
 
     @classmethod
     def from_config(cls, file: Path) -> "VideoModel":
@@ -157,16 +131,10 @@ class VideoModel(SharedModel):
 
         context = context.map(repeated)
         actions, language, latent = (None if x is None else repeated(x) for x in (actions, language, latent))
-        if isinstance(self.dynamics, LatentActionDynamics):
-            conditions = Conditions(actions, None if goals is None else goals.map(repeated), language)
-            state = self.dynamics.start(context, conditions, latent, sampler(generator) if samples else mean)
-            return rollout(self.dynamics, context, horizon, actions, memory=state)
-        if goal is not None or language is not None or latent is not None:
-            raise InputError(
-                f"goals, texts and latent actions steer dynamics.kind=latent_actions, this model's is "
-                f"{self.cfg.dynamics.kind}: leave them out"
-            )
-        return rollout(self.dynamics, context, horizon, actions, samples > 0, generator)
+        conditions = Conditions(actions, None if goals is None else goals.map(repeated), language)
+        state = self.dynamics.start(context, conditions, latent)
+        draw = sampler(generator) if samples else mean
+        return rollout(self.dynamics, context, horizon, conditions, draw, state)
 
     @torch.no_grad()
     def latent_actions(
@@ -180,10 +148,6 @@ class VideoModel(SharedModel):
 
         Raises InputError for a model without them, and for conditions that do not fit.
         """
-        if not isinstance(self.dynamics, LatentActionDynamics):
-            raise InputError(
-                f"dynamics.kind={self.cfg.dynamics.kind} has no latent actions: use a model with latent_actions"
-            )
         goals = None if goal is None else self.encode(goal[:, None])[0].scene[:, 0]
         conditions = Conditions(actions, goals, language)
         return self.dynamics.infer(self.encode(video)[0].scene, conditions)
@@ -205,3 +169,16 @@ class VideoModel(SharedModel):
             raise InputError(
                 f"{actions.shape[1]} actions, {least} are needed: give more or shorten the horizon"
             )
+
+
+def _form(cfg: VideoConfig) -> SceneForm:
+    """What the dynamics have to know of the image model and the tracking."""
+    image, grid = cfg.image, cfg.identity.kind == "grid"
+    return SceneForm(
+        image.n_patches if grid else image.n_particles,
+        image.feature_dim,
+        image.background_dim,
+        image.glimpse_fraction,
+        image.encoder.views,
+        patch_centres(image.image_size, image.patch_size) if grid else None,
+    )

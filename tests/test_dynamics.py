@@ -5,15 +5,16 @@ import torch
 from torch.testing import assert_close
 
 from benchmarks import plain_rollout
+from dlp_dyn.dynamics.base import NOTHING, Conditions
 from dlp_dyn.dynamics.blocks import Block
 from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, TransformerConfig
 from dlp_dyn.dynamics.graph import GraphDynamics
 from dlp_dyn.dynamics.packed import PackedLinear, linear
-from dlp_dyn.dynamics.rollout import rollout, unroll
+from dlp_dyn.dynamics.rollout import futures, rollout, unroll
 from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.particles import Particles, Scene, sampler
 from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoConfig, VideoModel
 
@@ -47,6 +48,15 @@ def scenes(batch=2, frames=WINDOW, n=N, seed=1):
     return Scene(particles, torch.randn(batch, frames, BACKGROUND))
 
 
+def expected(model, history):
+    """Of frames 1 .. T given 0 .. T - 1; a frame that nobody looks at ends the clip."""
+    return model(cat([history, history[:, -1:]], 1)).scenes
+
+
+def step(model, history):
+    return model.step(history, NOTHING, model.start(history))
+
+
 def parameters(distribution):
     found = []
     distribution.map(lambda x: found.append(x) or x)
@@ -63,7 +73,7 @@ def test_graph_ignores_particle_order(options):
     model, history = build("graph", **options), scenes()
     order = torch.randperm(N)
     shuffled = Scene(history.particles.map(lambda x: x[..., order, :]), history.background)
-    before, after = model(shuffled), model(history)
+    before, after = expected(model, shuffled), expected(model, history)
     assert_close(
         list(before.particles.mean),
         list(after.particles.mean.map(lambda x: x[..., order, :])),
@@ -83,26 +93,26 @@ def test_graph_switched_off_particles_do_not_matter(options):
     for field in (elsewhere.position, elsewhere.features, elsewhere.depth, elsewhere.scale):
         field[..., -1, :] += 1.0
     with torch.no_grad():
-        a, b = model(history), model(Scene(elsewhere, history.background))
-        alone = model(Scene(p.map(lambda x: x[..., :-1, :]), history.background))
+        a, b = expected(model, history), expected(model, Scene(elsewhere, history.background))
+        alone = expected(model, Scene(p.map(lambda x: x[..., :-1, :]), history.background))
     for x, y, z in zip(a.particles.mean, b.particles.mean, alone.particles.mean, strict=True):
         assert_close(x[..., :-1, :], y[..., :-1, :], rtol=1e-4, atol=1e-5)
         assert_close(x[..., :-1, :], z, rtol=1e-4, atol=1e-5)
 
 
 def test_graph_takes_more_particles_than_it_was_made_with():
-    assert build("graph")(scenes(n=9)).particles.position.loc.shape == (2, WINDOW, 9, 2)
+    assert expected(build("graph"), scenes(n=9)).particles.position.loc.shape == (2, WINDOW, 9, 2)
 
 
 def test_transformer_says_how_many_particles_it_takes():
     with pytest.raises(InputError, match="made for 4"):
-        build("joint")(scenes(n=9))
+        expected(build("joint"), scenes(n=9))
 
 
 def test_graph_starts_as_constant_velocity():
     model = GraphDynamics(DynamicsConfig("graph", WINDOW), FEATURES, BACKGROUND)
     history = scenes()
-    predicted = model.step(history).mean.particles
+    predicted = step(model, history).scenes.mean.particles
     p = history.particles
     assert_close(predicted.position, 2 * p.position[:, -1] - p.position[:, -2], rtol=1e-4, atol=1e-5)
     assert_close(predicted.features, p.features[:, -1])
@@ -112,7 +122,7 @@ def test_no_frame_sees_a_later_one(dynamics):
     history = scenes()
     changed = history.map(lambda x: torch.cat([x[:, :3], x[:, 3:] + 0.3], 1))
     with torch.no_grad():
-        before, after = dynamics(history), dynamics(changed)
+        before, after = expected(dynamics, history), expected(dynamics, changed)
     for x, y in zip(parameters(before), parameters(after), strict=True):
         assert_close(x[:, :3], y[:, :3], rtol=1e-4, atol=1e-5)
     assert (before.particles.position.loc[:, 3] - after.particles.position.loc[:, 3]).abs().max() > 1e-3
@@ -122,18 +132,17 @@ def test_no_frame_sees_a_later_one(dynamics):
 def test_step_is_the_last_of_forward(dynamics, frames):
     history = scenes(frames=frames)
     with torch.no_grad():
-        for x, y in zip(
-            parameters(dynamics(history)[:, -1]), parameters(dynamics.step(history)), strict=True
-        ):
-            assert_close(x, y, rtol=1e-4, atol=1e-5)
+        forced, found = expected(dynamics, history)[:, -1], step(dynamics, history).scenes
+    for x, y in zip(parameters(forced), parameters(found), strict=True):
+        assert_close(x, y, rtol=1e-4, atol=1e-5)
 
 
 def test_first_rollout_step_is_the_teacher_forced_last(dynamics):
     history = scenes()
     with torch.no_grad():
-        expected = dynamics(history)[:, -1].mean
+        forced = expected(dynamics, history)[:, -1].mean
     found = rollout(dynamics, history, 1)[:, -1]
-    assert_close(list(found), list(expected), rtol=1e-4, atol=1e-5)
+    assert_close(list(found), list(forced), rtol=1e-4, atol=1e-5)
 
 
 def test_a_rollout_depends_on_its_window_only(dynamics):
@@ -152,8 +161,8 @@ def test_rollouts_are_the_plain_ones(kind, context, action_dim):
     model, history = build(kind, action_dim), scenes(frames=context)
     horizon = 2 * WINDOW
     actions = torch.randn(2, context + horizon - 1, action_dim) if action_dim else None
-    found, expected = (f(model, history, horizon, actions) for f in (rollout, plain_rollout.rollout))
-    assert_close(list(found), list(expected), rtol=1e-5, atol=1e-5)
+    found, plain = (f(model, history, horizon, Conditions(actions)) for f in (rollout, plain_rollout.rollout))
+    assert_close(list(found), list(plain), rtol=1e-5, atol=1e-5)
     assert not found.background.is_inference()
 
 
@@ -164,11 +173,12 @@ def test_remembering_keeps_gradients(kind):
     for remember in (True, False):
         model.zero_grad()
         if remember:
-            *_, (_, last) = unroll(model, history, WINDOW + 2, None, lambda d: d.mean)
+            *_, end = unroll(model, history, WINDOW + 2)
+            last = end.drawn
         else:
             window, last = history, history[:, -1]
             for _ in range(WINDOW + 2):
-                last = model.step(window[:, -WINDOW:]).mean
+                last = step(model, window[:, -WINDOW:]).drawn
                 window = cat([window, last.map(lambda x: x[:, None])], 1)
         last.particles.position.square().sum().backward()
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
@@ -186,9 +196,7 @@ def test_keys_are_made_once_while_they_are_exact(kind, first_layer_forgets):
         block.key.register_forward_hook(
             lambda _, x, __, rows=rows: rows.append(x[0].numel() // 32 // 2 // (N + 1))
         )
-    for _ in unroll(
-        model, scenes(frames=2), WINDOW + 1, None, lambda d: d.mean
-    ):  # with gradient: nothing is packed
+    for _ in unroll(model, scenes(frames=2), WINDOW + 1):  # with gradient: nothing is packed
         pass
     growing = [2] + [1] * (WINDOW - 2)
     assert read[1] == growing + [WINDOW] * (WINDOW + 1 - len(growing))
@@ -209,7 +217,7 @@ def test_packed_layers_are_the_layers(activation, bias):
 
 def test_stochastic_rollouts_follow_their_generator(dynamics):
     def sample(seed):
-        return rollout(dynamics, scenes(), 3, stochastic=True, generator=torch.Generator().manual_seed(seed))
+        return rollout(dynamics, scenes(), 3, sample=sampler(torch.Generator().manual_seed(seed)))
 
     torch.manual_seed(0)
     state = torch.get_rng_state()
@@ -227,20 +235,36 @@ def test_an_action_changes_what_follows_it_and_nothing_before(kind):
     actions = torch.zeros(2, WINDOW + 3, 2)
     other = actions.clone()
     other[:, WINDOW] = 1
-    a, b = (rollout(model, history, 3, x).particles.position for x in (actions, other))
+    a, b = (rollout(model, history, 3, Conditions(x)).particles.position for x in (actions, other))
     assert_close(a[:, : WINDOW + 1], b[:, : WINDOW + 1])
     assert (a[:, WINDOW + 1] - b[:, WINDOW + 1]).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("kind", ["graph", "joint", "factorised"])
+def test_candidates_are_rollouts_of_their_own(kind):
+    """Each is what its actions alone would give, and gradients reach its own actions and no other's."""
+    model, history = build(kind, action_dim=2), scenes(frames=3)
+    past, candidates = torch.randn(2, 2, 2), torch.randn(2, 4, 6, 2, requires_grad=True)
+    found = futures(model, history, candidates, Conditions(past))
+    assert found.particles.position.shape == (2, 4, 6, N, 2)
+    for s in range(4):
+        actions = torch.cat([past, candidates[:, s].detach()], 1)
+        alone = rollout(model, history, 6, Conditions(actions))[:, 3:]
+        assert_close(list(found[:, s].detach()), list(alone), rtol=1e-4, atol=1e-5)
+    found.particles.position[1, 2, -1].sum().backward()
+    assert candidates.grad is not None
+    reached = candidates.grad.abs().sum((2, 3)) > 0
+    assert reached.tolist() == [[False] * 4, [False, False, True, False]]
 
 
 def test_the_unit_of_actions_does_not_matter():
     """After `fit`, pixels and metres give the same numbers."""
     model, history = build("graph", action_dim=2), scenes()
-    assert model.action is not None
     metres = torch.rand(2, WINDOW + 3, 2)
     predicted = []
     for actions in (metres, 500 * metres + 30):
-        model.action.fit(actions.flatten(0, 1))
-        predicted.append(rollout(model, history, 3, actions).particles.position)
+        model.fit_actions(actions.flatten(0, 1))
+        predicted.append(rollout(model, history, 3, Conditions(actions)).particles.position)
     assert_close(*predicted)
 
 
@@ -257,8 +281,8 @@ def test_learns_one_clip(kind):
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     losses = []
     for _ in range(150):
-        steps = unroll(model, clip[:, :WINDOW], 4, None, lambda d: d.mean)
-        predicted = torch.stack([s.particles.position for _, s in steps], 1)
+        steps = unroll(model, clip[:, :WINDOW], 4)
+        predicted = torch.stack([s.drawn.particles.position for s in steps], 1)
         loss = (predicted - clip.particles.position[:, WINDOW:]).square().mean((0, 2, 3)).sum()
         optimizer.zero_grad()
         loss.backward()

@@ -97,8 +97,7 @@ def test_rollouts_with_and_without_memory_are_the_same(n_context):
     """While the window grows, keys and values are reused; when it slides, all but tokens is computed anew."""
     model, context = build(action_dim=2), scenes(n_context)
     actions = torch.randn(2, n_context + 5, 2)
-    state = model.start(context, Conditions(actions[:, :n_context]))
-    found = rollout(model, context, 5, actions, memory=state)
+    found = rollout(model, context, 5, Conditions(actions))
 
     history, latent = context, model.infer(context, Conditions(actions[:, :n_context]))
     for end in range(n_context, n_context + 5):
@@ -114,12 +113,11 @@ def test_rollouts_with_and_without_memory_are_the_same(n_context):
 def test_given_latent_actions_are_followed_then_the_policy():
     model, context = build(), scenes(2)
     free = model.start(context)
-    steps = [scene for _, scene in unroll(model, context, 3, None, lambda q: q.mean, free)]
+    steps = [step.drawn for step in unroll(model, context, 3, state=free)]
     known = free.latent
-    assert known is not None
-    again = rollout(model, context, 3, memory=model.start(context, latent=known[:, :2]))
+    again = rollout(model, context, 3, state=model.start(context, latent=known[:, :2]))
     assert_close(again.background[:, -1], steps[-1].background)
-    other = rollout(model, context, 3, memory=model.start(context, latent=known + 1))
+    other = rollout(model, context, 3, state=model.start(context, latent=known + 1))
     assert not torch.allclose(other.particles.position[:, 2], steps[0].particles.position)
     with pytest.raises(InputError, match="between them"):
         model.start(context, latent=known[:, :0])
@@ -130,7 +128,7 @@ def test_samples_are_random_and_repeat_with_their_seed():
 
     def future(seed):
         draw = sampler(torch.Generator().manual_seed(seed))
-        return rollout(model, context, 3, memory=model.start(context, draw=draw)).particles.position
+        return rollout(model, context, 3, sample=draw).particles.position
 
     assert torch.equal(future(0), future(0))
     assert not torch.allclose(future(0)[:, 2:], future(1)[:, 2:])
@@ -313,10 +311,11 @@ def test_particles_go_where_a_text_or_a_goal_says(kind):
     for step in range(250):
         before, after, conditions = told_to_move(kind, seed=step)
         both = cat([x.map(lambda y: y[:, None]) for x in (before, after)], 1)
-        expected, latent = model(both, conditions)
-        error = (expected.particles.position.loc[:, 0, :2] - after.particles.position[:, :2]).square()
+        predicted = model(both, conditions)
+        latent = predicted.latent
+        error = (predicted.scenes.particles.position.loc[:, 0, :2] - after.particles.position[:, :2]).square()
         divergence = kl_divergence(
-            Normal(latent.posterior.loc[:, 1], latent.posterior.scale[:, 1]),
+            Normal(latent.posterior.loc[:, 0], latent.posterior.scale[:, 0]),
             Normal(latent.policy.loc[:, 0], latent.policy.scale[:, 0]),
         )
         loss = 50 * error.sum((1, 2)).mean() + 0.1 * divergence.sum((1, 2)).mean()
@@ -326,7 +325,6 @@ def test_particles_go_where_a_text_or_a_goal_says(kind):
     model.eval()
     before, after, conditions = told_to_move(kind, seed=1000)
     context = before.map(lambda x: x[:, None])
-    with torch.no_grad():
-        future = rollout(model, context, 1, memory=model.start(context, conditions))
+    future = rollout(model, context, 1, conditions)
     start, end, goal = (x.particles.position[:, :2, 0] for x in (before, future[:, 1], after))
     assert (end - goal).abs().mean() < 0.25 * 0.4, (end - start, goal - start)

@@ -10,10 +10,19 @@ from torch.distributions import Normal
 from torch.nn.functional import gelu
 
 from dlp_dyn.dynamics.actions import ActionInput
+from dlp_dyn.dynamics.base import NOTHING, Conditions, Dynamics, Prediction, State, Step
 from dlp_dyn.dynamics.config import DynamicsConfig
-from dlp_dyn.dynamics.memory import Memory
 from dlp_dyn.nn import mlp, zero_last
-from dlp_dyn.particles import ParticleDistribution, Particles, Scene, SceneDistribution, beta
+from dlp_dyn.particles import (
+    Draw,
+    ParticleDistribution,
+    Particles,
+    Scene,
+    SceneDistribution,
+    beta,
+    mean,
+    rsample,
+)
 
 _EDGE_MOTIONS = 3  # of the last motions, how many the edges compare
 _LOG_STD = -2.0  # at initialisation, of positions in motion units
@@ -33,7 +42,7 @@ class _Nodes:
     background: Float[Tensor, "B G"]
 
 
-class GraphDynamics(nn.Module):
+class GraphDynamics(Dynamics):
     """Particles send messages to each other; each changes by what it gets, what it is, and how it moved.
 
     Memory is the window of the last frames, not a recurrent state: all times of a clip train in one call, a rollout's
@@ -41,6 +50,8 @@ class GraphDynamics(nn.Module):
     would not do. Equivariant to the order of particles, and fit for any number of them. Messages count as much as
     their sender is visible. Predicts the change of motion, so it starts as constant velocity.
     """
+
+    any_number = True
 
     def __init__(self, cfg: DynamicsConfig, feature_dim: int, background_dim: int) -> None:
         super().__init__()
@@ -70,8 +81,14 @@ class GraphDynamics(nn.Module):
             mlp([hidden, hidden, 2 * background_dim]), [0.0] * background_dim + [spread] * background_dim
         )
 
-    def forward(self, history: Scene, actions: Float[Tensor, "B T A"] | None = None) -> SceneDistribution:
-        """Distributions for frames 1 .. T given 0 .. T - 1; each sees `window` frames at most."""
+    def forward(
+        self,
+        scenes: Scene,
+        conditions: Conditions = NOTHING,
+        sample: Draw = rsample,  # noqa: ARG002 - nothing here is latent
+    ) -> Prediction:
+        """Of frames 0 .. U, distributions of frames 1 .. U; each sees `window` frames at most."""
+        history = scenes[:, :-1]
         b, t = history.background.shape[:2]
         p = history.particles
         motion = p.position.diff(dim=1) / self.cfg.motion_scale
@@ -88,28 +105,29 @@ class GraphDynamics(nn.Module):
             torch.stack(known, 1).expand(b, -1, -1).flatten(0, 1),
             history.background.flatten(0, 1),
         )
+        actions = conditions.actions
         flat = None if actions is None else actions[:, :t].flatten(0, 1)
-        return self._predict(nodes, flat).map(lambda x: x.unflatten(0, (b, t)))
-
-    def memory(self) -> None:
-        """A step is as cheap as its newest frame: there is nothing to remember."""
+        return Prediction(self._predict(nodes, flat).map(lambda x: x.unflatten(0, (b, t))))
 
     def step(
         self,
-        history: Scene,
-        actions: Float[Tensor, "B T A"] | None = None,
-        memory: Memory | None = None,  # noqa: ARG002 - for other dynamics
-    ) -> SceneDistribution:
-        """The distribution of the frame after the last."""
-        p = history.particles
+        scenes: Scene,
+        conditions: Conditions,
+        state: State,  # noqa: ARG002 - a step is as cheap as its newest frame: there is nothing to remember
+        sample: Draw = mean,
+    ) -> Step:
+        """Of the frame after the last."""
+        p = scenes.particles
         motion = p.position[:, -self.window :].diff(dim=1).flip(1) / self.cfg.motion_scale
         b, found, n = motion.shape[:3]
         missing = motion.new_zeros(b, self.window - 1 - found, n, 2)
         known = torch.arange(self.window - 1, device=motion.device) < found
         nodes = _Nodes(
-            p[:, -1], torch.cat([motion, missing], 1), known.expand(b, -1), history.background[:, -1]
+            p[:, -1], torch.cat([motion, missing], 1), known.expand(b, -1), scenes.background[:, -1]
         )
-        return self._predict(nodes, None if actions is None else actions[:, -1])
+        actions = conditions.actions
+        following = self._predict(nodes, None if actions is None else actions[:, -1])
+        return Step(following, drawn=following.draw(sample))
 
     def _predict(self, nodes: _Nodes, action: Float[Tensor, "B A"] | None) -> SceneDistribution:
         p, background, motions = nodes.particles, nodes.background, nodes.motions

@@ -1,16 +1,15 @@
 """LatentActionDynamics: particles of a patch grid, moved by latent actions of their own (LPWM, arXiv 2603.04553)."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Normal
 
 from dlp_dyn.dynamics.actions import ActionInput
-from dlp_dyn.dynamics.base import NOTHING, Conditions
+from dlp_dyn.dynamics.base import NOTHING, Conditions, Dynamics, LatentActions, Prediction, Step
 from dlp_dyn.dynamics.config import LatentActionConfig
 from dlp_dyn.dynamics.context import ContextModule, Views
 from dlp_dyn.dynamics.factorised import FactorisedTrunk
@@ -19,34 +18,16 @@ from dlp_dyn.dynamics.memory import Memory
 from dlp_dyn.dynamics.packed import linear
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Draw, Scene, SceneDistribution, mean, rsample
+from dlp_dyn.tree import tree_map
 
 _CONTEXT_STD, _DYNAMICS_STD = 0.2, 0.02  # of what stands for invisible particles' looks, at initialisation
 
 
-@dataclass(frozen=True)
-class LatentActions:
-    """Of frames in order: what led to them, what may lead on from them, and the latent actions in between.
-
-    posterior, policy: of every frame. drawn: `drawn[:, t]` leaves frame t.
-    """
-
-    posterior: Normal
-    policy: Normal
-    drawn: Float[Tensor, "R T N L"]
-
-
 @dataclass
 class LatentState:
-    """What the steps of a rollout hand on.
+    """What the steps of a rollout hand on. latent: `latent[:, t]` leaves frame t of the window, as far as known."""
 
-    latent: `latent[:, t]` leaves frame t of the window, as far as they are known; None has the first step infer those
-    between its frames. conditions: of the whole rollout. draw: of the policy. last: of the last step that asked it.
-    """
-
-    latent: Float[Tensor, "R K N L"] | None = None
-    conditions: Conditions = NOTHING
-    draw: Draw = mean
-    last: LatentActions | None = None
+    latent: Float[Tensor, "R K N L"]
     context: Memory = field(default_factory=Memory)
     dynamics: Memory = field(default_factory=Memory)
 
@@ -81,7 +62,7 @@ class DynamicsModule(nn.Module):
         return self.heads(self.views.split(out))
 
 
-class LatentActionDynamics(nn.Module):
+class LatentActionDynamics(Dynamics):
     """A stochastic world model of a particle grid (LPWM, arXiv 2603.04553).
 
     All that is random are the latent actions, one for every particle and one for the background; given them, the next
@@ -114,16 +95,18 @@ class LatentActionDynamics(nn.Module):
         """What takes the environment's actions in."""
         return None if self.context.action is None else cast(ActionInput, self.context.action[0])
 
-    def forward(
-        self, scenes: Scene, conditions: Conditions = NOTHING, draw: Draw = rsample
-    ) -> tuple[SceneDistribution, LatentActions]:
+    def forward(self, scenes: Scene, conditions: Conditions = NOTHING, sample: Draw = rsample) -> Prediction:
         """Of frames 0 .. U, U at most `window`: distributions of frames 1 .. U, and the latent actions that lead there.
 
-        draw: of the posterior, which sees the frame that a latent action leads to.
+        sample: of the posterior, which sees the frame that a latent action leads to.
         """
-        posterior, policy = self.context(scenes, conditions)
-        drawn = draw(posterior)[:, 1:]
-        return self.dynamics(scenes[:, :-1], drawn), LatentActions(posterior, policy, drawn)
+        n_frames = scenes.background.shape[1]
+        posterior, policy = self.context(scenes, conditions.between(0, n_frames))
+        drawn = sample(posterior)[:, 1:]
+        latent = LatentActions(
+            drawn, tree_map(lambda x: x[:, :-1], policy), tree_map(lambda x: x[:, 1:], posterior)
+        )
+        return Prediction(self.dynamics(scenes[:, :-1], drawn), latent=latent)
 
     @torch.no_grad()
     def infer(self, scenes: Scene, conditions: Conditions = NOTHING) -> Float[Tensor, "R T N L"]:
@@ -132,12 +115,10 @@ class LatentActionDynamics(nn.Module):
         Each is told from the frame it leads to and the `window` frames before that.
         """
         most = self.window + 1
-        found = [self.context(scenes[:, :most], _between(conditions, 0, most))[0].mean[:, 1:]]
+        found = [self.context(scenes[:, :most], conditions.between(0, most))[0].mean[:, 1:]]
         for end in range(most + 1, scenes.background.shape[1] + 1):
             first = end - most
-            posterior, _ = self.context(
-                scenes[:, first:end], _between(conditions, first, end), last_only=True
-            )
+            posterior, _ = self.context(scenes[:, first:end], conditions.between(first, end), last_only=True)
             found.append(posterior.mean)
         return torch.cat(found, 1)
 
@@ -146,12 +127,11 @@ class LatentActionDynamics(nn.Module):
         scenes: Scene,
         conditions: Conditions = NOTHING,
         latent: Float[Tensor, "R K N L"] | None = None,
-        draw: Draw = mean,
     ) -> LatentState:
         """The state of a rollout that goes on from the last of these frames.
 
         latent: from the first frame on; those that reach beyond the last frame are used before the policy is asked.
-        None infers those between the frames. draw: of the policy.
+        None infers those between the frames.
         Raises InputError for fewer than lead from frame to frame.
         """
         n_frames = scenes.background.shape[1]
@@ -160,46 +140,27 @@ class LatentActionDynamics(nn.Module):
             first = max(
                 n_frames - 2 * self.window + 1, 0
             )  # the window's first latent action sees so far back
-            latent = self.infer(scenes[:, first:], _between(conditions, first, n_frames))
+            latent = self.infer(scenes[:, first:], conditions.between(first, n_frames))
         elif latent.shape[1] < n_frames - 1:
             raise InputError(
                 f"{latent.shape[1]} latent actions for {n_frames} frames: give the {n_frames - 1} between them, or more"
             )
-        steering = replace(conditions, actions=None)
-        return LatentState(latent[:, max(n_frames - self.window, 0) - first :], steering, draw)
+        return LatentState(latent[:, max(n_frames - self.window, 0) - first :])
 
-    def memory(self) -> LatentState:
-        """For the steps of a rollout without conditions but actions, whose latent actions are the policy's means."""
-        return LatentState()
+    def step(self, scenes: Scene, conditions: Conditions, state: LatentState, sample: Draw = mean) -> Step:
+        """Of the frame after the last, moved by the latent actions in the state or, beyond them, by the policy's.
 
-    def step(
-        self,
-        history: Scene,
-        actions: Float[Tensor, "R T A"] | None = None,
-        memory: LatentState | None = None,
-    ) -> SceneDistribution:
-        """The distribution of the frame after the last of `window` frames or fewer.
-
-        memory: of the steps before, whose window this one continues by a frame; it is brought up to date. Keys and
-        values are reused while the window grows. When it slides, frames get other places in it, and tokens alone are.
+        Keys and values are reused while the window grows. When it slides, frames get other places in it, and tokens
+        alone are. sample: of the policy; given latent actions, the mean follows.
         """
-        n_frames = history.background.shape[1]
-        state = LatentState() if memory is None else memory
-        conditions = replace(state.conditions, actions=actions)
-        latent = state.latent
-        if latent is None:
-            latent = self.infer(history, conditions)
-        elif state.dynamics.tokens is not None and state.dynamics.tokens.shape[1] == n_frames:
-            latent = latent[:, 1:]
-        if latent.shape[1] < n_frames:
-            posterior, policy = self.context(history, conditions, state.context, last_only=True)
-            state.last = LatentActions(posterior, policy, state.draw(policy))
-            latent = torch.cat([latent, state.last.drawn], 1)
-        state.latent = latent
-        return self.dynamics(history, latent[:, :n_frames], state.dynamics, last_only=True)[:, 0]
-
-
-def _between(conditions: Conditions, first: int, end: int) -> Conditions:
-    """The conditions of frames `first` to `end - 1` of a clip."""
-    actions = conditions.actions
-    return conditions if actions is None else replace(conditions, actions=actions[:, first:end])
+        n_frames = scenes.background.shape[1]
+        known, policy = state.latent, None
+        if state.dynamics.tokens is not None and state.dynamics.tokens.shape[1] == n_frames:
+            known = known[:, 1:]
+        if known.shape[1] < n_frames:
+            _, policy = self.context(scenes, conditions, state.context, last_only=True)
+            known = torch.cat([known, sample(policy)], 1)
+        state.latent = known
+        latent = known[:, :n_frames]
+        following = self.dynamics(scenes, latent, state.dynamics, last_only=True)[:, 0]
+        return Step(following, LatentActions(latent[:, -1:], policy), drawn=following.mean)

@@ -4,6 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dlp_dyn.dynamics.actions import ActionInput
+from dlp_dyn.dynamics.base import NOTHING, Conditions, Dynamics, Prediction, Step
 from dlp_dyn.dynamics.blocks import Block, Past, RelativeBias, init_linear
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.dynamics.factorised import FactorisedTrunk
@@ -11,7 +12,7 @@ from dlp_dyn.dynamics.memory import Memory
 from dlp_dyn.dynamics.packed import linear
 from dlp_dyn.dynamics.tokens import SceneHeads, SceneTokens
 from dlp_dyn.errors import InputError
-from dlp_dyn.particles import Scene, SceneDistribution
+from dlp_dyn.particles import Draw, Scene, mean, rsample
 
 
 class JointTrunk(nn.Module):
@@ -54,7 +55,7 @@ class JointTrunk(nn.Module):
         return self.out(self.norm(x)).unflatten(2, (-1, n_tokens))[:, 0]
 
 
-class TransformerDynamics(nn.Module):
+class TransformerDynamics(Dynamics):
     """DDLP's PINT (arXiv 2306.05957, section 4.2) or LPWM's factorised transformer (arXiv 2603.04553).
 
     Not equivariant to the order of particles: biases and embeddings belong to slots. The distribution for time t + 1
@@ -74,37 +75,44 @@ class TransformerDynamics(nn.Module):
             self.trunk = FactorisedTrunk(t.dim, t.n_layers, t.n_heads, t.dropout, cfg.window, n_tokens)
         self.heads = SceneHeads(feature_dim, background_dim, t.dim, t.depth_logvar_is_delta)
 
-    def forward(self, history: Scene, actions: Float[Tensor, "B T A"] | None = None) -> SceneDistribution:
-        """Distributions for frames 1 .. T given 0 .. T - 1; T is at most `window`.
+    def forward(
+        self,
+        scenes: Scene,
+        conditions: Conditions = NOTHING,
+        sample: Draw = rsample,  # noqa: ARG002 - nothing here is latent
+    ) -> Prediction:
+        """Of frames 0 .. U, distributions of frames 1 .. U; U is at most `window`.
 
         Raises InputError for more particles than the model has slots.
         """
+        history = scenes[:, :-1]
         n_frames = history.background.shape[1]
         memory = Memory(linear=linear)
         tokens = memory.extend(self._embed(history), n_frames)
-        return self.heads(self.trunk(tokens, self._actions(actions), memory), history)
+        actions = conditions.between(0, n_frames).actions
+        return Prediction(self.heads(self.trunk(tokens, self._actions(actions), memory), history))
 
-    def step(
+    def start(
         self,
-        history: Scene,
-        actions: Float[Tensor, "B T A"] | None = None,
-        memory: Memory | None = None,
-    ) -> SceneDistribution:
-        """The distribution of the frame after the last.
-
-        memory: of the steps before, whose window this one continues by a frame; it is brought up to date. Keys and
-        values are reused while the window grows. When it slides, the states of all its frames change, because those
-        that they had seen left: then only tokens and the first layer's keys and values are (joint attention).
-        """
-        memory = memory or Memory()
-        n_frames = history.background.shape[1]
-        tokens = memory.extend(self._embed(history[:, -memory.missing(n_frames) :]), n_frames)
-        x = self.trunk(tokens, self._actions(actions), memory, last_only=True)
-        return self.heads(x[:, 0], history[:, -1])
-
-    def memory(self) -> Memory:
-        """For the steps of a rollout."""
+        scenes: Scene,
+        conditions: Conditions = NOTHING,
+        latent: Float[Tensor, "B K N Z"] | None = None,
+    ) -> Memory:
+        """The first step makes the keys and values of all frames that it sees."""
+        super().start(scenes, conditions, latent)
         return Memory()
+
+    def step(self, scenes: Scene, conditions: Conditions, state: Memory, sample: Draw = mean) -> Step:
+        """Of the frame after the last.
+
+        Keys and values are reused while the window grows. When it slides, the states of all its frames change, because
+        those that they had seen left: then only tokens and the first layer's keys and values are (joint attention).
+        """
+        n_frames = scenes.background.shape[1]
+        tokens = state.extend(self._embed(scenes[:, -state.missing(n_frames) :]), n_frames)
+        x = self.trunk(tokens, self._actions(conditions.actions), state, last_only=True)
+        following = self.heads(x[:, 0], scenes[:, -1])
+        return Step(following, drawn=following.draw(sample))
 
     def _embed(self, scene: Scene) -> Float[Tensor, "B T N D"]:
         n_frames, n = scene.particles.position.shape[1:3]

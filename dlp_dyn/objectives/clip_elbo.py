@@ -9,7 +9,7 @@ from torch.distributions import Normal
 
 from dlp_dyn import metrics
 from dlp_dyn.clip import Clip
-from dlp_dyn.dynamics.base import NOTHING, Conditions
+from dlp_dyn.dynamics.base import NOTHING, Conditions, Prediction
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.decoder import Decoded
 from dlp_dyn.image.encoder import Encoding
@@ -18,7 +18,7 @@ from dlp_dyn.objectives.base import Losses, Objective
 from dlp_dyn.objectives.config import STEADY, ClipWeights, ScheduleConfig
 from dlp_dyn.objectives.image_elbo import image_terms, reconstruction, rendered
 from dlp_dyn.objectives.schedules import NORMAL, Phase, later_frames, phase_at
-from dlp_dyn.particles import Draw, Scene, SceneDistribution, rsample
+from dlp_dyn.particles import Draw, SceneDistribution, rsample
 from dlp_dyn.tracking.tracker import Tracker
 from dlp_dyn.video import VideoModel
 
@@ -70,13 +70,9 @@ class ClipElbo(Objective):
         """What steers the dynamics."""
         return Conditions(clip.actions)
 
-    def expected(
-        self, scene: Scene, conditions: Conditions
-    ) -> tuple[SceneDistribution, dict[str, Float[Tensor, "B U"]]]:
-        """What the dynamics expect of all frames after the first, and terms of their own for each."""
-        actions = conditions.actions
-        past = None if actions is None else actions[:, : scene.background.shape[1] - 1]
-        return self.model.dynamics(scene[:, :-1], past), {}
+    def latent_terms(self, prediction: Prediction) -> dict[str, Float[Tensor, "B U"]]:  # noqa: ARG002
+        """Terms of dynamics with latent actions, for every frame after the first."""
+        return {}
 
     def losses(self, clip: Clip, phase: Phase, ramp: Float[Tensor, " U"]) -> Losses:
         video = clip.video
@@ -127,12 +123,12 @@ class ClipElbo(Objective):
 
         errors = reconstruction(model.image, video.flatten(0, 1), flat_encoding(encoding), decoded, phase)
         losses["reconstruction_dynamic"] = ramped(errors.unflatten(0, (b, n_frames))[:, first:])
-        prior, own = self.expected(scene, conditions)
+        expected = self.model.dynamics(scene, conditions, self.sample)
         posterior = encoding.posterior[:, first:]
         visible = scene.particles.transparency[:, first:, :, 0]
-        for name, kl in self._dynamic_kl(posterior, prior[:, first - 1 :], visible).items():
+        for name, kl in self._dynamic_kl(posterior, expected.scenes[:, first - 1 :], visible).items():
             losses[name] = ramped(kl)
-        for name, term in own.items():
+        for name, term in self.latent_terms(expected).items():
             losses[name] = ramped(term[:, first - 1 :])
         return losses, decoded.image
 

@@ -4,13 +4,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.clip import Clip
-from dlp_dyn.dynamics.base import Conditions
-from dlp_dyn.dynamics.latent_actions import LatentActionDynamics
+from dlp_dyn.dynamics.base import Conditions, Prediction
 from dlp_dyn.objectives import terms
 from dlp_dyn.objectives.clip_elbo import ClipElbo
 from dlp_dyn.objectives.config import LatentWeights
-from dlp_dyn.particles import Scene, SceneDistribution
-from dlp_dyn.tree import tree_map
 
 
 class LatentActionElbo(ClipElbo):
@@ -31,12 +28,9 @@ class LatentActionElbo(ClipElbo):
         goal = None if video is None else self.model.encode(video)[0].scene[:, 0]
         return Conditions(clip.actions, goal, clip.language)
 
-    def expected(
-        self, scene: Scene, conditions: Conditions
-    ) -> tuple[SceneDistribution, dict[str, Float[Tensor, "B U"]]]:
-        dynamics = self.model.dynamics
-        assert isinstance(dynamics, LatentActionDynamics)
-        prior, latent = dynamics(scene, conditions, self.sample)
-        posterior = tree_map(lambda x: x[:, 1:], latent.posterior)
-        policy = tree_map(lambda x: x[:, :-1], latent.policy)
-        return prior, {"dynamic_latent": terms.kl_normal(posterior, policy).sum(-1)}
+    def latent_terms(self, prediction: Prediction) -> dict[str, Float[Tensor, "B U"]]:
+        latent = prediction.latent
+        assert latent is not None
+        assert latent.posterior is not None
+        assert latent.policy is not None
+        return {"dynamic_latent": terms.kl_normal(latent.posterior, latent.policy).sum(-1)}

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from dlp_dyn.clip import SceneClip
-from dlp_dyn.dynamics.rollout import Dynamics, unroll
+from dlp_dyn.dynamics.base import Conditions, Dynamics
+from dlp_dyn.dynamics.rollout import unroll
 from dlp_dyn.objectives.base import Losses, Objective, Update
 from dlp_dyn.objectives.config import STEADY, RolloutWeights, ScheduleConfig
 from dlp_dyn.objectives.schedules import rollout_steps
@@ -60,11 +61,11 @@ def rollout_terms(
     rollout_spread: minus log-likelihood around the means, which the means do not learn from. Means over particles
     and steps.
     """
-    steps = unroll(dynamics, clip.scene[:, : dynamics.window], n_steps, clip.actions, lambda d: d.mean)
+    steps = unroll(dynamics, clip.scene[:, : dynamics.window], n_steps, Conditions(clip.actions))
     sums: dict[str, Tensor] = {}
-    for i, (distribution, scene) in enumerate(steps):
+    for i, step in enumerate(steps):
         target = clip.scene[:, dynamics.window + i]
-        for name, value in _step_errors(distribution, scene, target, unit).items():
+        for name, value in _step_errors(step.scenes, step.drawn, target, unit).items():
             sums[name] = sums[name] + value if name in sums else value
     return {name: value / n_steps for name, value in sums.items()}
 

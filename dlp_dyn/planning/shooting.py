@@ -1,6 +1,5 @@
 """Rolls batches of candidate plans out from the contexts of their problems."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -8,10 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
-from dlp_dyn.dynamics.rollout import Dynamics, unroll
-from dlp_dyn.particles import Scene, SceneDistribution
+from dlp_dyn.dynamics.base import Conditions, Dynamics
+from dlp_dyn.dynamics.rollout import futures
+from dlp_dyn.particles import Draw, Scene, mean
 from dlp_dyn.planning.context import Context
-from dlp_dyn.tree import cat, stack
+from dlp_dyn.tree import cat
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,13 @@ class Predictor:
         return cat(pieces, 1)
 
     def _roll(self, context: Context, candidates: Float[Tensor, "B S H W"]) -> Scene:
-        b, s, horizon, _ = candidates.shape
-        k = max(self.samples, 1)
+        b, s = candidates.shape[:2]
+        repeated = candidates.repeat_interleave(max(self.samples, 1), 1)
+        return futures(self.dynamics, context.scene, repeated, Conditions(context.actions), self._draw(b, s))
 
-        def shared(x: Tensor) -> Tensor:
-            return x[:, None].expand(b, s * k, *x.shape[1:]).flatten(0, 1)
-
-        scene = context.scene.map(shared)
-        actions = candidates.repeat_interleave(k, 1).flatten(0, 1)
-        if context.actions is not None:
-            actions = torch.cat([shared(context.actions), actions], 1)
-        steps = unroll(self.dynamics, scene, horizon, actions, self._draw(b, s))
-        return stack([scene for _, scene in steps], 1).map(lambda x: x.unflatten(0, (b, s * k)))
-
-    def _draw(self, b: int, s: int) -> Callable[[SceneDistribution], Scene]:
+    def _draw(self, b: int, s: int) -> Draw:
         if not self.samples:
-            return lambda d: d.mean
+            return mean
         generator = torch.Generator().manual_seed(self.seed)
 
         def draw(distribution: Distribution) -> Tensor:
@@ -61,4 +52,4 @@ class Predictor:
             noise = torch.randn(shape, generator=generator).expand(b, s, *shape[2:]).flatten(0, 2)
             return distribution.loc + distribution.scale * noise
 
-        return lambda d: d.draw(draw)
+        return draw

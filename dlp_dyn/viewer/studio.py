@@ -10,8 +10,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from dlp_dyn.dynamics.graph import GraphDynamics
-from dlp_dyn.dynamics.rollout import rollout
+from dlp_dyn.dynamics.base import Conditions
+from dlp_dyn.dynamics.rollout import unroll
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
 from dlp_dyn.particles import Scene
@@ -21,7 +21,6 @@ from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer.source import Source
 
 _AHEAD = 16  # frames that are tracked at once
-_PREDICTED_AT_ONCE = 16
 _KEPT_TRACKS = 16
 _DRAWN_AT_ONCE = 64
 MAX_HORIZON = 400
@@ -62,7 +61,7 @@ class Studio:
     @property
     def has_room_for_more(self) -> bool:
         """Whether the model takes any number of particles."""
-        return isinstance(self._model, DLP) or isinstance(self._model.dynamics, GraphDynamics)
+        return isinstance(self._model, DLP) or self._model.dynamics.any_number
 
     def frame(self, episode: int, time: int) -> UInt8[np.ndarray, "H W 3"]:
         return self._track(episode).frames[time]
@@ -128,12 +127,13 @@ class Studio:
             raise InputError(f"horizon {horizon}: give 1 to {longest} frames")
         n = len(history.background)
         actions = self._actions(episode, time + 1 - n) if self._model.cfg.dynamics.action_dim else None
-        whole = history.map(lambda x: x[None])
-        for done in range(0, horizon, _PREDICTED_AT_ONCE):
-            if not wanted():
-                raise InputError("these futures are wanted no more")
-            whole = rollout(self._model.dynamics, whole, min(_PREDICTED_AT_ONCE, horizon - done), actions)
-        return whole.map(lambda x: x[0, n:])
+        context, future = history.map(lambda x: x[None]), []
+        with torch.inference_mode():
+            for step in unroll(self._model.dynamics, context, horizon, Conditions(actions)):
+                if not wanted():
+                    raise InputError("these futures are wanted no more")
+                future.append(step.drawn)
+        return cat(future, 0)
 
     def _track(self, episode: int) -> _Track:
         with self._lock:

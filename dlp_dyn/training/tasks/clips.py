@@ -29,8 +29,8 @@ class ClipTask(ImageTask):
 
 def fit_actions(model: VideoModel, rollouts: Rollouts, stride: int) -> None:
     """Tell the dynamics the range of the actions, where they take any."""
-    if (layer := model.dynamics.action) is not None:
-        layer.fit(_taken(rollouts).repeat(1, stride))
+    if model.cfg.dynamics.action_dim:
+        model.dynamics.fit_actions(_taken(rollouts).repeat(1, stride))
 
 
 def _taken(rollouts: Rollouts) -> Float[Tensor, "K A"]:

@@ -10,6 +10,7 @@ from dlp_dyn.clip import SceneClip
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.rollouts import ClipDataset, Part, Rollouts
 from dlp_dyn.data.synthetic import cache_folder
+from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.particles import Scene
 from dlp_dyn.progress import track
@@ -70,7 +71,7 @@ class ParticleTask:
         clip = self.held_out.__getitems__(clips)[0].to(next(model.parameters()).device)
         training = model.dynamics.training
         model.dynamics.eval()
-        scene = rollout(model.dynamics, clip.scene[:, : self.window], self.horizon, clip.actions)
+        scene = rollout(model.dynamics, clip.scene[:, : self.window], self.horizon, Conditions(clip.actions))
         model.dynamics.train(training)
         return scene, clip.scene
 

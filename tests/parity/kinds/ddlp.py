@@ -44,7 +44,7 @@ def outputs(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
     yield from dlp.constants(theirs)
     yield from clip_losses(model, video, clips, weights, bundle.hparams)
     scene = theirs.scene.map(lambda x: x.unflatten(0, video.shape[:2]))
-    yield from predicted(model.dynamics(scene[:, :-1]))
+    yield from predicted(model.dynamics(scene).scenes)
     yield from rolled_out(model, bundle)
 
 

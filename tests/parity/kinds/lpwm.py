@@ -41,7 +41,8 @@ class World:
     inputs: dict[str, Tensor]
     goal: Scene | None
 
-    def conditions(self, n_frames: int) -> Conditions:
+    def conditions(self, n_frames: int | None) -> Conditions:
+        """Of the first frames, or of all."""
         actions = self.inputs.get("actions")
         return Conditions(
             None if actions is None else actions[:, :n_frames], self.goal, self.inputs.get("lang_embed")
@@ -180,17 +181,18 @@ def confidence(world: World, video: Tensor, encoding: Encoding) -> Iterator[tupl
 def trained(world: World, scene: Scene) -> Iterator[tuple[str, Tensor]]:
     """Latent actions and predictions of the training forward."""
     n_frames = scene.background.shape[1]
-    predicted, latent = world.dynamics(scene, world.conditions(n_frames), mean)
-    yield from statistics("context", latent.posterior)
-    yield "z_context", latent.posterior.loc
-    for name, value in statistics("context_dyn", latent.policy):
+    predicted = world.dynamics(scene, world.conditions(n_frames), mean)
+    posterior, policy = world.dynamics.context(scene, world.conditions(n_frames))
+    yield from statistics("context", posterior)
+    yield "z_context", posterior.loc
+    for name, value in statistics("context_dyn", policy):
         yield f"context/{name}", value
         yield name, value[:, :-1]
     if world.goal is not None:
         context = world.dynamics.context
         assert context.goal is not None
         yield "context/z_goal_proj", context.goal(context.tokens(world.goal))[:, None]
-    yield from dynamics(predicted)
+    yield from dynamics(predicted.scenes)
 
 
 def dynamics(q: SceneDistribution) -> Iterator[tuple[str, Tensor]]:
@@ -252,20 +254,25 @@ class Recorder:
         self.world, self.context = world, context
         conditions = world.conditions(context.background.shape[1])
         self.state: LatentState = world.dynamics.start(context, conditions, latent)
-        assert self.state.latent is not None
         self.latent = self.state.latent
         self.posterior: list[Tensor] = []
 
     def unroll(self, horizon: int) -> Scene:
-        dynamics, actions = self.world.dynamics, self.world.inputs.get("actions")
-        steps = unroll(dynamics, self.context, horizon, actions, lambda q: q.mean, self.state)
-        frames = [self.context]
-        for _, scene in steps:
-            frames.append(scene.map(lambda x: x[:, None]))
-            if self.state.last is not None:
-                self.latent = torch.cat([self.latent, self.state.last.drawn], 1)
-                self.posterior.append(self.state.last.posterior.loc)
-        return cat(frames, 1)
+        dynamics, conditions = self.world.dynamics, self.world.conditions(None)
+        scene = self.context
+        for step in unroll(dynamics, scene, horizon, conditions, mean, self.state):
+            assert step.latent is not None
+            if step.latent.policy is not None:
+                self.latent = torch.cat([self.latent, step.latent.drawn], 1)
+                self.posterior.append(self._posterior(scene, conditions))
+            scene = cat([scene, step.drawn.map(lambda x: x[:, None])], 1)
+        return scene
+
+    def _posterior(self, scene: Scene, conditions: Conditions) -> Tensor:
+        """Of the latent action that led to the last frame, told from the window of the step after it."""
+        end = scene.background.shape[1]
+        first = max(end - self.world.dynamics.window, 0)
+        return self.world.dynamics.context(scene[:, first:], conditions.between(first, end))[0].loc[:, -1:]
 
 
 def scenes(scene: Scene, prefix: str) -> Iterator[tuple[str, Tensor]]:
