@@ -105,6 +105,7 @@ def build_policy(
 ) -> BasePolicy | EntityPolicy:
     """The networks of an agent alone, as `build` makes them, to act with. Raises InputError as `build` does."""
     if cfg.algorithm.offline:
+        assert isinstance(actions, gym.spaces.Box)  # `offline.data.read` refuses others
         return policies.build(cfg, _entity(cfg, columns), observations, actions)
     policy, policy_kwargs = _policy(cfg, observations, columns)
     made = CLASSES[cfg.algorithm.kind].policy_aliases[policy] if isinstance(policy, str) else policy

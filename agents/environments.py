@@ -82,7 +82,7 @@ class AgentEnv(VecEnv):
         for i, env in enumerate(self.envs):
             action = self.actions.to_env(self._actions[i])
             self.raw[i], reward, terminated, truncated, info = env.step(action)
-            self._played[i].actions.append(action)
+            self._played[i].actions.append(np.asarray(action))
             rewards[i], dones[i] = float(reward), terminated or truncated
             infos.append(_light(info) | {"TimeLimit.truncated": truncated and not terminated})
             if dones[i]:

@@ -22,7 +22,9 @@ class Played:
     @classmethod
     def begin(cls, env: gym.Env[Any, Any], seed: int | None) -> "Played":
         """To be called before `reset`."""
-        return cls(seed, copy.deepcopy(env.unwrapped.np_random.bit_generator.state) if seed is None else {})
+        return cls(
+            seed, dict(copy.deepcopy(env.unwrapped.np_random.bit_generator.state)) if seed is None else {}
+        )
 
     def again(self, env: gym.Env[Any, Any]) -> Any:
         """Play it from its beginning; gives the last observation. An environment that ends earlier stops there."""

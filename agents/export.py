@@ -37,6 +37,9 @@ KEY = "observation"  # of an observation that is no Dict
 class Eyes(nn.Module):
     """Pictures -> packed, normalised particles, as `ParticleEncoder` gives them."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, encoder: ParticleEncoder) -> None:
         super().__init__()
         normalizer = encoder.normalizer
@@ -53,6 +56,9 @@ class Eyes(nn.Module):
 
 class Deployed(nn.Module):
     """Observations in the order of `keys` -> the action without exploration, in the range of `actions`."""
+
+    low: Tensor
+    high: Tensor
 
     def __init__(self, policy: nn.Module, keys: Sequence[str], actions: gym.Space, eyes: Eyes | None) -> None:
         super().__init__()
@@ -113,7 +119,8 @@ def deploy(
     model = Deployed(bundle.load(found), list(boxes), actions, eyes).eval()
     example = []
     for box in boxes.values():
-        one = torch.as_tensor(box.sample())[None].expand(2, *box.shape)
+        one = torch.as_tensor(box.sample())
+        one = one.expand(2, *one.shape)
         if encoder is not None:
             one = torch.zeros(2, encoder.image_size, encoder.image_size, 3, dtype=torch.uint8)
         example.append(one.clone())

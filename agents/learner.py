@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Actor(Protocol):
     """Something that plays: a policy, or an algorithm that has one."""
 
-    def predict(self, observation: Any, deterministic: bool = ...) -> tuple[np.ndarray, Any]:
+    def predict(self, observation: Any, *, deterministic: bool = ...) -> tuple[np.ndarray, Any]:
         """Actions for a batch of observations, and what Stable-Baselines3 would remember."""
         ...
 

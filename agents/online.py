@@ -121,7 +121,8 @@ class OnlineLearner:
         """
         model, state = self.algorithm, bundle.read_state(saved)
         bundle.fill(model.policy, bundle.read_weights(saved), saved)
-        model.set_parameters({"policy": model.policy.state_dict(), **state["optimizers"]})
+        parameters: Any = {"policy": model.policy.state_dict(), **state["optimizers"]}
+        model.set_parameters(parameters)
         if (entropy := _entropy(model)) is not None:
             entropy.data.copy_(state["entropy"])
         self.env.seconds_looking = 0.0

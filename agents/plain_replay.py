@@ -1,7 +1,7 @@
 """SB3's own replay buffer, for environments without goals, in a file without pickle."""
 
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -15,7 +15,7 @@ STORED = ("observations", "next_observations", "actions", "rewards", "dones", "t
 def save(buffer: ReplayBuffer, stream: IO[bytes]) -> None:
     """All that was stored, as npz."""
     filled = buffer.buffer_size if buffer.full else buffer.pos
-    arrays = {name: array[:filled] for name, array in _arrays(buffer).items()}
+    arrays: Any = {name: array[:filled] for name, array in _arrays(buffer).items()}
     np.savez(stream, at=np.array([buffer.pos, buffer.full, buffer.buffer_size]), **arrays)
 
 

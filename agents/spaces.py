@@ -109,13 +109,13 @@ class Actions:
                 "environment so that it takes one array or number"
             )
 
-    def to_env(self, action: Array | np.generic) -> Array | np.integer:
+    def to_env(self, action: Array | np.generic) -> Any:
         """One action of an algorithm, for the environment."""
         if isinstance(self.space, spaces.Box):
             if np.issubdtype(self.native.dtype, np.integer):
                 action = np.rint(action)
             return np.asarray(action).astype(self.native.dtype)
-        return action + self.start if self.start.any() else action
+        return np.add(action, self.start) if self.start.any() else action
 
     def from_env(self, action: Array | np.generic | int) -> Array:
         """One action of a policy that plays the environment as it is."""

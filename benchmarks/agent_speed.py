@@ -13,7 +13,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3 import TD3, HerReplayBuffer
-from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv
@@ -23,14 +22,16 @@ from agents import algorithms, config, environments
 N_ENVS, STEPS, UPDATES, BATCH = 16, 100, 100, 256
 
 
-def ours(network: str) -> BaseAlgorithm:
+def ours(network: str) -> TD3:
     cfg = config.load(
         "push1_shown", ["observation.kind=state", f"network.kind={network}", f"algorithm.batch_size={BATCH}"]
     )
-    return algorithms.build(cfg, environments.make(cfg, N_ENVS), ())
+    built = algorithms.build(cfg, environments.make(cfg, N_ENVS), ())
+    assert isinstance(built, TD3)
+    return built
 
 
-def plain() -> BaseAlgorithm:
+def plain() -> TD3:
     def make() -> gym.Env:
         return gym.make("envs:Push-v0", n_objects=1, reward="sparse")
 
@@ -41,14 +42,14 @@ def plain() -> BaseAlgorithm:
     )  # fmt: skip
 
 
-def measure(name: str, build: Callable[[], BaseAlgorithm]) -> None:
+def measure(name: str, build: Callable[[], TD3]) -> None:
     model = build()
     model.set_logger(Logger(None, []))
-    model.gradient_steps = 0  # pyright: ignore[reportAttributeAccessIssue]
+    model.gradient_steps = 0
     rates = []
     for amount, work in (
         (STEPS * N_ENVS, lambda: model.learn(STEPS * N_ENVS, log_interval=10**9, reset_num_timesteps=False)),
-        (UPDATES, lambda: model.train(UPDATES, BATCH)),  # pyright: ignore[reportCallIssue]
+        (UPDATES, lambda: model.train(UPDATES, BATCH)),
     ):
         work()  # the first time is slower
         begun = time.process_time()

@@ -1,6 +1,6 @@
 """Demonstrations: episodes of a rollout file as an agent sees them, and samples of steps with goals."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import gymnasium as gym
 import numpy as np
@@ -35,8 +35,9 @@ class Steps:
     done: Float[Tensor, " B"]
 
     def to(self, device: torch.device | str) -> "Steps":
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Steps(**{name: None if x is None else x.to(device) for name, x in moved.items()})
+        return replace(
+            self, **{f.name: x.to(device) for f in fields(self) if (x := getattr(self, f.name)) is not None}
+        )
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def read(
     episodes = rollouts.part(part)
     if not len(episodes):
         raise InputError(f"{path}: no episode in the {part} part; add episodes")
-    rows = np.concatenate([np.arange(rollouts.episode_starts[e], rollouts.episode_ends[e]) for e in episodes])
+    starts, stops = rollouts.episode_starts[episodes].tolist(), rollouts.episode_ends[episodes].tolist()
+    rows = np.concatenate([np.arange(begin, end) for begin, end in zip(starts, stops, strict=True)])
     lengths = rollouts.episode_lengths[episodes]
     ends = np.cumsum(lengths)
 

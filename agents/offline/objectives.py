@@ -89,7 +89,7 @@ class ImplicitQ(Objective):
                 later = model.value(batch.next_observation, batch.goal)
                 target = batch.reward + self.gamma * (1 - batch.done) * later
             found = [critic(batch.observation, batch.goal, played) for critic in model.critic]
-            return Losses({"critic": sum((q - target).square() for q in found)}, {"target": target})
+            return Losses({"critic": (torch.stack(found) - target).square().sum(0)}, {"target": target})
         with torch.no_grad():
             values = [critic(batch.observation, batch.goal, played) for critic in model.slow_critic]
             worth = torch.minimum(*values)
