@@ -72,7 +72,19 @@ def train(cfg: AgentConfig, going_on: bool = False) -> Path:
     """
     torch.set_flush_denormal(True)
     with run_log.owned(Path(cfg.out), new=not going_on):
-        return _train(cfg, going_on)
+        return _train(_from_anywhere(cfg), going_on)
+
+
+def _from_anywhere(cfg: AgentConfig) -> AgentConfig:
+    """With whole paths, so that a run goes on from another folder too."""
+
+    def whole(path: str | None) -> str | None:
+        return path if path is None or not Path(path).exists() else str(Path(path).absolute())
+
+    seen = replace(
+        cfg.observation, encoder=whole(cfg.observation.encoder), normalizer=whole(cfg.observation.normalizer)
+    )
+    return replace(cfg, observation=seen, data=replace(cfg.data, path=whole(cfg.data.path)))
 
 
 def _train(cfg: AgentConfig, going_on: bool) -> Path:
@@ -106,7 +118,7 @@ def _train(cfg: AgentConfig, going_on: bool) -> Path:
     judge.close()
     if interrupt.signum:
         raise Interrupted(
-            f"saved after step {learner.step}; go on with: python -m agents.train --resume {run}",
+            f"saved after step {bundle.find(run, 'last').step}; go on with: python -m agents.train --resume {run}",
             interrupt.signum,
         )
     return run

@@ -200,7 +200,13 @@ def test_slow_critics_follow() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("sees", ["state", "particles"])
 def test_an_agent_from_data_is_trained_resumed_and_measured(
-    push: Push, file: Path, tmp_path: Path, kind: str, sees: str, capsys: Any
+    push: Push,
+    file: Path,
+    tmp_path: Path,
+    kind: str,
+    sees: str,
+    capsys: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = [
         f"algorithm.kind={kind}",
@@ -210,8 +216,11 @@ def test_an_agent_from_data_is_trained_resumed_and_measured(
         "log_every=2",
     ]
     whole = train.train(push(*words, "steps=6", f"out={tmp_path / 'whole'}", kind=sees))
+    monkeypatch.chdir(file.parent)
+    words[1] = f"data.path={file.name}"  # and go on from another folder
     left = train.train(push(*words, "steps=3", f"out={tmp_path / 'left'}", kind=sees))
     assert "steps of 6 episodes" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
     assert train.main(["--resume", str(left), "steps=6"]) == 0
     expected = bundle.read_weights(bundle.find(whole, "last"))
     for name, x in bundle.read_weights(bundle.find(left, "last")).items():
