@@ -82,7 +82,7 @@ def select_late(
     if apart == 0:
         return spread.topk(n, dim=-1, largest=False).indices
     far = spread.detach().clone()
-    step = far.amax() - far.amin() + 1
+    step = far.max() - far.min() + 1
     chosen = []
     for _ in range(n):
         best = far.argmin(-1, keepdim=True)
