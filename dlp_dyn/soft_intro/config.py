@@ -66,7 +66,7 @@ class DensityConfig:
     n_hidden: int = 3
     """0 or more: hidden layers after the first."""
     latent_dim: int = 2
-    """1 or more."""
+    """1 or more: numbers of a latent."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,13 @@ class ImageConfig:
     """Residual convolutions for square images."""
 
     image_size: int = 32
-    """pixels: a multiple of 2 to the number of widths."""
+    """pixels: of a side, a multiple of 2 to the number of widths."""
     image_channels: int = 3
-    """1 (grey, the mean of the three) or 3."""
+    """1 or 3: grey, the mean of the three, or colour."""
     channels: list[int] = field(default_factory=lambda: [64, 128, 256])
     """widths: the image is halved after each."""
     latent_dim: int = 128
-    """1 or more."""
+    """1 or more: numbers of a latent."""
     norm: Norm = "group"
     """`batch` as published: each batch by its own statistics in training, so that evaluation draws other pictures."""
     error: Error = "mse"
@@ -106,13 +106,13 @@ class PointCloudConfig:
     n_points: int = 2048
     """1 or more: points of a cloud."""
     encoder_channels: list[int] = field(default_factory=lambda: [64, 128, 256, 256, 512])
-    """widths of layers on single points, before their maximum."""
+    """widths: of layers on single points, before their maximum."""
     encoder_hidden: int = 256
     """1 or more: width of the layer after the maximum."""
     decoder_channels: list[int] = field(default_factory=lambda: [64, 128, 512, 1024])
-    """widths of the decoder's layers."""
+    """widths: of the decoder's layers."""
     latent_dim: int = 128
-    """1 or more."""
+    """1 or more: numbers of a latent."""
     prior_std: float = 0.2
     """above 0: of the prior; one kind of shape wants a narrow one."""
     norm: Norm = "group"
@@ -124,7 +124,7 @@ class StyleConfig:
     """Images drawn by styles, grown from 4 pixels to their full side (networks of ALAE, CVPR 2020)."""
 
     image_size: int = 64
-    """pixels: 4 times a power of 2."""
+    """pixels: of the full side, 4 times a power of 2."""
     latent_dim: int = 512
     """1 or more: of latents and styles."""
     start_channels: int = 64

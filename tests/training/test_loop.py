@@ -188,7 +188,7 @@ def test_every_config_trains_three_steps(
     if not cfg.reads_rollouts:
         data = Path(config.load(name).data.path)
     cfg = replace(cfg, data=replace(cfg.data, path=str(data), workers=0), accumulate=1)
-    if cfg.stage == "dynamics":
+    if cfg.stage == "dynamics" or cfg.introspection is not None:
         cfg = replace(cfg, image=str(image_run))
     if cfg.phases.warm_up_steps:  # one step of each phase
         cfg = replace(cfg, phases=replace(cfg.phases, warm_up_steps=1, noisy_steps=1))
