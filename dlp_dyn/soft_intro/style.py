@@ -17,6 +17,7 @@ from dlp_dyn.soft_intro.style_layers import (
     Features,
     ScaledConv,
     ScaledLinear,
+    blended,
     blur,
     noise_bump,
     statistics,
@@ -73,7 +74,7 @@ class StyleEncoder(nn.Module):
         features, style = self.blocks[first](self._coloured(first, x))
         if first + 1 < len(self.blocks) and self.blend < 1:
             smaller = self._coloured(first + 1, F.avg_pool2d(x, 2))
-            features, style = torch.lerp(smaller, features, self.blend), style * self.blend
+            features, style = blended(smaller, features, self.blend), style * self.blend
         for block in self.blocks[first + 1 :]:
             features, more = block(features)
             style = style + more
@@ -154,7 +155,7 @@ class StyleDecoder(nn.Module):
         if styles.ndim == 2:
             styles = styles[:, None].expand(-1, 2 * len(self.blocks), -1)
         if self.training:
-            self.mean_style.lerp_(styles[:, :1].detach().mean(0), 1 - _MEAN_DECAY)
+            self.mean_style.lerp_(styles[:, :1].detach().mean(0).to(self.mean_style), 1 - _MEAN_DECAY)
         return self.draw(styles)
 
     def styles(self, z: Float[Tensor, "B *S Z"]) -> Float[Tensor, "B *S Z"]:
@@ -173,7 +174,7 @@ class StyleDecoder(nn.Module):
         drawn = self.to_rgb[level](x)
         if level and self.blend < 1:
             smaller = F.interpolate(self.to_rgb[level - 1](before), scale_factor=2.0)
-            drawn = torch.lerp(smaller, drawn, self.blend)
+            drawn = blended(smaller, drawn, self.blend)
         return (drawn + 1) / 2
 
     def noise(self, n: int, side: int) -> Float[Tensor, "2 {n} 1 {side} {side}"]:
@@ -213,7 +214,7 @@ class StyleVAE(IntroVAE):
         x = F.adaptive_avg_pool2d(x, side)
         if side == _START or self.decoder.blend == 1:
             return x
-        return torch.lerp(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0), x, self.decoder.blend)
+        return blended(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0), x, self.decoder.blend)
 
     def error(self, x: Images, drawn: Images) -> Float[Tensor, " B"]:
         """Summed squared differences as of images in [-1, 1]."""

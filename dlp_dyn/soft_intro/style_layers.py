@@ -80,6 +80,11 @@ def blur(x: Features) -> Features:
     return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
 
 
+def blended(old: Features, new: Features, share: Float[Tensor, ""]) -> Features:
+    """A share of the new and the rest of the old, in the wider of their precisions."""
+    return old + share * (new - old)
+
+
 def statistics(x: Features) -> Float[Tensor, "B D"]:
     """Mean and spread of every map."""
     return torch.cat([x.mean((2, 3)), x.var((2, 3), correction=0).clamp_min(_LEAST).sqrt()], 1)

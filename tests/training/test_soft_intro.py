@@ -101,6 +101,12 @@ def test_a_style_model_grows_while_it_trains(small: Make) -> None:
         assert model.sample(2).shape == (2, 3, side, side)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_half_precision_trains(family: str, small: Make) -> None:
+    run = train(small(family, steps=3, precision="bf16"))
+    assert all(x.isfinite().all() for x in checkpoint.load_weights(run / "checkpoints" / "last").values())
+
+
 def test_the_rule_of_repulsion_is_told(small: Make, capsys: pytest.CaptureFixture[str]) -> None:
     train(small("soft_intro_2d", steps=1))
     told = capsys.readouterr()
