@@ -2,13 +2,17 @@
 
 RUN/checkpoints/{last,best}/model.safetensors     weights to use (averaged ones where training averages)
                             config.yaml           the run's config
-                            training_state.pt     optimiser, random generators, step
+                            training_state.pt     optimiser, random generators, step: of `last`
+                            score.json            on held-out data: of `best`
 
 Everywhere, a Hub id stands for a run too (see `locate.resolve`).
 """
 
 import hashlib
 import io
+import json
+import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +30,20 @@ from dlp_dyn.sharing.weights import WEIGHTS, load_weights, to_bytes
 from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.video import VideoModel
 
-TRAINING_STATE = "training_state.pt"
+TRAINING_STATE, SCORE = "training_state.pt", "score.json"
+# What torch.load raises for bytes that it did not write: noise can be read as any opcode of a pickle.
+_DAMAGED = (
+    RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ImportError, struct.error,
+    pickle.UnpicklingError,
+)  # fmt: skip
 
 
 def save(
-    folder: Path, weights: dict[str, Tensor], config_yaml: str, training_state: dict[str, Any] | None = None
+    folder: Path,
+    weights: dict[str, Tensor],
+    config_yaml: str,
+    training_state: dict[str, Any] | None = None,
+    score: float | None = None,
 ) -> None:
     """Write a checkpoint folder in place of an earlier one of the same name.
 
@@ -38,11 +51,21 @@ def save(
     checkpoint as it was. Raises InputError when writing fails.
     """
     contents: dict[str, bytes] = {WEIGHTS: to_bytes(weights), CONFIG: config_yaml.encode()}
+    if score is not None:
+        contents[SCORE] = json.dumps(score).encode()
     if training_state is not None:
         buffer = io.BytesIO()
         torch.save(training_state, buffer)
         contents[TRAINING_STATE] = buffer.getvalue()
     folders.write(folder, contents)
+
+
+def load_score(folder: Path) -> float:
+    """What a checkpoint scored on held-out data; minus infinity where it does not say."""
+    try:
+        return float(json.loads((folder / SCORE).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return float("-inf")
 
 
 def load(run: str | Path, device: torch.device | str = "cpu") -> DLP | VideoModel:
@@ -78,8 +101,8 @@ def load_training_state(folder: Path) -> dict[str, Any]:
         )
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except _DAMAGED as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
             f"{file}: damaged or cut short ({reason}); use another checkpoint of the run"
         ) from None

@@ -99,6 +99,11 @@ def _tell_holder(lock: Path) -> None:
             lock.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
 
 
+def absolute(path: str) -> str:
+    """A path from the root, where there is something; a name of another kind as it is."""
+    return str(Path(path).absolute()) if Path(path).exists() else path
+
+
 def clear(folder: Path) -> None:
     """Remove the files that kills in the midst of `write_file` left behind; for the owner of a folder alone."""
     for path in folder.glob(".*.part"):

@@ -1,6 +1,8 @@
 """Reading rollout files: episodes, ground truth, and random clips fast enough that no GPU waits for them."""
 
 import errno
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,8 @@ from dlp_dyn.data.writer import FORMAT_VERSION, MASKS, PARTS, STEP_FIELDS, Episo
 from dlp_dyn.errors import InputError
 
 REMAKE = "write it again with `dlp-dyn collect` or `dlp-dyn import`"
+
+_FINGERPRINTED = 64  # frames
 
 
 @contextmanager
@@ -43,14 +47,21 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         ) from error
 
 
+def _is_hdf5(path: Path) -> bool:
+    try:
+        return bool(h5py.is_hdf5(path))
+    except OSError:  # it cannot be opened; `_opened` says why
+        return True
+
+
 class _File:
-    """One HDF5 file of a store: what is in it, and its frames through a memory map. InputError as of Rollouts."""
+    """One HDF5 file of a store: what is in it, and its frames past HDF5. InputError as of Rollouts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
             raise InputError(f"{path}: no such file; {REMAKE}")
-        if not h5py.is_hdf5(path):
+        if not _is_hdf5(path):
             raise InputError(
                 f"{path}: not a rollout file (not HDF5); turn other formats into one with `dlp-dyn import`"
             )
@@ -65,15 +76,17 @@ class _File:
             )
             _check_layout(path, file, ends, parts, frames)
             self.n_frames, self.row_shapes, self._pieces = len(frames), _row_shapes(file), _pieces(frames)
-            self._bytes = None if self._pieces is None else np.asarray(np.memmap(path, np.uint8, "r"))
-        if self._bytes is not None and self._pieces is not None:
-            self._pieces.check(path, self.n_frames, int(np.prod(self.row_shapes["frames"])), len(self._bytes))
+        # Not a memory map: a file that is cut short while it is mapped kills the process.
+        self._stream = None if self._pieces is None else path.open("rb", buffering=0)
+        if self._pieces is not None:
+            frame_bytes = int(np.prod(self.row_shapes["frames"]))
+            self._pieces.check(path, self.n_frames, frame_bytes, path.stat().st_size)
 
     def read(
         self, rows: Int[np.ndarray, " n"], images: UInt8[np.ndarray, "B H W 3"], at: Int[np.ndarray, " n"]
     ) -> None:
         """Puts frame `rows[i]` of the file into `images[at[i]]`."""
-        if self._pieces is None or self._bytes is None:
+        if self._pieces is None or self._stream is None:
             # Compressed, by h5repack for one: slower, but it works.
             with _opened(self.path) as file:
                 frames = dataset(file, "frames")
@@ -82,7 +95,10 @@ class _File:
         else:
             flat, size = images.reshape(len(images), -1), images[0].size
             for i, offset in zip(at.tolist(), self._pieces.offsets(rows, size).tolist(), strict=True):
-                flat[i] = self._bytes[offset : offset + size]
+                if os.preadv(self._stream.fileno(), [flat[i].data], offset) != size:
+                    raise InputError(
+                        f"{self.path}: was cut short while it was read; copy it again or {REMAKE}"
+                    )
 
     def masks(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n H W"]:
         """Instance masks of frames, whose numbers rise."""
@@ -101,7 +117,7 @@ class Rollouts:
     The files of a folder (`*.h5`, in the order of their names) are read as if their episodes stood in one file, one
     after the other. Numbers of frames and episodes are those of the store.
 
-    The frames stay on disk and are read through a memory map, so random clips cost a copy and nothing else,
+    The frames stay on disk and are read from where they lie, so random clips cost a copy and nothing else,
     and the operating system keeps what fits in memory. Everything else is read on first use. Safe to hand to
     DataLoader workers, forked or spawned.
 
@@ -202,6 +218,14 @@ class Rollouts:
     def episode_lengths(self) -> Int[np.ndarray, " E"]:
         return np.diff(self._bounds)
 
+    def fingerprint(self) -> str:
+        """Tells these episodes from others, wherever they lie: made of bounds, parts, and frames spread evenly."""
+        rows = np.linspace(0, self.n_frames - 1, min(self.n_frames, _FINGERPRINTED)).astype(np.int64)
+        digest = hashlib.sha256(repr(sorted(self._row_shapes.items())).encode())
+        for array in (self._bounds, self.episode_parts, self.frames(rows)):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
     def part(self, name: Part) -> Int[np.ndarray, " n"]:
         """Numbers of the episodes in a part."""
         if name not in PARTS:
@@ -295,10 +319,12 @@ def _check_layout(
                     f"{path}: {name} {item.shape or 'a single value'}, frames {frames.shape}: one row a frame is "
                     f"expected; {REMAKE}"
                 )
-            if item.chunks is not None and item.id.get_num_chunks() < np.prod(
-                [-(-size // chunk) for size, chunk in zip(item.shape, item.chunks, strict=True)]
-            ):
-                raise InputError(f"{path}: {name}: a part was never written; {REMAKE}")
+            if item.dtype.kind not in "fiub" or (name == "actions" and item.ndim != 2):
+                raise InputError(
+                    f"{path}: {name}: {item.dtype} {item.shape}: numbers are expected, of actions (T, A); {REMAKE}"
+                )
+            if item.chunks is not None and not item.id.get_num_chunks():
+                raise InputError(f"{path}: {name}: was never written; {REMAKE}")
 
     file.visititems(note)
 
@@ -358,14 +384,16 @@ class _Pieces:
 
 
 def _pieces(frames: h5py.Dataset) -> _Pieces | None:
-    """None where frames are not stored as plain bytes."""
+    """None where frames are not stored as plain bytes, or some were never written: HDF5 has them black."""
     if frames.chunks is None:
         offset = frames.id.get_offset()
         return _Pieces(np.array([offset or 0]), len(frames))
     length = frames.chunks[0]
-    if frames.chunks[1:] != frames.shape[1:] or frames.id.get_create_plist().get_nfilters():
+    n_pieces = -(-len(frames) // length)
+    filtered = frames.id.get_create_plist().get_nfilters()
+    if frames.chunks[1:] != frames.shape[1:] or filtered or frames.id.get_num_chunks() < n_pieces:
         return None
-    starts = np.zeros(-(-len(frames) // length), np.int64)
+    starts = np.zeros(n_pieces, np.int64)
 
     def note(chunk: Any) -> None:
         starts[chunk.chunk_offset[0] // length] = chunk.byte_offset

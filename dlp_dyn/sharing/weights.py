@@ -54,15 +54,23 @@ def _single(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
+def _kind(tensor: Tensor | None) -> str:
+    """Shape, and type where it is not a real number: another precision is converted."""
+    if tensor is None:
+        return ""
+    return f"{tuple(tensor.shape)}" + ("" if tensor.is_floating_point() else f" {tensor.dtype}")
+
+
 def load_into(model: torch.nn.Module, weights: dict[str, Tensor], source: Path) -> None:
-    """Copy weights into a model, or raise InputError naming the first one that does not fit."""
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    """Copy weights into a model, or raise InputError naming the first one that does not fit or is no number."""
+    expected = model.state_dict()
     for name in sorted(expected.keys() | weights.keys()):
-        found = tuple(weights[name].shape) if name in weights else None
-        wanted = tuple(expected[name]) if name in expected else None
+        found, wanted = (_kind(tensors.get(name)) for tensors in (weights, expected))
         if found != wanted:
             raise InputError(
                 f"{source}: weight '{name}' is {found or 'missing'}, the model has {wanted or 'none'}; "
                 "use the dlp_dyn and config.yaml that the checkpoint was made with"
             )
+        if not weights[name].isfinite().all():
+            raise InputError(f"{source}: weight '{name}' holds NaN or infinity; use another checkpoint")
     model.load_state_dict(weights)

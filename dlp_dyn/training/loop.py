@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
@@ -16,11 +16,11 @@ from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dlp_dyn import config
+from dlp_dyn import checkpoint, config, folders
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.inspection import Inspection, inspect_rollouts
 from dlp_dyn.data.rollouts import Rollouts
-from dlp_dyn.data.synthetic import local_file
+from dlp_dyn.data.synthetic import WRITERS, local_file
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted, interrupts, outlive_signals
 from dlp_dyn.objectives.base import Objective
@@ -51,7 +51,7 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     Raises InputError for settings and data that do not fit, for a run folder that is taken or in use, when the disk
     is full, and when the loss breaks; Interrupted, after saving, on Ctrl-C or SIGTERM.
     """
-    cfg = setup.resolve_config(cfg)
+    cfg = _anchored(setup.resolve_config(cfg))
     torch.set_flush_denormal(
         True
     )  # a trained model is full of tiny numbers: a step took 6 times longer on a CPU
@@ -75,6 +75,7 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
 
     objective = _objective(cfg, device, sample, found if starts_from_data else None)
     state = _new_state(cfg, objective)
+    state.data = rollouts.fingerprint() if rollouts is not None else ""
     assert isinstance(state.model, setup.Model)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
         task = setup.build_task(cfg, state.model, rollouts)
@@ -82,6 +83,7 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
     set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
     if goes_on:
         state.load(last, accelerator.process_index, accelerator.num_processes)
+        state.best = max(state.best, checkpoint.load_score(best))  # it may be newer than `last`
     accelerator.wait_for_everyone()
 
     if cfg.compile != "none":
@@ -119,7 +121,7 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
             set_learning_rate(state.optimizers.values(), lr)
 
             asked = time.perf_counter()
-            clips = [next(batches) for _ in range(cfg.accumulate)]
+            clips = [_next(batches) for _ in range(cfg.accumulate)]
             meter.waited += time.perf_counter() - asked
             logged = take_step([clip.to(device) for clip in clips], weights, step)
             norms = {name: logged.pop(name) for name in list(logged) if name.startswith("grad_norm")}
@@ -139,6 +141,8 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
             saves = leave or last_step or step % cfg.save_every == 0
             if writes_log or evaluates or saves:
                 _stop_if_broken(accelerator, watch, last)
+                if log:
+                    log.check_place()
             if writes_log:
                 row = (
                     meter.flush(accelerator)
@@ -164,7 +168,7 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
                         progress.say(f"step {step} warning: {warning}")
                     if task.score(figures) > state.best:
                         state.best = task.score(figures)
-                        state.save_weights(best, config_yaml)
+                        state.save_best(best, config_yaml)
                 if log and draws:
                     task.draw(state.result, run / "samples", step)
                 if saves:
@@ -183,7 +187,15 @@ def resume(run: str | Path, overrides: Sequence[str] = (), sample: Draw = rsampl
     if not (run / "config.yaml").is_file():
         raise InputError(f"{run}: no run folder (no config.yaml in it); start one with dlp-dyn train CONFIG")
     cfg = replace(config.read(run / "config.yaml", overrides), out=str(run))
+    if cfg.reads_rollouts and cfg.data.path not in WRITERS and not Path(cfg.data.path).exists():
+        raise InputError(f"{run}: its data is no more in {cfg.data.path}; say where with data.path=FILE")
     return train(cfg, resumed=True, sample=sample)
+
+
+def _anchored(cfg: TrainConfig) -> TrainConfig:
+    """Paths as they are from everywhere, so that the run can go on from another working folder."""
+    image = cfg.image and folders.absolute(cfg.image)
+    return replace(cfg, image=image, data=replace(cfg.data, path=folders.absolute(cfg.data.path)))
 
 
 def _accelerator(cfg: TrainConfig) -> Accelerator:
@@ -241,6 +253,13 @@ def _loader(cfg: TrainConfig, task: Task, first_step: int, accelerator: Accelera
         # Its own: otherwise it draws from the global one, and a resumed run would see other noise.
         generator=torch.Generator().manual_seed(cfg.seed),
     )
+
+
+def _next(batches: Iterator[Any]) -> Any:
+    try:
+        return next(batches)
+    except InputError as error:  # that of a worker process comes with its traceback around it
+        raise InputError(str(error).strip().splitlines()[-1].rpartition("InputError: ")[2]) from None
 
 
 def _agree(accelerator: Accelerator, signum: int, now: bool) -> int:

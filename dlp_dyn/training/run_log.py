@@ -106,7 +106,15 @@ class RunLog:
             raise InputError(
                 f"{folder}: cannot be written ({error.strerror}); choose another out=FOLDER"
             ) from error
+        self._place = _identity(folder)
         self._writer = SummaryWriter(folder, purge_step=first_step + 1 if first_step else None)
+
+    def check_place(self) -> None:
+        """InputError where the folder was moved or removed: what is written next would be torn from the run."""
+        if _identity(self.folder) != self._place:
+            raise InputError(
+                f"{self.folder}: was moved or removed while it was written; --resume it where it is now"
+            )
 
     def write(self, step: int, group: str, metrics: Mapping[str, float]) -> None:
         """One row, its names as `group/name`."""
@@ -114,12 +122,12 @@ class RunLog:
         try:
             with self._metrics.open("a") as stream:
                 stream.write(json.dumps({"step": step, **row}) + "\n")
+            for name, value in row.items():
+                self._writer.add_scalar(name, value, step)
         except OSError as error:
             raise InputError(
                 f"{self._metrics}: cannot be written ({error.strerror}); make room, then --resume {self.folder}"
             ) from error
-        for name, value in row.items():
-            self._writer.add_scalar(name, value, step)
 
     def __enter__(self) -> "RunLog":
         return self
@@ -127,7 +135,14 @@ class RunLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        try:
+            self._writer.close()
+        except OSError as failure:
+            if error is None:
+                raise InputError(
+                    f"{self.folder}: TensorBoard's events cannot be written ({failure.strerror}); the rest of the run "
+                    "is complete"
+                ) from failure
 
 
 class Meter:
@@ -170,6 +185,14 @@ class Meter:
         self._steps = self._batches = 0
         self._steps_from, self.waited = now, 0.0
         return figures
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _add_environment(file: Path, device: torch.device, first_step: int) -> None:

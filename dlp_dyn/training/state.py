@@ -20,8 +20,9 @@ from dlp_dyn.sharing.weights import load_into, load_weights
 class TrainingState:
     """A model on its way. `average`: moving average of its weights, where one is kept.
 
-    optimizers: one for each update of the objective. best: highest held-out score so far. ceilings: what the loss terms
-    of each update may not exceed (`DivergenceWatch`). objective: what it has to bring back itself (`Objective.state`).
+    optimizers: one for each update of the objective. best: highest held-out score so far. data: fingerprint of what
+    it is trained on. ceilings: what the loss terms of each update may not exceed (`DivergenceWatch`). objective: what
+    it has to bring back itself (`Objective.state`).
     """
 
     model: SharedModel
@@ -30,6 +31,7 @@ class TrainingState:
     average: SharedModel | None = None
     step: int = 0
     best: float = float("-inf")
+    data: str = ""
     ceilings: dict[str, float] = field(default_factory=dict)
     objective: dict[str, torch.Tensor] = field(default_factory=dict)
 
@@ -38,8 +40,9 @@ class TrainingState:
         """The model to use, evaluate and save as weights."""
         return self.model if self.average is None else self.average
 
-    def save_weights(self, folder: Path, config_yaml: str) -> None:
-        checkpoint.save(folder, self.result.state_dict(), config_yaml)
+    def save_best(self, folder: Path, config_yaml: str) -> None:
+        """Save the weights of the highest score."""
+        checkpoint.save(folder, self.result.state_dict(), config_yaml, score=self.best)
 
     def save(self, folder: Path, config_yaml: str, main: bool) -> None:
         """Save everything. All processes have to call it; the main one writes."""
@@ -49,6 +52,7 @@ class TrainingState:
         state = {
             "step": self.step,
             "best": self.best,
+            "data": self.data,
             "ceilings": self.ceilings,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
             "model": None if self.average is None else self.model.state_dict(),
@@ -60,6 +64,11 @@ class TrainingState:
     def load(self, folder: Path, process: int, processes: int) -> None:
         """Bring back what `save` wrote. With another number of processes, each draws noise that none drew before."""
         state = older_runs.training_state(checkpoint.load_training_state(folder), self.model, self.updates)
+        if state.get("data", self.data) != self.data:
+            raise InputError(
+                f"{folder}: was trained on other data than there is now in data.path; give the former as "
+                "data.path=FILE, or start another run"
+            )
         load_into(self.result, load_weights(folder), folder)
         if self.average is not None:
             load_into(self.model, state["model"] or self.average.state_dict(), folder)
