@@ -13,7 +13,6 @@ from safetensors.torch import save_file
 from dlp_dyn import checkpoint
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
-from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.sharing.weights import FORMAT, VERSION
 from dlp_dyn.training.loop import resume, train
