@@ -46,7 +46,7 @@ def owned(folder: Path, new: bool) -> Iterator[None]:
             folders.clear(folder)
             yield
         except BaseException:
-            if new and not _contents(folder):
+            if new and folder.exists() and not _contents(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 

@@ -78,6 +78,7 @@ def test_a_run_moved_and_gone_on_with_from_another_folder(
     )
 
 
+@pytest.mark.filterwarnings("ignore:Exception in thread")  # TensorBoard's, whose file is gone
 def test_a_run_renamed_while_it_trains_stops_and_is_not_torn(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
