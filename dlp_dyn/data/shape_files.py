@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from dlp_dyn.errors import InputError
 
 Points = Float[np.ndarray, "n 3"]
+Read = Float[np.ndarray, "..."]  # of a file, not looked at yet
 _PLY_TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2",
     "uint16": "u2", "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4",
@@ -49,7 +50,7 @@ def _fitted(points: Points) -> Points:
     return points / max(2 * np.linalg.norm(points, axis=1).max(), 1e-12)
 
 
-def _npy(file: Path, n: int, rng: np.random.Generator) -> Points:  # noqa: ARG001 - one signature for all
+def _npy(file: Path, n: int, rng: np.random.Generator) -> Read:  # noqa: ARG001 - one signature for all
     return np.asarray(np.load(file, allow_pickle=False), np.float64)
 
 
@@ -71,7 +72,7 @@ def _off(file: Path, n: int, rng: np.random.Generator) -> Points:
 
 
 def on_surface(
-    vertices: Points, triangles: Int[np.ndarray, "F 3"], n: int, rng: np.random.Generator
+    vertices: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "F 3"], n: int, rng: np.random.Generator
 ) -> Points:
     """Points that are spread evenly over the area of triangles."""
     a, b, c = (vertices[triangles[:, i]] for i in range(3))
@@ -111,7 +112,7 @@ def _properties(lines: Sequence[Sequence[str]]) -> list[tuple[str, str]]:
     return found
 
 
-_READERS: dict[str, Callable[[Path, int, np.random.Generator], Points]] = {
+_READERS: dict[str, Callable[[Path, int, np.random.Generator], Read]] = {
     ".off": _off,
     ".ply": _ply,
     ".npy": _npy,
