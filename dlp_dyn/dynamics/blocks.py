@@ -100,7 +100,9 @@ class Block(nn.Module):
         m = [None] * 6 if modulation is None else list(modulation.chunk(6, -1))
         y = _modulate(self.norm_attention(x), m[0], m[1])
         fresh = y[:, :, n_known:]
-        keys, values = (past or Past()).append(linear(self.key, fresh), linear(self.value, fresh))
+        keys, values = linear(self.key, fresh), linear(self.value, fresh)
+        if past is not None:
+            keys, values = past.append(keys, values)
         if n_queries is not None:
             x, y = x[:, :, -n_queries:], y[:, :, -n_queries:]
             m = [part if part is None else part[..., -n_queries:, :] for part in m]

@@ -13,7 +13,6 @@ from dlp_dyn.dynamics.config import LatentActionConfig
 from dlp_dyn.dynamics.factorised import FactorisedTrunk
 from dlp_dyn.dynamics.grid_tokens import GridTokens
 from dlp_dyn.dynamics.memory import Memory
-from dlp_dyn.dynamics.packed import linear
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Scene, normal
 
@@ -71,16 +70,14 @@ class ContextModule(nn.Module):
         scene: Scene,
         conditions: Conditions = NOTHING,
         memory: Memory | None = None,
-        last_only: bool = False,
     ) -> tuple[Normal, Normal]:
-        """Posterior and policy of the frames that memory does not know, or of the last one only.
+        """Posterior and policy of all frames or, with the memory of a rollout, of the last one.
 
         conditions: `actions[:, t]` leaves frame t, and rows of NaN are not known.
         Raises InputError for conditions that the model was not made for, and for those that it needs and are missing.
         """
-        memory = memory or Memory(linear=linear)
         n_frames = scene.background.shape[1]
-        tokens = self.tokens(scene[:, -memory.missing(n_frames) :])
+        tokens = self.tokens(scene if memory is None else scene[:, -memory.missing(n_frames) :])
         condition = self._condition(conditions, n_frames, tokens.shape[-2])
         tokens = self.views.join(self.views.mark(tokens))
         n_particles = tokens.shape[2]
@@ -90,7 +87,10 @@ class ContextModule(nn.Module):
             if condition is not None:  # words have none but their places
                 condition = condition.expand(-1, -1, n_particles, -1)
                 condition = nn.functional.pad(condition, (0, 0, 0, words.shape[1]))
-        out = self.trunk(memory.extend(tokens, n_frames), condition, memory, last_only)
+        if memory is None:
+            out = self.trunk(tokens, condition)
+        else:
+            out = self.trunk.resume(memory.extend(tokens, n_frames), condition, memory)
         out = self.views.split(out[:, :, :n_particles])
         posterior, policy = self.posterior(out), self.policy(out)
         return normal(*posterior.chunk(2, -1)), normal(*policy.chunk(2, -1))

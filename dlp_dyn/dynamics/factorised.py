@@ -1,5 +1,6 @@
 """The trunk of LPWM: attention among the tokens of a frame, then of each along its own past, in turns."""
 
+from functools import partial
 from typing import cast
 
 import torch
@@ -34,39 +35,54 @@ class FactorisedTrunk(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(
-        self,
-        x: Float[Tensor, "B T N D"],
-        condition: Float[Tensor, "*B T _ D"] | None,
-        memory: Memory,
-        last_only: bool = False,
-    ) -> Float[Tensor, "B _ N D"]:
-        """Outputs for the frames that memory does not know the states of, or for the last one only.
+        self, x: Float[Tensor, "B T N D"], condition: Float[Tensor, "*B T _ D"] | None
+    ) -> Float[Tensor, "B T N D"]:
+        """Outputs for all frames.
 
         condition: beside the tables, the same for all clips or tokens where its axes say so.
         """
+        modulation = partial(self._modulation, self._tables(x.shape[2]), condition, 0, x.shape[1])
+        seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+        for i, (space, time) in enumerate(zip(self.space, self.time, strict=True)):
+            x = space(x, None, modulation(2 * i))
+            x, m = (y.transpose(-3, -2).contiguous() for y in (x, modulation(2 * i + 1)))
+            x = time(x, seen, m).transpose(1, 2)
+        return self._output(x, modulation(-1))
+
+    def resume(
+        self, x: Float[Tensor, "B T N D"], condition: Float[Tensor, "*B T _ D"] | None, memory: Memory
+    ) -> Float[Tensor, "B 1 N D"]:
+        """The output for the last frame; the states of the frames that memory knows are not made again."""
         n_frames = x.shape[1]
         first = n_frames - memory.n_run
         x, condition = x[:, first:], None if condition is None else condition[..., first:, :, :]
-        layers = self._modulations()
         if not memory.constants:
-            still = self.frames + self.slots[: x.shape[2]]
-            memory.constants = [layer(still) for layer in layers]
+            memory.constants = self._tables(x.shape[2])
         if memory.slid or not memory.pasts:  # every frame has another place in the window
             memory.pasts = [Past() for _ in self.time]
-
-        def modulation(i: int) -> Tensor:
-            """Linear in the condition, so the clips' share is added to the tables', which is the same for all."""
-            known = memory.constants[i][first:n_frames]
-            return known if condition is None else known + F.linear(condition, layers[i].weight)
-
+        modulation = partial(self._modulation, memory.constants, condition, first, n_frames)
         seen = torch.ones(n_frames, n_frames, dtype=torch.bool, device=x.device).tril()[first:]
         for i, (space, time) in enumerate(zip(self.space, self.time, strict=True)):
             x = space(x, None, modulation(2 * i), linear=memory.linear)
-            n_queries = 1 if last_only and i == len(self.time) - 1 else len(seen)
+            n_queries = 1 if i == len(self.time) - 1 else len(seen)
             x, m = (y.transpose(-3, -2).contiguous() for y in (x, modulation(2 * i + 1)))
-            x = time(x, seen[-n_queries:], m, memory.pasts[i], 0, n_queries, memory.linear)
-            x = x.transpose(1, 2)
-        scale, shift = modulation(-1)[..., -x.shape[1] :, :, :].chunk(2, -1)
+            x = time(x, seen[-n_queries:], m, memory.pasts[i], 0, n_queries, memory.linear).transpose(1, 2)
+        return self._output(x, modulation(-1))
+
+    def _tables(self, n_tokens: int) -> list[Tensor]:
+        """What each layer makes of the tables."""
+        still = self.frames + self.slots[:n_tokens]
+        return [layer(still) for layer in self._modulations()]
+
+    def _modulation(
+        self, tables: list[Tensor], condition: Tensor | None, first: int, end: int, i: int
+    ) -> Tensor:
+        """Of layer i. Linear in the condition, so the clips' share is added to the tables', the same for all."""
+        known = tables[i][first:end]
+        return known if condition is None else known + F.linear(condition, self._modulations()[i].weight)
+
+    def _output(self, x: Float[Tensor, "B T N D"], modulation: Tensor) -> Float[Tensor, "B T N D"]:
+        scale, shift = modulation[..., -x.shape[1] :, :, :].chunk(2, -1)
         return self.out((1 + scale) * self.norm(x) + shift)
 
     def _modulations(self) -> list[nn.Linear]:

@@ -51,14 +51,15 @@ class DynamicsModule(nn.Module):
         scene: Scene,
         latent: Float[Tensor, "R T N L"],
         memory: Memory | None = None,
-        last_only: bool = False,
     ) -> SceneDistribution:
-        """Of the frames that memory does not know, or of the last one only. latent: `latent[:, t]` leaves frame t."""
-        memory = memory or Memory(linear=linear)
+        """After all frames or, with the memory of a rollout, the last one. latent: `latent[:, t]` leaves frame t."""
         n_frames = scene.background.shape[1]
-        tokens = self.views.mark(self.tokens(scene[:, -memory.missing(n_frames) :]))
+        fresh = scene if memory is None else scene[:, -memory.missing(n_frames) :]
+        tokens = self.views.join(self.views.mark(self.tokens(fresh)))
         condition = self.views.join(F.gelu(self.latent(latent)))
-        out = self.trunk(memory.extend(self.views.join(tokens), n_frames), condition, memory, last_only)
+        if memory is None:
+            return self.heads(self.views.split(self.trunk(tokens, condition)))
+        out = self.trunk.resume(memory.extend(tokens, n_frames), condition, memory)
         return self.heads(self.views.split(out))
 
 
@@ -118,7 +119,9 @@ class LatentActionDynamics(Dynamics):
         found = [self.context(scenes[:, :most], conditions.between(0, most))[0].mean[:, 1:]]
         for end in range(most + 1, scenes.background.shape[1] + 1):
             first = end - most
-            posterior, _ = self.context(scenes[:, first:end], conditions.between(first, end), last_only=True)
+            posterior, _ = self.context(
+                scenes[:, first:end], conditions.between(first, end), Memory(linear=linear)
+            )
             found.append(posterior.mean)
         return torch.cat(found, 1)
 
@@ -158,9 +161,9 @@ class LatentActionDynamics(Dynamics):
         if state.dynamics.tokens is not None and state.dynamics.tokens.shape[1] == n_frames:
             known = known[:, 1:]
         if known.shape[1] < n_frames:
-            _, policy = self.context(scenes, conditions, state.context, last_only=True)
+            _, policy = self.context(scenes, conditions, state.context)
             known = torch.cat([known, sample(policy)], 1)
         state.latent = known
         latent = known[:, :n_frames]
-        following = self.dynamics(scenes, latent, state.dynamics, last_only=True)[:, 0]
+        following = self.dynamics(scenes, latent, state.dynamics)[:, 0]
         return Step(following, LatentActions(latent[:, -1:], policy), drawn=following.mean)

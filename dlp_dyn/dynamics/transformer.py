@@ -9,7 +9,6 @@ from dlp_dyn.dynamics.blocks import Block, Past, RelativeBias, init_linear
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.dynamics.factorised import FactorisedTrunk
 from dlp_dyn.dynamics.memory import Memory
-from dlp_dyn.dynamics.packed import linear
 from dlp_dyn.dynamics.tokens import SceneHeads, SceneTokens
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Draw, Scene, mean, rsample
@@ -29,13 +28,20 @@ class JointTrunk(nn.Module):
         init_linear(self.out)
 
     def forward(
-        self,
-        x: Float[Tensor, "B T N D"],
-        action: Float[Tensor, "B T 1 D"] | None,
-        memory: Memory,
-        last_only: bool = False,
-    ) -> Float[Tensor, "B _ N D"]:
-        """Outputs for the frames that memory does not know the states of, or for the last one only."""
+        self, x: Float[Tensor, "B T N D"], action: Float[Tensor, "B T 1 D"] | None
+    ) -> Float[Tensor, "B T N D"]:
+        """Outputs for all frames."""
+        n_tokens = x.shape[2]
+        x = (x if action is None else x + action).flatten(1, 2)[:, None]
+        n = x.shape[2]
+        for block, bias in zip(self.blocks, self.biases, strict=True):
+            x = block(x, bias(self.window, n_tokens)[:, :, :n, :n])
+        return self.out(self.norm(x)).unflatten(2, (-1, n_tokens))[:, 0]
+
+    def resume(
+        self, x: Float[Tensor, "B T N D"], action: Float[Tensor, "B T 1 D"] | None, memory: Memory
+    ) -> Float[Tensor, "B 1 N D"]:
+        """The output for the last frame; the states of the frames that memory knows are not made again."""
         n_frames, n_tokens = x.shape[1:3]
         n_run = memory.n_run
         x = (x if action is None else x + action)[:, n_frames - n_run :].flatten(1, 2)[:, None]
@@ -47,8 +53,7 @@ class JointTrunk(nn.Module):
             memory.pasts[1:] = [Past() for _ in self.blocks[1:]]
         n_known = (n_run - memory.n_new) * n_tokens
         for i, block in enumerate(self.blocks):
-            last = last_only and i == len(self.blocks) - 1
-            n_queries = n_tokens if last else n_run * n_tokens
+            n_queries = n_tokens if i == len(self.blocks) - 1 else n_run * n_tokens
             end = n_frames * n_tokens
             bias = memory.constants[i][:, :, end - n_queries : end, :end]
             x = block(x, bias, None, memory.pasts[i], 0 if i else n_known, n_queries, memory.linear)
@@ -70,7 +75,7 @@ class TransformerDynamics(Dynamics):
         self.action = ActionInput(cfg.action_dim, t.dim) if cfg.action_dim else None
         n_tokens = self.n_slots + 1
         if t.attention == "joint":
-            self.trunk: nn.Module = JointTrunk(cfg, n_tokens)
+            self.trunk: JointTrunk | FactorisedTrunk = JointTrunk(cfg, n_tokens)
         else:
             self.trunk = FactorisedTrunk(t.dim, t.n_layers, t.n_heads, t.dropout, cfg.window, n_tokens)
         self.heads = SceneHeads(feature_dim, background_dim, t.dim, t.depth_logvar_is_delta)
@@ -86,11 +91,8 @@ class TransformerDynamics(Dynamics):
         Raises InputError for more particles than the model has slots.
         """
         history = scenes[:, :-1]
-        n_frames = history.background.shape[1]
-        memory = Memory(linear=linear)
-        tokens = memory.extend(self._embed(history), n_frames)
-        actions = conditions.between(0, n_frames).actions
-        return Prediction(self.heads(self.trunk(tokens, self._actions(actions), memory), history))
+        actions = conditions.between(0, history.background.shape[1]).actions
+        return Prediction(self.heads(self.trunk(self._embed(history), self._actions(actions)), history))
 
     def start(
         self,
@@ -110,7 +112,7 @@ class TransformerDynamics(Dynamics):
         """
         n_frames = scenes.background.shape[1]
         tokens = state.extend(self._embed(scenes[:, -state.missing(n_frames) :]), n_frames)
-        x = self.trunk(tokens, self._actions(conditions.actions), state, last_only=True)
+        x = self.trunk.resume(tokens, self._actions(conditions.actions), state)
         following = self.heads(x[:, 0], scenes[:, -1])
         return Step(following, drawn=following.draw(sample))
 
