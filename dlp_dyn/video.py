@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dlp_dyn.dynamics.base import Conditions
+from dlp_dyn.dynamics.base import Conditions, Dynamics
 from dlp_dyn.dynamics.build import SceneForm, build_dynamics
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.dynamics.rollout import rollout
@@ -38,15 +38,16 @@ class VideoConfig:
 class VideoModel(SharedModel):
     """Particles that move (DDLP: arXiv 2306.05957; the particle grid of LPWM: arXiv 2603.04553).
 
+    dynamics: of another family than those of `cfg.dynamics`, whose window and width of actions they share.
     Raises InputError when the settings cannot make a model.
     """
 
-    def __init__(self, cfg: VideoConfig) -> None:
+    def __init__(self, cfg: VideoConfig, dynamics: Dynamics | None = None) -> None:
         super().__init__()
         self.cfg = cfg
         self.image = DLP(cfg.image)
         self.identity = build_tracking(cfg.identity, cfg.image)
-        self.dynamics = build_dynamics(cfg.dynamics, _form(cfg))
+        self.dynamics = dynamics or build_dynamics(cfg.dynamics, _form(cfg))
 
     @classmethod
     def from_config(cls, file: Path) -> "VideoModel":
