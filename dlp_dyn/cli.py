@@ -154,6 +154,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--episodes", type=int, default=4, help="(default: 4)")
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument("--seed", type=int, default=0, help="of the random futures (default: 0)")
+    sub.add_argument("--goal", metavar="X.png", help="a picture to reach, for models trained with goals")
+    sub.add_argument(
+        "--text", metavar="X.npy", help="tokens of a text encoder, for models trained with texts"
+    )
+    sub.add_argument("--replay", metavar="X.mp4", help="a video whose latent actions are replayed here")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
     sub = verb("plan", plan.plan, "play an environment by planning: bring its particles to a goal")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dlp_dyn import plots, video_plots
 from dlp_dyn.checkpoint import load_video_model
+from dlp_dyn.clip import to_images
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.thinned import read_thinned, thinned_lengths
 from dlp_dyn.errors import InputError
@@ -33,33 +34,69 @@ def predict(
     seed: int = 0,
     device: str = "cpu",
     fps: float = 12.0,
+    goal: str | Path | None = None,
+    text: str | Path | None = None,
+    replay: str | Path | None = None,
 ) -> Scene:
     """Draw what a run predicts after the first `context` frames of episodes or of one video; gives the scenes.
 
     data: a rollout file, or a GIF or MP4. samples: 0 draws the most likely future, K draws K random ones of the first
-    episode, one below the other.
-    Raises InputError for a run without dynamics, data that is too short or of another size, missing actions.
+    episode, one below the other. goal: a picture to reach. text: a npy file with the tokens (length, width) of a text
+    encoder. replay: a video whose latent actions, told from its frames, move these scenes from the first frame on.
+    Raises InputError for a run without dynamics, data that is too short or of another size, missing actions, and for a
+    goal, a text or a video that the model cannot follow.
     """
     out = check_out(out)
     for name, value in (("context", context), ("horizon", horizon)):
         if value < 1:
-            raise InputError(f"--{name} {value}: give 1 frame or more")
+            raise InputError(f"{name} {value}: give 1 frame or more")
     if samples < 0:
-        raise InputError(f"--samples {samples}: give 0 for the most likely future, or how many random ones")
+        raise InputError(f"samples {samples}: give 0 for the most likely future, or how many random ones")
     if episodes < 1:
-        raise InputError(f"--episodes {episodes}: give 1 or more")
+        raise InputError(f"episodes {episodes}: give 1 or more")
     model, stride = load_video_model(run, device), frame_stride(run)
     frames, actions = _read(model, Path(data), part, 1 if samples else episodes, context, horizon, stride)
     video = torch.from_numpy(frames[:, :context]).to(device).movedim(-1, -3).float() / 255
     generator = torch.Generator(device).manual_seed(seed)
     if actions is not None:
         actions = actions.to(device)
-    scene = model.predict(video, horizon, actions, samples, generator)
+    scene = model.predict(
+        video, horizon, actions, samples, generator, **_steering(model, len(video), goal, text, replay)
+    )
     truth = frames[:, : context + horizon]
     if samples:
         truth = np.repeat(truth, samples, 0)
     plots.write_video(out, video_plots.prediction_video(model, scene, truth, context), fps)
     return scene
+
+
+def _steering(
+    model: VideoModel, n: int, goal: str | Path | None, text: str | Path | None, replay: str | Path | None
+) -> dict[str, Tensor]:
+    """What steers n predictions beside actions, as `VideoModel.predict` takes it."""
+    device, side, found = next(model.parameters()).device, model.cfg.image.image_size, {}
+    if goal is not None:
+        found["goal"] = to_images(read_fitting_video(Path(goal), side)[:1]).expand(n, -1, -1, -1)
+    if text is not None:
+        found["language"] = read_tokens(Path(text)).expand(n, -1, -1)
+    if replay is not None:
+        video = to_images(read_fitting_video(Path(replay), side))[None].to(device)
+        found["latent"] = model.latent_actions(video).expand(n, -1, -1, -1)
+    return {name: x.to(device) for name, x in found.items()}
+
+
+def read_tokens(path: Path) -> Float[Tensor, "1 L E"]:
+    """What a text encoder made of a text. Raises InputError for a file that holds no such thing."""
+    try:
+        tokens = np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: no npy file that can be read ({error})") from error
+    if tokens.ndim != 2 or not np.issubdtype(tokens.dtype, np.floating):
+        raise InputError(
+            f"{path}: an array of {tokens.dtype} of shape {tokens.shape}; tokens of one text are numbers of shape "
+            "(length, width)"
+        )
+    return torch.from_numpy(tokens).float()[None]
 
 
 def check_out(out: str | Path) -> Path:
@@ -80,14 +117,14 @@ def _read(
     check_fits(model, rollouts, stride)
     index = rollouts.part(part)
     if not len(index):
-        raise InputError(f"{path}: no episode in the {part} part; choose another with --part")
+        raise InputError(f"{path}: no episode in the {part} part; choose another part")
     wants_actions = model.cfg.dynamics.action_dim > 0
     least = context + horizon if wants_actions else context
     lengths = thinned_lengths(rollouts, index, stride)
     if lengths.max() < least:
         raise InputError(
             f"{path}: the longest episode of the {part} part has {lengths.max()} frames, {least} are needed: "
-            "lower --context or --horizon"
+            "lower context or horizon"
         )
     index, lengths = index[lengths >= least][:episodes], lengths[lengths >= least][:episodes]
     read = [read_thinned(rollouts, int(i), int(lengths.min()), stride) for i in index]
@@ -102,7 +139,7 @@ def _read_video(model: VideoModel, path: Path, context: int, stride: int) -> UIn
         raise InputError(f"{path}: the model was trained with actions, a video has none: give a rollout file")
     frames = read_fitting_video(path, model.cfg.image.image_size)[None, ::stride]
     if frames.shape[1] < context:
-        raise InputError(f"{path}: {frames.shape[1]} frames, --context {context} asks for more: lower it")
+        raise InputError(f"{path}: {frames.shape[1]} frames, context {context} asks for more: lower it")
     return frames
 
 
@@ -113,7 +150,7 @@ def read_fitting_video(path: Path, side: int) -> UInt8[np.ndarray, "T S S 3"]:
     if (height, width) != (side, side):
         raise InputError(
             f"{path}: frames of {width}x{height} pixels, the model sees {side}x{side}; "
-            f"turn it into a rollout file with dlp-dyn import --image-size {side}"
+            f"import it as a rollout file with images of {side} pixels"
         )
     return frames
 

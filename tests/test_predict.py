@@ -5,7 +5,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 from torch.testing import assert_close
-from video_runs import write_actions, write_gif, write_image_run, write_run
+from video_runs import write_actions, write_gif, write_image_run, write_latent_run, write_run
 
 from dlp_dyn import cli
 from dlp_dyn.data.balls import write_balls
@@ -27,6 +27,12 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """The run of a model that follows goals and texts of at most 3 tokens of width 6."""
+    return write_latent_run(tmp_path_factory.mktemp("told"), goal=True, language_dim=6, language_length=3)
 
 
 @pytest.fixture
@@ -75,18 +81,18 @@ def test_predict_from_a_video_file(run, data, tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (["--horizon", "0"], "--horizon 0"),
-        (["--context", "0"], "--context 0"),
+        (["--horizon", "0"], "horizon 0"),
+        (["--context", "0"], "context 0"),
         (["--context", "40"], "the longest episode of the test part has 14 frames, 40 are needed"),
-        (["--samples", "-1"], "--samples -1"),
-        (["--episodes", "0"], "--episodes 0"),
+        (["--samples", "-1"], "samples -1"),
+        (["--episodes", "0"], "episodes 0"),
         (["--device", "abacus"], "--device abacus: torch cannot use it here"),
         (["--out", "x.png"], "cannot write '.png'"),
         (["--data", "{side}"], "frames of 24x24 pixels, the model sees 32x32"),
         (["--data", "{side_h5}"], "frames of 24x24 pixels, the model sees 32x32"),
         (["--data", "{alpha}"], "transparent"),
         (["--data", "{broken}"], "not readable as a video"),
-        (["--data", "{short}"], "6 frames, --context 10"),
+        (["--data", "{short}"], "6 frames, context 10"),
         (["--data", "{floats}"], "frames of float32, expected uint8"),
         (["--data", "nowhere.mp4"], "no such file"),
         (["--data", "nowhere.h5"], "no such file"),
@@ -105,6 +111,56 @@ def test_bad_input_is_one_line(run, data, tmp_path, fails, change, match):
     more = ["--context", "10"] if "{short}" in change else []
     command = predict_command(run, data, tmp_path / "x.gif", *more, *(w.format(**files) for w in change))
     assert match in fails(command)
+
+
+def write_steering(folder):
+    """A goal, texts and a video, by name."""
+    rng = np.random.default_rng(0)
+    files = {name: folder / f"{name}.npy" for name in ("text", "other", "long", "flat")}
+    for path, shape in zip(files.values(), ((3, 6), (3, 6), (4, 6), (6,)), strict=True):
+        np.save(path, rng.normal(size=shape).astype(np.float32))
+    files["goal"] = folder / "goal.png"
+    iio.imwrite(files["goal"], rng.integers(0, 255, (32, 32, 3), np.uint8))
+    return files | {"video": write_gif(folder / "replayed.gif")}
+
+
+def test_a_goal_and_a_text_steer_a_prediction(told, data, tmp_path):
+    files = write_steering(tmp_path)
+    found = [
+        predict_scenes(told, data, tmp_path / "x.gif", 2, 3, goal=files["goal"], text=files[text])
+        for text in ("text", "text", "other")
+    ]
+    one, again, other = (scene.particles.position for scene in found)
+    assert_close(one, again)
+    assert_close(one[:, :2], other[:, :2])
+    assert not np.allclose(one[:, 2:], other[:, 2:])
+
+
+def test_a_video_is_replayed(data, tmp_path):
+    run, files = write_latent_run(tmp_path / "run"), write_steering(tmp_path)
+    assert predict(run, data, tmp_path / "x.gif", "--horizon", "2", "--replay", str(files["video"])) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ([], "trained with goals, and there is none"),
+        (["--goal", "{goal}"], "trained with texts, and there is none"),
+        (["--goal", "{goal}", "--text", "{long}"], "4 tokens of width 6, the model takes 3"),
+        (["--goal", "{goal}", "--text", "{flat}"], "of shape (6,)"),
+        (["--goal", "{goal}", "--text", "{goal}"], "no npy file"),
+        (["--goal", "nowhere.png"], "no such file"),
+    ],
+)
+def test_steering_that_does_not_fit_is_one_line(told, data, tmp_path, fails, change, match):
+    words = (word.format(**write_steering(tmp_path)) for word in change)
+    assert match in fails(predict_command(told, data, tmp_path / "x.gif", *words))
+
+
+@pytest.mark.parametrize(("flag", "file"), [("--goal", "goal"), ("--text", "text"), ("--replay", "video")])
+def test_other_dynamics_refuse_to_be_steered(run, data, tmp_path, fails, flag, file):
+    error = fails(predict_command(run, data, tmp_path / "x.gif", flag, str(write_steering(tmp_path)[file])))
+    assert "latent_actions" in error
 
 
 def write_floats(path):

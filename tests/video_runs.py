@@ -1,6 +1,8 @@
 """Small video models for tests: a run folder with random weights, and files that do not fit it."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -9,8 +11,8 @@ import torch
 from dlp_dyn import checkpoint
 from dlp_dyn.config import DataConfig, TrainConfig, to_yaml
 from dlp_dyn.data.writer import Episode, RolloutWriter
-from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig
-from dlp_dyn.image.config import DLPConfig, NetworkConfig
+from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, LatentActionConfig
+from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig
 from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.video import VideoConfig, VideoModel
 
@@ -37,6 +39,33 @@ def write_run(
         dynamics=dynamics(action_dim),
     )
     model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    checkpoint.save(folder / "checkpoints" / "best", model.state_dict(), to_yaml(cfg))
+    return folder
+
+
+def write_latent_run(folder: Path, **settings: Any) -> Path:
+    """The run of a world model with latent actions; of its random weights, those count that usually start at zero."""
+    torch.manual_seed(0)
+    latent = LatentActionConfig(
+        dim=16,
+        latent_dim=3,
+        context_layers=1,
+        context_heads=2,
+        dynamics_layers=1,
+        dynamics_heads=2,
+        **settings,
+    )
+    cfg = TrainConfig(
+        DataConfig("x"),
+        model=replace(IMAGE, encoder=EncoderConfig(grid=True, passes=1, apart=0.0)),
+        identity=TrackingConfig("grid", static_frames=1),
+        dynamics=DynamicsConfig("latent_actions", window=4, latent_actions=latent),
+    )
+    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    with torch.no_grad():
+        for name, x in model.dynamics.named_parameters():
+            if "modulation" in name or "heads" in name:
+                x.normal_(0, 0.3)
     checkpoint.save(folder / "checkpoints" / "best", model.state_dict(), to_yaml(cfg))
     return folder
 

@@ -20,5 +20,8 @@ def predict(args: argparse.Namespace) -> None:
         args.part,
         args.seed,
         device(args.device),
+        goal=args.goal,
+        text=args.text,
+        replay=args.replay,
     )
     print(args.out)
