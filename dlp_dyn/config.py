@@ -27,6 +27,9 @@ class DataConfig:
     """1 or more frames: 1 for models of single images; window + 1 or more for clips in the joint stage."""
     stride: int = 1
     """1 or more: every so many-th frame of an episode is read; larger where frames hardly differ."""
+    texts: str | None = None
+    """a npy file, for models that are told what to do: what a text encoder made of each episode's text, of shape
+    (episodes, length, width)."""
     workers: int = 0
     """0 or more: processes that read clips; 0 reads in the training process."""
 

@@ -10,6 +10,7 @@ from dlp_dyn.clip import Clip
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.inspection import inspect_rollouts
 from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
+from dlp_dyn.data.steering import SteeredClips
 from dlp_dyn.evaluation import images as evaluation
 from dlp_dyn.image.model import DLP
 
@@ -21,7 +22,9 @@ class ImageTask:
     """Clips of frames. How good a model is, held-out frames tell: whether things are found, and how they are drawn."""
 
     def __init__(self, cfg: TrainConfig, rollouts: Rollouts) -> None:
-        self.clips = ClipDataset(rollouts, "train", cfg.data.clip_length, cfg.data.stride)
+        self.clips: ClipDataset | SteeredClips = ClipDataset(
+            rollouts, "train", cfg.data.clip_length, cfg.data.stride
+        )
         self.found = inspect_rollouts(rollouts) if len(set(rollouts.image_size)) == 1 else None
         self.held_out = evaluation.spread_frames(rollouts, "validation", cfg.eval_frames)
         some = np.linspace(0, len(self.held_out) - 1, _SAMPLE_FRAMES).round().astype(int)
