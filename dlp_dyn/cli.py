@@ -164,7 +164,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("plan", plan.plan, "play an environment by planning: bring its particles to a goal")
     sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
     sub.add_argument("--env", help='a Gymnasium id, or "module:Id", for one episode and its film')
-    sub.add_argument("--task", help="or a task: push1, push2, push3; measured beside baselines")
+    sub.add_argument("--task", help="or a task: push1, push2, push3, tworoom-far; measured beside baselines")
+    sub.add_argument(
+        "--data", help="of a task: rollout file whose ways tell how far goals are (default: none)"
+    )
     sub.add_argument("--pairs", type=int, default=100, help="of a task: problems a seed (default: 100)")
     sub.add_argument("--seeds", default="0,1,42", help="of a task's problems (default: 0,1,42)")
     sub.add_argument("--json", action="store_true", help="of a task: JSON with every episode, not a table")

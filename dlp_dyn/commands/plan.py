@@ -42,5 +42,14 @@ def _judge(args: argparse.Namespace) -> None:
     except ValueError:
         raise InputError(f"--seeds {args.seeds}: whole numbers with commas between, as in 0,1,42") from None
     with track("plan", None, "problems") as bar:
-        report = judge(args.run_folder, args.task, args.pairs, seeds, args.horizon, args.replan, progress=bar)
+        report = judge(
+            args.run_folder,
+            args.task,
+            args.pairs,
+            seeds,
+            args.horizon,
+            args.replan,
+            data=args.data,
+            progress=bar,
+        )
     print(json.dumps(report.to_json()) if args.json else report.table())

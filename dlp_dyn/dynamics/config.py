@@ -86,6 +86,9 @@ class DynamicsConfig:
     rollout_steps: int = 10
     """1 or more: steps that the second stage rolls each training clip out for, after `window` frames; more make long
     predictions better and training slower."""
+    least_context: int = 0
+    """0, or 1 to window frames: the second stage begins rollouts after this many to `window` of them, drawn anew for
+    each batch; 0 is always `window`. What plans sees one frame at first: train it from 1."""
     graph: GraphConfig = field(default_factory=GraphConfig)
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
     latent_actions: LatentActionConfig = field(default_factory=LatentActionConfig)
@@ -97,6 +100,10 @@ class DynamicsConfig:
             raise InputError(f"dynamics.kind={self.kind!r} is unknown: use one of {', '.join(kinds)}")
         if self.window < 2:
             raise InputError(f"dynamics.window={self.window}: motion shows in 2 frames or more")
+        if not 0 <= self.least_context <= self.window:
+            raise InputError(
+                f"dynamics.least_context={self.least_context}: use 1 to dynamics.window={self.window}, or 0 for all"
+            )
         if self.rollout_steps < 1:
             raise InputError(f"dynamics.rollout_steps={self.rollout_steps}: the least is 1")
         t = self.transformer

@@ -47,24 +47,30 @@ class RolloutError(Objective):
     def forward(self, batch: SceneClip, update: str = "dynamics", step: int = 1) -> Losses:  # noqa: ARG002
         d = self.model.cfg.dynamics
         n_steps = rollout_steps(self.schedule, step, batch.scene.background.shape[1] - d.window)
-        terms = self._terms(self.model.dynamics, batch, n_steps, d.graph.motion_scale)
+        n_context = d.window
+        if self.training and d.least_context:
+            n_context = int(torch.randint(d.least_context, d.window + 1, ()))
+        unseen = d.window - n_context
+        actions = None if batch.actions is None else batch.actions[:, unseen:]
+        clip = SceneClip(batch.scene[:, unseen:], actions)
+        terms = self._terms(self.model.dynamics, clip, n_context, n_steps, d.graph.motion_scale)
         return Losses(terms, {"distance": d.graph.motion_scale * terms["rollout_position"].detach()})
 
 
 def rollout_terms(
-    dynamics: Dynamics, clip: SceneClip, n_steps: int, unit: float
+    dynamics: Dynamics, clip: SceneClip, n_context: int, n_steps: int, unit: float
 ) -> dict[str, Float[Tensor, " B"]]:
-    """`window` true scenes, then the means of `n_steps` predicted ones, compared with what followed.
+    """`n_context` true scenes, then the means of `n_steps` predicted ones, compared with what followed.
 
     Distances are not squared: a collision that came out the wrong way counts as much as it shows, and no more.
     rollout_position: distance in units of motion, of visible particles. rollout_attributes: squared error of all else.
     rollout_spread: minus log-likelihood around the means, which the means do not learn from. Means over particles
     and steps.
     """
-    steps = unroll(dynamics, clip.scene[:, : dynamics.window], n_steps, Conditions(clip.actions))
+    steps = unroll(dynamics, clip.scene[:, :n_context], n_steps, Conditions(clip.actions))
     sums: dict[str, Tensor] = {}
     for i, step in enumerate(steps):
-        target = clip.scene[:, dynamics.window + i]
+        target = clip.scene[:, n_context + i]
         for name, value in _step_errors(step.scenes, step.drawn, target, unit).items():
             sums[name] = sums[name] + value if name in sums else value
     return {name: value / n_steps for name, value in sums.items()}

@@ -3,8 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from dlp_dyn.checkpoint import load_video_model
+from dlp_dyn.clip import to_images
+from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.data.thinned import read_thinned
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation.video import check_fits, frame_stride
+from dlp_dyn.particles import Particles
 from dlp_dyn.planning.controller import Controller
 from dlp_dyn.planning.evaluate import SEEDS, Report, evaluate
 from dlp_dyn.planning.play import controller_of
@@ -12,6 +19,20 @@ from dlp_dyn.planning.players import Planned, Player, Random, Replay, Straight
 from dlp_dyn.planning.solvers import Solver
 from dlp_dyn.planning.tasks import TASKS
 from dlp_dyn.progress import Tracker
+from dlp_dyn.video import VideoModel
+
+
+@torch.no_grad()
+def encode_episodes(model: VideoModel, data: Path, stride: int) -> list[Particles]:
+    """The particles (T, N, ...) of all training episodes, a block of actions apart."""
+    rollouts = Rollouts(data)
+    check_fits(model, rollouts, stride)
+    episodes = []
+    for i in rollouts.part("train"):
+        n = int((rollouts.episode_lengths[i] - 1) // stride + 1)
+        frames = read_thinned(rollouts, int(i), n, stride).frames
+        episodes.append(model.encode(to_images(frames)[None])[0].scene.particles[0])
+    return episodes
 
 
 def judge(
@@ -23,16 +44,20 @@ def judge(
     replan: int = 1,
     solver: Solver | None = None,
     at_once: int = 25,
+    data: str | Path | None = None,
     progress: Tracker | None = None,
 ) -> Report:
     """Random, straight ahead, what was recorded (where it was), and planned: all on the same problems.
 
+    data: a rollout file whose training episodes tell how far a goal is (see `reach`).
     Raises InputError for a task that does not exist, and for a run that cannot plan in it.
     """
     if task_name not in TASKS:
         raise InputError(f"task {task_name!r}: use one of {', '.join(TASKS)}")
     task = TASKS[task_name]
-    side = load_video_model(run).cfg.image.image_size
+    model = load_video_model(run)
+    side = model.cfg.image.image_size
+    visited = [] if data is None else encode_episodes(model, Path(data), frame_stride(run))
     world = task.world(side)
     space = world.space
     world.close()
@@ -40,7 +65,11 @@ def judge(
     def make(n: int) -> Controller:
         return controller_of(run, space, n, solver, horizon, replan)
 
-    players: list[Player] = [Random(), Straight(), Planned(make, task.prices, approach=task.pushed)]
+    players: list[Player] = [
+        Random(),
+        Straight(),
+        Planned(make, task.prices, approach=task.pushed, visited=visited),
+    ]
     if task.problems(1, seeds[0])[0].actions is not None:
         players.insert(2, Replay())
     return evaluate(task, players, side, pairs, seeds, at_once, progress)

@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float, UInt8
 
 from dlp_dyn.clip import to_images
+from dlp_dyn.particles import Particles
 from dlp_dyn.planning.controller import Controller
 from dlp_dyn.planning.costs import DEFAULT, Prices
 from dlp_dyn.planning.goals import Approach, Match, goal_scene
+from dlp_dyn.planning.reach import time_to_reach
 from dlp_dyn.planning.tasks import Places, Problem, World
 from dlp_dyn.tracking.matching import ON
 
@@ -85,7 +87,8 @@ class Replay:
 class Planned:
     """A controller with goal pictures, which sees pictures alone.
 
-    make: a controller for so many environments. approach: what acts is drawn behind what it shall move.
+    make: a controller for so many environments. approach: what acts is drawn behind what it shall move. visited:
+    episodes of particles, which tell how far a goal is (see `reach`); none measures it in the picture.
     seconds: of CPU that its actions took. plans: that it made.
     """
 
@@ -97,8 +100,10 @@ class Planned:
         prices: Prices = DEFAULT,
         match: Match = "now",
         approach: bool = False,
+        visited: Sequence[Particles] = (),
     ) -> None:
         self.make, self.prices, self.match, self.approach = make, prices, match, approach
+        self.visited = visited
         self.seconds, self.plans = 0.0, 0
 
     def begin(self, worlds: Sequence[World], problems: Sequence[Problem], frames: Frames) -> None:
@@ -106,8 +111,9 @@ class Planned:
         start = time.process_time()
         for row, (world, problem, frame) in enumerate(zip(worlds, problems, frames, strict=True)):
             goal = goal_scene(self.control.model, world.goal_picture(), self.match, self.prices)
+            far = [time_to_reach(goal, self.visited)] if self.visited else [goal]
             more = [Approach(goal, self.control.actor(frame))] if self.approach else []
-            self.control.reset([goal, *more], row, problem.seed)
+            self.control.reset([*far, *more], row, problem.seed)
         self.seconds += time.process_time() - start
         seen = [world.places() for world in worlds]
         goals = [world.goal_places() for world in worlds]

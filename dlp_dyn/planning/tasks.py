@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dlp_dyn.planning.costs import Prices
+from dlp_dyn.planning.costs import DEFAULT, Prices
 from dlp_dyn.planning.stage import Stage
 
 Places = Float[np.ndarray, "N 2"]
@@ -148,4 +148,60 @@ class _PushWorld:
         self.stage.close()
 
 
-TASKS: Mapping[str, Task] = {task.name: task for task in (Push(1), Push(2), Push(3))}
+@dataclass(frozen=True)
+class TwoRoomFar:
+    """envs:TwoRoom-v0, start and goal uniform in opposite rooms: 16 (moderate) or 8 (strict) pixels of 224."""
+
+    prices = DEFAULT
+    pushed = False
+    name = "tworoom-far"
+    budget = 100
+
+    @property
+    def holds(self) -> Mapping[str, int]:
+        return {"moderate": 1, "strict": 1}
+
+    def problems(self, n: int, seed: int) -> Sequence[Problem]:
+        rng = np.random.default_rng([seed, 7_919])
+        return [Problem(int(s)) for s in rng.integers(2**31, size=n)]
+
+    def world(self, image_size: int) -> World:
+        return _TwoRoomWorld(image_size)
+
+
+class _TwoRoomWorld:
+    def __init__(self, image_size: int) -> None:
+        self.stage = Stage("envs:TwoRoom-v0", image_size, {"image_size": image_size})
+        self.space = self.stage.env.action_space
+
+    def begin(self, problem: Problem) -> UInt8[np.ndarray, "H W 3"]:
+        return self.stage.reset(problem.seed)
+
+    def step(self, action: Float[np.ndarray, " A"]) -> UInt8[np.ndarray, "H W 3"]:
+        return self.stage.step(action)
+
+    def goal_picture(self) -> UInt8[np.ndarray, "H W 3"]:
+        return self.stage.goal()
+
+    def solved(self) -> Mapping[str, bool]:
+        return {"moderate": self.stage.info["is_success"], "strict": self.stage.info["is_near"]}
+
+    def places(self) -> Places:
+        return _of_224(self.stage.info["position"])
+
+    def goal_places(self) -> Places:
+        return _of_224(self.stage.info["goal_position"])
+
+    def straight(self) -> Float[np.ndarray, " A"]:
+        way = self.stage.info["goal_position"] - self.stage.info["position"]
+        return (way / max(float(np.abs(way).max()), 5.0)).astype(np.float32)
+
+    def close(self) -> None:
+        self.stage.close()
+
+
+def _of_224(pixels: Float[np.ndarray, "2"]) -> Places:
+    return ((pixels + 0.5) / 112 - 1)[None].astype(np.float32)
+
+
+TASKS: Mapping[str, Task] = {task.name: task for task in (Push(1), Push(2), Push(3), TwoRoomFar())}

@@ -1,0 +1,197 @@
+"""TwoRoom of stable-worldmodel, as the field's goal-reaching protocol plays it: a disc that slides along walls."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from dlp_dyn.data.images import fit
+from dlp_dyn.errors import InputError
+
+SIDE = 224
+SPEED = 5.0  # pixels of 224 that an action of 1 moves
+RADIUS = 7.0
+WALLS = (
+    (107.0, -1e3, 117.0, 35.0),
+    (107.0, 63.0, 117.0, 1e3),
+)  # left, top, right, bottom; the door is between them
+DOOR = np.array([112.0, 49.0])
+REACH = (21.0, 203.0)  # of the centre
+ROOMS = (
+    (REACH[0], WALLS[0][0] - RADIUS),
+    (WALLS[0][2] + RADIUS, REACH[1]),
+)  # of x of the centre, left and right
+NEAR, NEARER = 16.0, 8.0  # of the goal, for success
+_GAP = 1e-4  # before a contact
+_CONTACTS = 4  # in a step, at most
+
+Point = Float[np.ndarray, "2"]
+
+
+class TwoRoom(gym.Env[UInt8[np.ndarray, "H W 3"], Point]):
+    """
+    ## Description
+    A red dot in two rooms with a door between them, drawn by stable-worldmodel (0.1.1, default looks). Registered as
+    `TwoRoom-v0`; extra `swm`. Physics is that of CLEAR-LeWM's evaluation, v0.5: a disc of radius 7 of 224 pixels moves
+    to its first contact with a wall and slides on along it.
+
+    ## Action space
+    `Box(-1, 1, (2,), float32)`: 1 is 5 of 224 pixels to the right, or down.
+
+    ## Observation space
+    `Box(0, 255, (image_size, image_size, 3), uint8)`. `info` has `position` and `goal_position` in pixels of 224,
+    `goal`, a picture, and `is_success`: within 16 pixels; `is_near`: within 8.
+
+    ## Starting state
+    Dot and goal are uniform, in opposite rooms; `options` may hold `state` and `goal_state`, in pixels of 224.
+
+    ## Episode end
+    Never terminated, and truncated by whoever plays.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own
+
+    def __init__(self, image_size: int = 64, render_mode: str = "rgb_array") -> None:
+        try:
+            from stable_worldmodel.envs.two_room.env import TwoRoomEnv
+        except ImportError as error:
+            raise InputError(
+                f"stable_worldmodel: cannot be imported ({error}); pip install stable-worldmodel==0.1.1"
+            ) from error
+        self.inner: Any = TwoRoomEnv()
+        self.image_size, self.render_mode = image_size, render_mode
+        self.observation_space: gym.Space = gym.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
+        self.action_space: gym.Space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[UInt8[np.ndarray, "H W 3"], dict[str, Any]]:
+        super().reset(seed=seed)
+        self.inner.reset(seed=0)  # default looks
+        start, goal = far_pair(self.np_random)
+        options = options or {}
+        self.goal = np.asarray(options.get("goal_state", goal), float)
+        self._goal_picture = self._draw(self.goal)
+        self.position = np.asarray(options.get("state", start), float)
+        return self.render(), self._info()
+
+    def step(self, action: Point) -> tuple[UInt8[np.ndarray, "H W 3"], float, bool, bool, dict[str, Any]]:
+        self.position = slide(self.position, SPEED * np.clip(np.asarray(action, float), -1, 1))
+        return self.render(), 0.0, False, False, self._info()
+
+    def render(self) -> UInt8[np.ndarray, "H W 3"]:
+        return self._draw(self.position)
+
+    def render_goal(self) -> UInt8[np.ndarray, "H W 3"]:
+        return self._goal_picture.copy()
+
+    def ground_truth(self) -> dict[str, np.ndarray]:
+        """The dot as rollout files keep it (`dlp_dyn.data.writer.Episode`)."""
+        return {
+            "position": in_picture(self.position, self.image_size)[None],
+            "visible": np.ones(1, bool),
+        }
+
+    def _draw(self, position: Point) -> UInt8[np.ndarray, "H W 3"]:
+        import torch
+
+        picture = self.inner._render_frame(agent_pos=torch.as_tensor(position, dtype=torch.float32))
+        return fit(picture.numpy().transpose(1, 2, 0), self.image_size, None, "TwoRoom").copy()
+
+    def _info(self) -> dict[str, Any]:
+        far = float(np.linalg.norm(self.position - self.goal))
+        return {
+            "position": self.position.copy(),
+            "goal_position": self.goal.copy(),
+            "goal": self._goal_picture.copy(),
+            "is_success": far < NEAR,
+            "is_near": far < NEARER,
+        }
+
+
+def in_picture(position: Point, image_size: int) -> Float[np.ndarray, "2"]:
+    """Pixels of 224 in the units of particles, in a picture of this side."""
+    pixel = (position + 0.5) / SIDE * image_size - 0.5
+    return (2 * pixel / (image_size - 1) - 1).astype(np.float32)
+
+
+def far_pair(rng: np.random.Generator) -> tuple[Point, Point]:
+    """A start and a goal, uniform in opposite rooms."""
+    sides = rng.permutation(2)
+    start, goal = (np.array([rng.uniform(*ROOMS[side]), rng.uniform(*REACH)]) for side in sides)
+    return start, goal
+
+
+def slide(position: Point, way: Point) -> Point:
+    """Where a disc comes that moves to its first contact and goes on with what is left along the wall."""
+    for _ in range(_CONTACTS):
+        contact = min(_contacts(position, way), key=lambda c: c[0], default=None)
+        if contact is None:
+            position = position + way
+            break
+        t, normal = contact
+        long = float(np.linalg.norm(way))
+        position = position + way * max(t - _GAP / long, 0.0)
+        way = (1 - t) * way
+        way = way - (way @ normal) * normal
+        if np.linalg.norm(way) < _GAP:
+            break
+    return np.clip(position, *REACH)
+
+
+def _contacts(position: Point, way: Point) -> Iterator[tuple[float, Point]]:
+    """When, from 0 to 1 of the way, and with which normals a disc touches walls that it moves into."""
+    for left, top, right, bottom in WALLS:
+        low, high = np.array([left, top]), np.array([right, bottom])
+        for axis in (0, 1):
+            if way[axis] == 0:
+                continue
+            sign = np.sign(way[axis])
+            at = low[axis] - RADIUS if sign > 0 else high[axis] + RADIUS
+            t = (at - position[axis]) / way[axis]
+            across = position[1 - axis] + t * way[1 - axis]
+            if 0 <= t <= 1 and low[1 - axis] <= across <= high[1 - axis]:
+                normal = np.zeros(2)
+                normal[axis] = -sign
+                yield float(t), normal
+        for corner in (np.array([x, y]) for x in (left, right) for y in (top, bottom)):
+            apart = position - corner
+            a, b, c = way @ way, apart @ way, apart @ apart - RADIUS**2
+            root = b * b - a * c
+            if b < 0 and root >= 0:
+                t = (-b - np.sqrt(root)) / a
+                if 0 <= t <= 1:
+                    yield float(t), (apart + t * way) / RADIUS
+
+
+class Wanderer:
+    """TwoRoom: walks from one random place to the next, through the door, with much noise. For `dlp-dyn collect`."""
+
+    NOISE = 0.7  # standard deviation of an action's components
+    CLOSE = 10.0
+
+    def __init__(self, env: gym.Env, rng: np.random.Generator) -> None:
+        self.world: Any = env.unwrapped
+        self.rng = rng
+        self.target = self._draw()
+
+    def __call__(self, observation: Any) -> Point:  # noqa: ARG002
+        way = self._next() - self.world.position
+        if np.linalg.norm(way) < self.CLOSE:
+            self.target = self._draw()
+        ahead = way / max(float(np.abs(way).max()), 1.0)
+        return np.clip(ahead + self.rng.normal(0, self.NOISE, 2), -1, 1).astype(np.float32)
+
+    def _next(self) -> Point:
+        """The target, or what has to be passed on the way to it."""
+        x = self.world.position[0]
+        if (x < DOOR[0]) == (self.target[0] < DOOR[0]):
+            return self.target
+        before = DOOR + np.array([-22.0 if x < DOOR[0] else 22.0, 0.0])
+        lined_up = abs(self.world.position[1] - DOOR[1]) < 5
+        return 2 * DOOR - before if lined_up else before
+
+    def _draw(self) -> Point:
+        return np.array([self.rng.uniform(*ROOMS[self.rng.integers(2)]), self.rng.uniform(*REACH)])

@@ -1,0 +1,67 @@
+"""Laws of a disc that slides along walls, and TwoRoom where stable-worldmodel is installed."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import envs  # noqa: F401 - registers it
+from envs.two_room import RADIUS, REACH, WALLS, far_pair, in_picture, slide
+
+coordinate = st.floats(*REACH)
+motion = st.floats(-40, 40)
+
+
+def gap(position: np.ndarray) -> float:
+    """From the disc's rim to the nearest wall."""
+    nearest = [np.clip(position, wall[:2], wall[2:]) for wall in WALLS]
+    return min(float(np.linalg.norm(position - point)) for point in nearest) - RADIUS
+
+
+@given(x=coordinate, y=coordinate, dx=motion, dy=motion)
+def test_no_motion_leads_into_a_wall_or_through_one(x: float, y: float, dx: float, dy: float) -> None:
+    start = np.array([x, y])
+    if gap(start) < 1e-3:
+        return
+    way = np.array([dx, dy])
+    end = slide(start, way)
+    assert gap(end) > -1e-6
+    assert np.linalg.norm(end - start) <= np.linalg.norm(way) + 1e-6
+    if (start[0] < 112) != (end[0] < 112):
+        assert 35 < (start[1] + end[1]) / 2 < 63 or abs(dy) > 1  # through the door
+
+
+def test_what_is_free_moves_freely_and_walls_are_slid_along() -> None:
+    np.testing.assert_allclose(slide(np.array([50.0, 50.0]), np.array([5.0, -3.0])), [55, 47])
+    end = slide(np.array([98.0, 150.0]), np.array([5.0, 4.0]))
+    np.testing.assert_allclose(end, [100, 154], atol=1e-3)
+    np.testing.assert_allclose(slide(np.array([25.0, 25.0]), np.array([-9.0, -9.0])), [21, 21])
+    np.testing.assert_allclose(slide(np.array([98.0, 49.0]), np.array([28.0, 0.0])), [126, 49])
+
+
+def test_far_pairs_are_in_opposite_rooms_and_clear_of_walls() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        start, goal = far_pair(rng)
+        assert (start[0] < 112) != (goal[0] < 112)
+        assert gap(start) >= 0
+        assert gap(goal) >= 0
+
+
+def test_places_in_the_picture() -> None:
+    np.testing.assert_allclose(in_picture(np.array([0.0, 111.5]), 224), [-1, 0], atol=1e-6)
+
+
+def test_the_wheels_picture_shows_the_dot_where_it_is() -> None:
+    pytest.importorskip("stable_worldmodel.envs.two_room.env", reason="stable-worldmodel is not installed")
+    env = gym.make("envs:TwoRoom-v0")
+    first, _ = env.reset(seed=3)
+    again, info = env.reset(seed=3, options={"state": [50, 180], "goal_state": [150, 30]})
+    assert not np.array_equal(first, again)
+    red = again[..., 0].astype(int) - again[..., 1]
+    y, x = np.unravel_index(red.argmax(), red.shape)
+    place = env.unwrapped.ground_truth()["position"][0]  # type: ignore[attr-defined]
+    np.testing.assert_allclose((place + 1) * 31.5, [x, y], atol=1.0)
+    assert info["goal"].shape == (64, 64, 3)
+    assert not info["is_success"]

@@ -1,0 +1,136 @@
+"""Laws of the protocol: intervals against their definitions, holds, and players on a world of one point."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from scipy.stats import norm
+
+from dlp_dyn.errors import InputError
+from dlp_dyn.planning.costs import DEFAULT
+from dlp_dyn.planning.evaluate import evaluate
+from dlp_dyn.planning.intervals import first_hold, paired_difference, wilson
+from dlp_dyn.planning.players import Random, Replay, Straight
+from dlp_dyn.planning.tasks import TASKS, Problem, Task
+
+
+@pytest.mark.parametrize(("successes", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (37, 300)])
+def test_wilsons_ends_are_where_the_score_test_just_rejects(successes: int, n: int) -> None:
+    z = norm.ppf(0.975)
+    low, high = wilson(successes, n)
+    for end in (low, high):
+        if 0 < end < 1:
+            assert abs(successes / n - end) / np.sqrt(end * (1 - end) / n) == pytest.approx(z, rel=1e-4)
+    assert 0 <= low <= successes / n <= high <= 1
+    assert (low == 0) == (successes == 0)
+    assert (high == 1) == (successes == n)
+
+
+def test_nothing_is_known_of_no_trials() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_paired_differences() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(1, 1, 400), rng.normal(0, 1, 400)
+    mean, low, high = paired_difference(a, b)
+    assert mean == pytest.approx((a - b).mean())
+    standard_error = (a - b).std(ddof=1) / 20
+    assert (mean - low, high - mean) == (pytest.approx(1.96 * standard_error, rel=0.1),) * 2
+    assert paired_difference(a, a) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("solved", "hold", "at"),
+    [("0110", 1, 1), ("0110", 2, 2), ("0110", 3, None), ("1011", 2, 3), ("", 1, None), ("000", 1, None)],
+)
+def test_holds(solved: str, hold: int, at: int | None) -> None:
+    assert first_hold(np.array([c == "1" for c in solved], bool), hold) == at
+
+
+class Point:
+    """From 0 to 1 on a line of two numbers, by steps of 0.1 at most."""
+
+    def __init__(self) -> None:
+        self.space: gym.Space[Any] = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def begin(self, problem: Problem) -> np.ndarray:
+        self.at = np.array([0.0, problem.seed % 7 / 100], np.float32)
+        return self._frame()
+
+    def step(self, action: np.ndarray) -> np.ndarray:
+        self.at = (self.at + 0.1 * action).astype(np.float32)
+        return self._frame()
+
+    def goal_picture(self) -> np.ndarray:
+        return self._frame()
+
+    def solved(self) -> Mapping[str, bool]:
+        near = bool(np.linalg.norm(self.at - [1, 0]) < 0.05)
+        return {"there": near, "stays": near}
+
+    def places(self) -> np.ndarray:
+        return self.at[None]
+
+    def goal_places(self) -> np.ndarray:
+        return np.array([[1, 0]], np.float32)
+
+    def straight(self) -> np.ndarray:
+        return np.clip((np.array([1, 0]) - self.at) / 0.1, -1, 1).astype(np.float32)
+
+    def close(self) -> None:
+        return None
+
+    def _frame(self) -> np.ndarray:
+        return np.zeros((4, 4, 3), np.uint8)
+
+
+class Line:
+    name, budget, prices, pushed = "line", 20, DEFAULT, False
+    holds: Mapping[str, int] = {"there": 1, "stays": 3}
+
+    def problems(self, n: int, seed: int) -> Sequence[Problem]:
+        forward = np.array([[1, 0]] * 9, np.float32)
+        return [Problem(seed * 100 + i, actions=forward) for i in range(n)]
+
+    def world(self, image_size: int) -> Point:  # noqa: ARG002
+        return Point()
+
+
+def test_who_walks_straight_arrives_on_open_ground() -> None:
+    assert isinstance(Line(), Task)
+    report = evaluate(Line(), [Random(), Straight(), Replay()], 4, pairs=7, seeds=(0, 1), at_once=5)
+    rows = {(row["player"], row["predicate"]): row for row in report.rows()}
+    assert rows["random", "there"]["solved"] == 0
+    assert rows["straight", "there"]["solved"] == rows["straight", "stays"]["solved"] == 1
+    assert rows["replay", "there"]["solved"] == 0  # it stops one step before
+    assert rows["straight", "there"]["problems"] == 14
+    assert rows["straight", "there"]["gain"] == 1
+    straight = report.outcomes[1].traces
+    assert {trace.solved_at["there"] for trace in straight} == {9}
+    assert {trace.solved_at["stays"] for trace in straight} == {11}
+    assert all(trace.start_distance > 0.99 and trace.end_distance < 0.05 for trace in straight)
+    assert json.loads(json.dumps(report.to_json()))["task"] == "line"
+    assert len(report.table().splitlines()) == 2 + 6
+
+
+def test_how_many_are_played_at_once_changes_nothing() -> None:
+    a, b = (
+        evaluate(Line(), [Random()], 4, pairs=6, seeds=(3,), at_once=n).to_json()["traces"] for n in (1, 6)
+    )
+    assert a == b
+
+
+def test_numbers_below_1() -> None:
+    with pytest.raises(InputError, match="pairs 0"):
+        evaluate(Line(), [Random()], 4, pairs=0)
+
+
+def test_tasks_have_problems_of_their_own() -> None:
+    for task in TASKS.values():
+        seeds = [{p.seed for p in task.problems(50, seed)} for seed in (0, 1)]
+        assert not seeds[0] & seeds[1]
+        assert [p.seed for p in task.problems(50, 0)] == [p.seed for p in task.problems(50, 0)]

@@ -1,0 +1,97 @@
+"""Times to reach, from wandering about: they lead around a wall that hides the goal from every distance."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from toys import Steered, generators, particles, scene
+
+from dlp_dyn.errors import InputError
+from dlp_dyn.particles import Particles, SceneDistribution
+from dlp_dyn.planning.actions import ActionSpace
+from dlp_dyn.planning.context import Context
+from dlp_dyn.planning.goals import Goal, GoalScene
+from dlp_dyn.planning.planner import Planner
+from dlp_dyn.planning.reach import time_to_reach
+from dlp_dyn.planning.shooting import Predictor
+from dlp_dyn.planning.solvers import ICEM
+from dlp_dyn.tree import tree_map
+
+START, END = torch.tensor([[[-0.5, -0.5]]]), torch.tensor([[[0.5, -0.5]]])
+
+
+class Walled(Steered):
+    """A wall at x = 0, 0.2 thick, with a door from y = 0.5 to 0.9; the particle stops before it."""
+
+    def step(self, history: Any, actions: Tensor | None = None, memory: Any = None) -> SceneDistribution:
+        free = super().step(history, actions, memory)
+        before, after = history.particles.position[:, -1], free.particles.position.loc.clamp(-0.95, 0.95)
+        y = after[..., 1]
+        door = (y > 0.5) & (y < 0.9) & (before[..., 1] > 0.5) & (before[..., 1] < 0.9)
+        inside = (after[..., 0].abs() < 0.1) | (before[..., 0] * after[..., 0] < 0)
+        kept = torch.where((inside & ~door)[..., None], before, after)
+        return tree_map(lambda x: kept if x is free.particles.position.loc else x, free)
+
+
+SPACE = ActionSpace(-torch.ones(2), torch.ones(2))
+PLANS = Planner(Predictor(Walled()), SPACE, ICEM(samples=60, elites=10, iterations=3), horizon=5)
+
+
+@pytest.fixture(scope="module")
+def wandered() -> list[Particles]:
+    """60 walks of 60 random steps, from anywhere."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.rand(60, 1, 1, 2, generator=rng) * 1.8 - 0.9
+    x[..., 0] = torch.where(x[..., 0].abs() < 0.1, 0.5, x[..., 0])
+    drift = torch.randn(60, 1, 2, generator=rng)
+    scenes = [x[:, 0]]
+    for _ in range(60):
+        drift = 0.8 * drift + 0.6 * torch.randn(60, 1, 2, generator=rng)
+        now = scene(scenes[-1][:, None])
+        scenes.append(Walled().step(now, drift.clamp(-1, 1)).particles.position.loc)
+    return [particles(torch.stack([s[i] for s in scenes])) for i in range(60)]
+
+
+def walk(goal: Goal, steps: int = 30) -> Tensor:
+    """Where a particle comes that plans at every step."""
+    position, start, rng = START, None, generators(1)
+    for _ in range(steps):
+        now = Context.of(scene(position[:, None]), None)
+        plan = PLANS.plan(now, [goal.bind(now)], rng, start)
+        position = PLANS.imagine(now, plan.actions).particles.position[:, 0]
+        start = torch.cat([plan.actions[:, 1:], PLANS.idle(1)[:, :1]], 1)
+    return position
+
+
+def test_a_wall_is_gone_around(wandered: list[Particles]) -> None:
+    goal = GoalScene(particles(END))
+    stuck, arrived = walk(goal), walk(time_to_reach(goal, wandered))
+    assert stuck[0, 0, 0] < 0
+    assert (arrived - END).norm() < 0.1
+
+
+def test_times_are_those_of_the_shortest_way(wandered: list[Particles]) -> None:
+    reach = time_to_reach(GoalScene(particles(END)), wandered)
+
+    def blocks(place: Tensor) -> float:
+        return float(reach.blocks[torch.cdist(place[0], reach.places).argmin()])
+
+    assert blocks(END) == 0
+    assert blocks(START) > blocks(torch.tensor([[[-0.5, 0.7]]])) > blocks(torch.tensor([[[0.3, 0.7]]])) > 0
+    assert blocks(START) >= 9  # 1.2 up, 1 across, 1.2 down, by 0.28 at most
+
+
+def test_every_visited_place_is_near_a_node(wandered: list[Particles]) -> None:
+    reach = time_to_reach(GoalScene(particles(END)), wandered, radius=0.2)
+    places = torch.cat([walked.position[:, 0] for walked in wandered])
+    assert torch.cdist(places, reach.places).amin(1).max() <= 0.2
+    assert torch.pdist(reach.places).min() > 0.2
+
+
+def test_goals_that_were_never_seen(wandered: list[Particles]) -> None:
+    off = [p.map(torch.zeros_like) for p in wandered]
+    with pytest.raises(InputError, match="no visited scene shows the particles"):
+        time_to_reach(GoalScene(particles(END)), off)
+    with pytest.raises(InputError, match="of one problem, these are 2"):
+        time_to_reach(GoalScene(particles(END.expand(2, 1, 2))), wandered)
