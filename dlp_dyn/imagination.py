@@ -11,8 +11,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.errors import InputError
-from dlp_dyn.particles import ParticleLayout, Scene, SceneDistribution
+from dlp_dyn.particles import ParticleLayout, Scene, SceneDistribution, mean, sampler
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.controller import check_actions
@@ -130,9 +131,13 @@ class Imagination(VectorEnv[Observations, Shaped[np.ndarray, "B W"], np.ndarray]
         again = np.flatnonzero(self.over)
         block = self.space.clip(torch.as_tensor(np.asarray(actions), dtype=torch.float32))
         known = torch.cat([self.actions, block[:, None]], 1)
-        distribution = self.model.dynamics.step(self.history, known, self.model.dynamics.memory())
-        scene = distribution.sample(self._generator) if self.sampled else distribution.mean
-        lost = self.trust.lost(self.begun, self.history[:, -1], distribution).numpy()
+        dynamics, conditions = self.model.dynamics, Conditions(known)
+        state = dynamics.start(self.history, conditions)
+        step = dynamics.step(
+            self.history, conditions, state, sampler(self._generator) if self.sampled else mean
+        )
+        scene = step.drawn
+        lost = self.trust.lost(self.begun, self.history[:, -1], step.scenes).numpy()
         shift = self.history.map(lambda x: x[:, 1:])
         self.history = cat([shift, scene.map(lambda x: x[:, None])], 1)
         self.actions = known[:, 1:] if known.shape[1] > 1 else known[:, :0]

@@ -9,6 +9,7 @@ import torch
 from video_runs import write_run
 
 from dlp_dyn.checkpoint import load_video_model
+from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.errors import InputError
 from dlp_dyn.imagination import Imagination, Trust
 from dlp_dyn.particles import Scene
@@ -60,7 +61,7 @@ def test_it_imagines_what_the_dynamics_predict(model: VideoModel, starts: Scene)
     with torch.no_grad():
         for action, observation in zip(actions, seen, strict=True):
             known = torch.cat([known, action[None, None]], 1)[:, -2:]
-            scene = model.dynamics.step(history, known).mean
+            scene = model.dynamics.step(history, Conditions(known), None).drawn
             np.testing.assert_allclose(
                 observation, env.layout.pack(scene.particles).numpy(), rtol=1e-4, atol=1e-5
             )

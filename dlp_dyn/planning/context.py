@@ -25,9 +25,12 @@ class Context(TensorTree):
     on: Bool[Tensor, "B K"]
 
     @classmethod
-    def of(cls, scene: Scene, actions: Float[Tensor, "B T1 W"] | None) -> "Context":
-        """Of scenes (B, T, N, ...) with all slots."""
+    def of(cls, scene: Scene, actions: Float[Tensor, "B T1 W"] | None, any_number: bool = True) -> "Context":
+        """Of scenes (B, T, N, ...) with all slots. any_number: of particles may be rolled out; otherwise all are kept."""
         visible = scene.particles.transparency[:, -1, :, 0] > ON
+        if not any_number:
+            slots = torch.arange(visible.shape[1], device=visible.device).expand_as(visible)
+            return cls(scene, actions, slots, visible)
         k = max(int(visible.sum(1).max()), 1)
         slots = visible.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :k]
         index = slots[:, None, :, None]

@@ -113,7 +113,8 @@ class Controller:
     def actor(self, frame: UInt8[np.ndarray, "H W 3"]) -> GoalScene:
         """What acts in a picture, for `goals.Approach`: the particle that actions move most."""
         self._check(frame[None], 1)
-        context = Context.of(self.model.encode(to_images(frame[None])[None])[0].scene, None)
+        scene = self.model.encode(to_images(frame[None])[None])[0].scene
+        context = Context.of(scene, None, self.model.dynamics.any_number)
         index = self.planner.actor(context)
         particle = context.now.map(lambda x: x.take_along_dim(index[:, None, None], 1))
         return GoalScene(particle, last=particle.position)
@@ -156,7 +157,7 @@ class Controller:
     def _plan(self, rows: Sequence[_Row], frames: Sequence[np.ndarray]) -> None:
         scene = stack([stack(list(row.scenes), 0) for row in rows], 0)
         blocks = [torch.stack(list(row.blocks)) for row in rows if row.blocks]
-        context = Context.of(scene, torch.stack(blocks) if blocks else None)
+        context = Context.of(scene, torch.stack(blocks) if blocks else None, self.model.dynamics.any_number)
         bound = [[goal.bind(context[b : b + 1]) for goal in row.goals] for b, row in enumerate(rows)]
         guess = torch.stack([self._guess(row) for row in rows])
         costs = Separate([Sum(costs) for costs in bound])

@@ -162,7 +162,7 @@ class Approach:
     goal: GoalScene | Places
     actor: GoalScene
     weight: float = 0.2
-    reach: float = 0.25
+    reach: float = 0.2
 
     def bind(self, context: Context) -> Behind:
         bound = self.goal.bind(context)

@@ -1,5 +1,6 @@
 """Rolls batches of candidate plans out from the contexts of their problems."""
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -30,10 +31,10 @@ class Predictor:
 
     def __call__(self, context: Context, candidates: Float[Tensor, "B S H W"]) -> Scene:
         gradients = candidates.requires_grad and torch.is_grad_enabled()
-        with torch.set_grad_enabled(gradients):
+        with contextlib.nullcontext() if gradients else torch.inference_mode():
             at_once = max(self.rows // (len(candidates) * max(self.samples, 1)), 1)
             pieces = [self._roll(context, piece) for piece in candidates.split(at_once, 1)]
-        return cat(pieces, 1)
+        return cat(pieces, 1)  # outside: ordinary tensors again
 
     def _roll(self, context: Context, candidates: Float[Tensor, "B S H W"]) -> Scene:
         b, s = candidates.shape[:2]

@@ -68,7 +68,7 @@ class ParticleCost(nn.Module):
         """What is there and what shall be, of every problem: candidates are expanded copies of them."""
         now = np.stack([self._picture(row[0, -1], "pixels") for row in info["pixels"]])
         video = torch.from_numpy(now).movedim(-1, -3).float()[:, None] / 255
-        context = Context.of(self.model.encode(video)[0].scene, None)
+        context = Context.of(self.model.encode(video)[0].scene, None, self.model.dynamics.any_number)
         costs = []
         for b, row in enumerate(info["goal"]):
             goal = goal_scene(self.model, self._picture(row[0, -1], "goal"), self.match, self.prices)

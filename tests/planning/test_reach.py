@@ -1,14 +1,13 @@
 """Times to reach, from wandering about: they lead around a wall that hides the goal from every distance."""
 
-from typing import Any
-
 import pytest
 import torch
 from torch import Tensor
 from toys import Steered, generators, particles, scene
 
+from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.errors import InputError
-from dlp_dyn.particles import Particles, SceneDistribution
+from dlp_dyn.particles import Particles, Scene, SceneDistribution
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.goals import Goal, GoalScene
@@ -24,13 +23,13 @@ START, END = torch.tensor([[[-0.5, -0.5]]]), torch.tensor([[[0.5, -0.5]]])
 class Walled(Steered):
     """A wall at x = 0, 0.2 thick, with a door from y = 0.5 to 0.9; the particle stops before it."""
 
-    def step(self, history: Any, actions: Tensor | None = None, memory: Any = None) -> SceneDistribution:
-        free = super().step(history, actions, memory)
-        before, after = history.particles.position[:, -1], free.particles.position.loc.clamp(-0.95, 0.95)
-        y = after[..., 1]
-        door = (y > 0.5) & (y < 0.9) & (before[..., 1] > 0.5) & (before[..., 1] < 0.9)
-        inside = (after[..., 0].abs() < 0.1) | (before[..., 0] * after[..., 0] < 0)
-        kept = torch.where((inside & ~door)[..., None], before, after)
+    def moved(self, p: Particles, moved: Tensor, scenes: Scene) -> SceneDistribution:
+        free = super().moved(p, moved, scenes)
+        after = free.particles.position.loc.clamp(-0.95, 0.95)
+        y = torch.stack([p.position[..., 1], after[..., 1]])
+        door = ((y > 0.5) & (y < 0.9)).all(0)
+        inside = (after[..., 0].abs() < 0.1) | (p.position[..., 0] * after[..., 0] < 0)
+        kept = torch.where((inside & ~door)[..., None], p.position, after)
         return tree_map(lambda x: kept if x is free.particles.position.loc else x, free)
 
 
@@ -49,7 +48,7 @@ def wandered() -> list[Particles]:
     for _ in range(60):
         drift = 0.8 * drift + 0.6 * torch.randn(60, 1, 2, generator=rng)
         now = scene(scenes[-1][:, None])
-        scenes.append(Walled().step(now, drift.clamp(-1, 1)).particles.position.loc)
+        scenes.append(Walled().step(now, Conditions(drift.clamp(-1, 1)), None).drawn.particles.position)
     return [particles(torch.stack([s[i] for s in scenes])) for i in range(60)]
 
 

@@ -1,12 +1,11 @@
 """A world whose dynamics are known: particles on a plane, the first of which goes where actions say."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from dlp_dyn.particles import ParticleDistribution, Particles, Scene, SceneDistribution, beta
+from dlp_dyn.dynamics.base import Conditions, Dynamics, State, Step
+from dlp_dyn.particles import Draw, ParticleDistribution, Particles, Scene, SceneDistribution, beta, mean
 
 STEP = 0.2  # how far an action of 1 moves the first particle
 
@@ -24,18 +23,25 @@ def scene(position: Tensor, features: Tensor | None = None, on: Tensor | None = 
     return Scene(particles(position, features, on), torch.zeros(*position.shape[:-2], 1))
 
 
-class Steered:
+class Steered(Dynamics):
     """The first particle moves by STEP times the sum of a block's actions; noise is the spread of its distribution."""
 
     window = 2
 
+    any_number = True
+
     def __init__(self, noise: float = 1e-6) -> None:
+        super().__init__()
         self.noise = noise
 
-    def step(self, history: Scene, actions: Tensor | None = None, memory: Any = None) -> SceneDistribution:  # noqa: ARG002
-        assert actions is not None
-        p = history.particles[:, -1]
-        moved = STEP * actions[:, -1].unflatten(-1, (-1, 2)).sum(-2)
+    def step(self, scenes: Scene, conditions: Conditions, state: State, sample: Draw = mean) -> Step:
+        del state
+        assert conditions.actions is not None
+        p = scenes.particles[:, -1]
+        distribution = self.moved(p, STEP * conditions.actions[:, -1].unflatten(-1, (-1, 2)).sum(-2), scenes)
+        return Step(distribution, drawn=distribution.draw(sample))
+
+    def moved(self, p: Particles, moved: Tensor, scenes: Scene) -> SceneDistribution:
         first = torch.eye(p.position.shape[1])[0][:, None]
         position = p.position + first * moved[:, None]
 
@@ -48,11 +54,8 @@ class Steered:
                 exactly(position), exactly(p.scale), exactly(p.depth), beta(100 * share, 100 * (1 - share)),
                 exactly(p.features),
             ),
-            exactly(history.background[:, -1]),
+            exactly(scenes.background[:, -1]),
         )  # fmt: skip
-
-    def memory(self) -> None:
-        return None
 
 
 def generators(n: int, seed: int = 0) -> list[torch.Generator]:
