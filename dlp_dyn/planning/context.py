@@ -26,7 +26,7 @@ class Context(TensorTree):
 
     @classmethod
     def of(cls, scene: Scene, actions: Float[Tensor, "B T1 W"] | None, any_number: bool = True) -> "Context":
-        """Of scenes (B, T, N, ...) with all slots. any_number: of particles may be rolled out; otherwise all are kept."""
+        """Of scenes (B, T, N, ...) with all slots. any_number: of them may be rolled out; else all are kept."""
         visible = scene.particles.transparency[:, -1, :, 0] > ON
         if not any_number:
             slots = torch.arange(visible.shape[1], device=visible.device).expand_as(visible)
