@@ -162,7 +162,7 @@ class Imagination(VectorEnv[Observations, Shaped[np.ndarray, "B W"], np.ndarray]
         self.history = tree_map(put, self.history, self.starts[drawn])
         self.actions = put(self.actions, self.blocks[drawn])
         self.begun = tree_map(put, self.begun, self.starts[drawn][:, -1])
-        for row in rows:
+        for row in rows.tolist():
             self.costs[row] = self._bind(row)
         self.taken[rows] = 0
 
