@@ -1,6 +1,6 @@
 """VideoModel: the image model, an identity over time, and dynamics. Encode clips, draw scenes, predict."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from dlp_dyn.sharing.mixin import SharedModel
 from dlp_dyn.tracking.build import build_tracking
 from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.tracking.state import State
+from dlp_dyn.tree import cat
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,15 @@ class VideoModel(SharedModel):
     ) -> tuple[Encoding, State]:
         """Particles with a slot each; going on from a state gives the numbers of the whole clip."""
         return self.identity.encode(self.image.encoder, video, draw, options, state)
+
+    @torch.no_grad()
+    def follow(self, pieces: Iterable[Float[Tensor, "B T C H W"]]) -> Scene:
+        """The scenes of a long video that comes in pieces, so that memory does not grow with it."""
+        state, scenes = None, []
+        for piece in pieces:
+            encoding, state = self.encode(piece, state)
+            scenes.append(encoding.scene)
+        return cat(scenes, 1)
 
     def decode(self, scene: Scene) -> Decoded:
         """Draw a batch of scenes; of a particle grid, as many as the image model has slots, the most visible ones."""

@@ -22,7 +22,6 @@ from dlp_dyn.evaluation.motion_statistics import diameters
 from dlp_dyn.evaluation.trajectories import Trajectories
 from dlp_dyn.evaluation.video_report import Judged, VideoReport, report
 from dlp_dyn.particles import Scene
-from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoModel
 
 _AT_ONCE = 16  # episodes
@@ -144,7 +143,7 @@ def judge(
         wrong = torch.cat([actions[:, : context - 1], wrong[:, context - 1 :]], 1)
         scenes["shuffled actions"] = model.predict(video[:, :context], horizon, wrong)
     found = {name: tracks.of_particles(scene.particles, side) for name, scene in scenes.items()}
-    tracking = tracks.of_particles(_track(model, video).particles, side)
+    tracking = tracks.of_particles(model.follow(video.split(_FRAMES_AT_ONCE, 1)).particles, side)
     seen = found["model"].frames(0, context)
     found["last frame"] = tracks.still(seen, horizon)
     found["constant velocity"] = tracks.straight(seen, horizon)
@@ -175,15 +174,6 @@ def _actions(model: VideoModel, episodes: Sequence[Episode]) -> Float[Tensor, "B
     if model.cfg.dynamics.action_dim == 0 or not known:
         return None
     return torch.from_numpy(np.stack(known)).float().to(next(model.parameters()).device)
-
-
-def _track(model: VideoModel, video: Float[Tensor, "B T C H W"]) -> Scene:
-    """Particles of all frames, each in its slot."""
-    state, pieces = None, []
-    for piece in video.split(_FRAMES_AT_ONCE, 1):
-        encoding, state = model.encode(piece, state)
-        pieces.append(encoding.scene)
-    return cat(pieces, 1)
 
 
 def _true_constant_velocity(

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from dlp_dyn import folders
-from dlp_dyn.clip import SceneClip
+from dlp_dyn.clip import Clip, SceneClip
 from dlp_dyn.data.rollouts import ClipDataset, Part, Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Particles, Scene
@@ -67,17 +67,11 @@ def collate(clips: Sequence[SceneClip]) -> SceneClip:
     return SceneClip(cat([clip.scene for clip in clips], 0), torch.cat(actions) if actions else None)
 
 
-@torch.no_grad()
 def encode_episode(model: VideoModel, frames: np.ndarray) -> Scene:
     """The scenes (T, ...) of an episode's uint8 frames, each particle in its slot, without noise."""
     device = next(model.parameters()).device
-    state, pieces = None, []
-    for begin in range(0, len(frames), _FRAMES_AT_ONCE):
-        piece = torch.from_numpy(frames[begin : begin + _FRAMES_AT_ONCE]).to(device)
-        video = piece.movedim(-1, -3).float()[None] / 255
-        encoding, state = model.encode(video, state)
-        pieces.append(encoding.scene[0].to("cpu"))
-    return cat(pieces, 0)
+    pieces = torch.from_numpy(frames).split(_FRAMES_AT_ONCE)
+    return model.follow(Clip(piece[None].to(device)).video for piece in pieces)[0].to("cpu")
 
 
 def encode_part(
