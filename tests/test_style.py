@@ -1,6 +1,7 @@
 """Images drawn by styles: growth, mixing, truncation, and layers that all learn at one pace."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +13,12 @@ from dlp_dyn.soft_intro.style import StyleVAE
 from dlp_dyn.soft_intro.style_layers import ScaledConv, ScaledLinear, blur
 
 
-def small(**settings: object) -> StyleVAE:
+def small(**settings: Any) -> StyleVAE:
     torch.manual_seed(0)
-    own = StyleConfig(
-        **(
-            {"image_size": 16, "latent_dim": 8, "start_channels": 4, "max_channels": 8, "n_mapping": 2}
-            | settings
-        )
-    )
+    common: dict[str, Any] = {
+        "image_size": 16, "latent_dim": 8, "start_channels": 4, "max_channels": 8, "n_mapping": 2,
+    }  # fmt: skip
+    own = StyleConfig(**(common | settings))
     model = build(SoftIntroConfig(style=own))
     assert isinstance(model, StyleVAE)
     return model.eval()

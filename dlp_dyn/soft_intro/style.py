@@ -167,6 +167,7 @@ class StyleDecoder(nn.Module):
     def draw(self, styles: Float[Tensor, "B T Z"]) -> Images:
         """In [0, 1] or a little beyond. styles: two for each side, 4 pixels first."""
         level, x = int(self.level), self.start.expand(len(styles), -1, -1, -1)
+        before = x  # what the level below was drawn from
         for i, block in enumerate(self.blocks[: level + 1]):
             before = x
             noise = self.noise(len(x), _START * 2**i) if self.training else None

@@ -1,6 +1,7 @@
 """Novelty: its parts add up, what a model draws wrong is new, and environments tell it."""
 
 from pathlib import Path
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -64,7 +65,7 @@ def test_an_environment_tells_it(run: Path, model: DLP, cameras: bool) -> None:
 
 
 def test_pictures_have_to_fit(run: Path) -> None:
-    class Blank(gym.Env[np.ndarray, int]):
+    class Blank(gym.Env[np.ndarray, Any]):
         observation_space = gym.spaces.Box(0, 255, (16, 16, 3), np.uint8)
         action_space = gym.spaces.Discrete(2)
 
