@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from agents.foreground import ForegroundConfig
 from agents.networks import EntityConfig
@@ -12,10 +12,23 @@ from agents.rewards import ChamferConfig
 from agents.td3 import Exploration
 from dlp_dyn import settings
 from dlp_dyn.errors import InputError
+from dlp_dyn.settings import (
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    Pattern,
+    Positive,
+    Seed,
+    at_least,
+    between,
+)
 
 FOLDER = settings.CONFIGS / "agents"
 
 Kind = Literal["particles", "state", "pixels"]
+NUMBER = r"\d+(\.\d*)?(e[+-]?\d+)?"
+ENTROPY = rf"auto|(auto_)?{NUMBER}"
 
 
 @dataclass(frozen=True)
@@ -30,11 +43,8 @@ class EnvConfig:
     """arguments of the environment: more of them, where pictures are looked at."""
     training_settings: dict[str, Any] = field(default_factory=dict)
     """arguments of the environment: other ones while the agent learns, but not where it is judged: a curriculum."""
-    n_envs: int = 8
-    """1 or more: environments that play at the same time, in this process; their frames are encoded in one batch."""
-
-    def __post_init__(self) -> None:
-        _at_least("env", self, n_envs=1)
+    n_envs: Count = 8
+    """Environments that play at the same time, in this process; their frames are encoded in one batch."""
 
 
 @dataclass(frozen=True)
@@ -52,15 +62,12 @@ class ObservationConfig:
     observation is one picture."""
     track: bool = False
     """Particles keep their slots within an episode."""
-    stack: int = 1
-    """1 or more: steps that are seen at once; more show velocities."""
+    stack: Count = 1
+    """Steps that are seen at once; more show velocities."""
     normalizer: str | None = None
     """a file, or null: mean and scale of each column; null fits them to frames of the warm-up policy."""
-    normalizer_frames: int = 512
-    """16 or more: how many frames that are."""
-
-    def __post_init__(self) -> None:
-        _at_least("observation", self, stack=1, normalizer_frames=16)
+    normalizer_frames: Annotated[int, at_least(16)] = 512
+    """How many frames that are."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class NetworkConfig:
     kind: Literal["entity", "flat", "cnn"] = "entity"
     """`entity`: the entity interaction transformer. `flat`: a perceptron over all numbers. `cnn`: SB3 for pixels."""
     entity: EntityConfig = field(default_factory=EntityConfig)
-    flat: tuple[int, ...] = (256, 256)
+    flat: tuple[Count, ...] = (256, 256)
     """widths: the perceptron of flat, and the one behind the convolutions of cnn."""
 
 
@@ -78,22 +85,22 @@ class NetworkConfig:
 class Td3Config:
     """What is TD3's own; see `GoalTD3`."""
 
-    policy_delay: int = 2
-    """1 or more: critic updates for each one of the actor."""
-    target_noise: float = 0.2
-    """0 or more: noise on the actions of targets, which smooths values."""
-    noise_clip: float = 0.5
-    """0 or more: where that noise ends."""
-    action_l2: float = 0.0
-    """0 or more: price of large actions; ECRL's is 1."""
+    policy_delay: Count = 2
+    """Critic updates for each one of the actor."""
+    target_noise: NonNegative = 0.2
+    """Noise on the actions of targets, which smooths values."""
+    noise_clip: NonNegative = 0.5
+    """Where that noise ends."""
+    action_l2: NonNegative = 0.0
+    """Price of large actions; ECRL's is 1."""
     q_range: bool = False
     """Clips target values to those that are possible for rewards in [-1, 0]."""
     target_update: Literal["step", "cycle"] = "step"
     """Target networks move with each actor update, or once a round of updates."""
-    imitation: float = 0.0
-    """0 or more: pull towards the actions in the replay buffer; for buffers that begin with good play."""
-    imitation_until: int = 0
-    """0 or more steps: by when that pull has fallen to 0; 0 keeps it."""
+    imitation: NonNegative = 0.0
+    """Pull towards the actions in the replay buffer; for buffers that begin with good play."""
+    imitation_until: Annotated[int, at_least(0, "steps")] = 0
+    """By when that pull has fallen to 0; 0 keeps it."""
     exploration: Exploration = field(default_factory=Exploration)
 
 
@@ -101,7 +108,9 @@ class Td3Config:
 class SacConfig:
     """What is SAC's own."""
 
-    entropy: str = "auto"
+    entropy: Annotated[str, Pattern(ENTROPY, "a number, 0 or more, auto, or auto_0.1 to begin there")] = (
+        "auto"
+    )
     """a number, auto, or auto_0.1 to begin there: weight of the entropy; larger explores more."""
 
 
@@ -109,50 +118,40 @@ class SacConfig:
 class PpoConfig:
     """What is PPO's own."""
 
-    n_steps: int = 128
-    """1 or more: steps of every environment between updates."""
-    n_epochs: int = 4
-    """1 or more: passes over them."""
-    gae_lambda: float = 0.95
-    """0 to 1: from one-step advantages to whole returns."""
-    clip_range: float = 0.2
-    """above 0: how far an update may move the policy."""
-    entropy: float = 0.0
-    """0 or more: weight of the entropy; larger explores more."""
-    max_grad_norm: float = 0.5
-    """above 0: longer gradients are cut to this length."""
+    n_steps: Count = 128
+    """Steps of every environment between updates."""
+    n_epochs: Count = 4
+    """Passes over them."""
+    gae_lambda: Fraction = 0.95
+    """From one-step advantages to whole returns."""
+    clip_range: Positive = 0.2
+    """How far an update may move the policy."""
+    entropy: NonNegative = 0.0
+    """Weight of the entropy; larger explores more."""
+    max_grad_norm: Positive = 0.5
+    """Longer gradients are cut to this length."""
 
 
 @dataclass(frozen=True)
 class IqlConfig:
     """What is IQL's own (arXiv 2110.06169)."""
 
-    expectile: float = 0.9
-    """0.5 to 1: how far above the mean of the actions that were played a state is valued."""
-    temperature: float = 3.0
-    """0 or more: how much better actions count for more; 0 is behaviour cloning."""
-    other_goals: float = 0.3
-    """0 to 1: share of samples whose goal is a moment of any episode; values have to know what is far."""
-
-    def __post_init__(self) -> None:
-        if not 0.5 <= self.expectile < 1 or self.temperature < 0 or not 0 <= self.other_goals <= 1:
-            raise InputError(
-                f"config: algorithm.iql: expectile is {self.expectile}, temperature {self.temperature}, other_goals "
-                f"{self.other_goals}; give 0.5 to 1, 0 or more, 0 to 1"
-            )
+    expectile: Annotated[float, between(0.5, 1, "most")] = 0.9
+    """How far above the mean of the actions that were played a state is valued."""
+    temperature: NonNegative = 3.0
+    """How much better actions count for more; 0 is behaviour cloning."""
+    other_goals: Fraction = 0.3
+    """Share of samples whose goal is a moment of any episode; values have to know what is far."""
 
 
 @dataclass(frozen=True)
 class FlowConfig:
     """What is flow matching's own."""
 
-    block: int = 8
-    """1 or more: actions that are learnt together; the first one is played."""
-    steps: int = 8
-    """1 or more: steps from noise to a block."""
-
-    def __post_init__(self) -> None:
-        _at_least("algorithm.flow", self, block=1, steps=1)
+    block: Count = 8
+    """Actions that are learnt together; the first one is played."""
+    steps: Count = 8
+    """Steps from noise to a block."""
 
 
 @dataclass(frozen=True)
@@ -162,20 +161,20 @@ class AlgorithmConfig:
     kind: Literal["td3", "sac", "ppo", "bc", "iql", "flow"] = "td3"
     """`td3` and `sac` keep a replay buffer and need continuous actions; `ppo` takes discrete ones too. From `data`
     alone: behaviour cloning (`bc`), `iql`, and flow matching over blocks of actions (`flow`)."""
-    lr: float = 5e-4
-    """above 0: learning rate."""
-    gamma: float = 0.98
-    """0 to 1: discount; 1 / (1 - gamma) steps should cover an episode's task."""
-    batch_size: int = 256
-    """1 or more: transitions an update."""
-    tau: float = 0.005
-    """0 to 1: how far target networks follow at each move."""
-    train_every: int = 1
-    """1 or more: steps of every environment between rounds of updates; not of PPO."""
-    gradient_steps: int = -1
-    """1 or more, or -1: updates a round; -1 makes as many as steps were made."""
-    buffer_size: int = 100_000
-    """1 or more: transitions that the replay buffer holds; what it takes is printed at the start."""
+    lr: Positive = 5e-4
+    """Learning rate."""
+    gamma: Annotated[float, between(0, 1, "most")] = 0.98
+    """Discount; 1 / (1 - gamma) steps should cover an episode's task."""
+    batch_size: Count = 256
+    """Transitions an update."""
+    tau: Fraction = 0.005
+    """How far target networks follow at each move."""
+    train_every: Count = 1
+    """Steps of every environment between rounds of updates; not of PPO."""
+    gradient_steps: Annotated[int, at_least(-1)] = -1
+    """Updates a round; -1 makes as many as steps were made."""
+    buffer_size: Count = 100_000
+    """Transitions that the replay buffer holds; what it takes is printed at the start."""
     td3: Td3Config = field(default_factory=Td3Config)
     sac: SacConfig = field(default_factory=SacConfig)
     ppo: PpoConfig = field(default_factory=PpoConfig)
@@ -188,24 +187,21 @@ class AlgorithmConfig:
         return self.kind in ("bc", "iql", "flow")
 
     def __post_init__(self) -> None:
-        _at_least("algorithm", self, batch_size=1, train_every=1, gradient_steps=-1, buffer_size=1)
-        if not 0 <= self.gamma < 1 or self.lr <= 0:
-            raise InputError(
-                f"config: algorithm.gamma is {self.gamma}, lr {self.lr}; give 0 <= gamma < 1 and a positive lr"
-            )
+        if self.gradient_steps == 0:
+            raise InputError("config: algorithm.gradient_steps is 0; give 1 or more, or -1")
 
 
 @dataclass(frozen=True)
 class ReplayConfig:
     """Replay of goals."""
 
-    her: float = 0.8
-    """0 to 1: share of samples whose goal is a later step of their episode; sparse rewards need it."""
+    her: Fraction = 0.8
+    """Share of samples whose goal is a later step of their episode; sparse rewards need it."""
     unreached: bool = False
     """Of those goals ones that the step has not reached already, where there are any: from the others nothing is learnt
     of how to move things."""
-    each: float = 0.0
-    """0 to 1: share of those goals that are put together, every object's from another step; of states."""
+    each: Fraction = 0.0
+    """Share of those goals that are put together, every object's from another step; of states."""
     dtype: Storage | None = "float16"
     """How particles are stored; null as they come. States and pixels stay as they are."""
 
@@ -218,31 +214,24 @@ class RewardConfig:
     """`environment`: its own, from ground truth. `chamfer`: of particles alone, of those that `foreground` picks."""
     chamfer: ChamferConfig = field(default_factory=ChamferConfig)
     foreground: ForegroundConfig = field(default_factory=ForegroundConfig)
-    foreground_steps: int = 2000
-    """1 or more: steps of random actions that the filter is fitted to."""
+    foreground_steps: Count = 2000
+    """Steps of random actions that the filter is fitted to."""
 
 
 @dataclass(frozen=True)
 class WarmUpConfig:
     """Steps before learning begins, of a policy that sees the environment's own observation."""
 
-    steps: int = 1000
-    """0 or more: how many."""
+    steps: Natural = 1000
+    """How many."""
     policy: str = "random"
     """random, or module:name: who plays, as for `dlp-dyn collect`."""
-    noise: float = 0.0
-    """0 or more: width of Gaussian noise on its actions, which are counted in [-1, 1]."""
-    random: float = 0.0
-    """0 to 1: share of episodes that play uniform actions instead."""
-    hold: int = 1
-    """1 or more: steps that a uniform action is held, on average; held ones cross the world and touch things."""
-
-    def __post_init__(self) -> None:
-        _at_least("warm_up", self, steps=0, hold=1)
-        if self.noise < 0 or not 0 <= self.random <= 1:
-            raise InputError(
-                f"config: warm_up.noise is {self.noise}, random {self.random}; give 0 or more, and 0 to 1"
-            )
+    noise: NonNegative = 0.0
+    """Width of Gaussian noise on its actions, which are counted in [-1, 1]."""
+    random: Fraction = 0.0
+    """Share of episodes that play uniform actions instead."""
+    hold: Count = 1
+    """Steps that a uniform action is held, on average; held ones cross the world and touch things."""
 
 
 @dataclass(frozen=True)
@@ -268,25 +257,24 @@ class AgentConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     warm_up: WarmUpConfig = field(default_factory=WarmUpConfig)
-    steps: int = 50_000
-    """1 or more: environment steps, those of the warm-up among them; from data, updates."""
-    seed: int = 0
-    """any integer: of weights, environments and noise."""
-    device: str = "cpu"
+    steps: Count = 50_000
+    """Environment steps, those of the warm-up among them; from data, updates."""
+    seed: Seed = 0
+    """Of weights, environments and noise."""
+    device: Annotated[str, Pattern(r"cpu|cuda(:\d+)?", "cpu, cuda or cuda:1")] = "cpu"
     """cpu or cuda: where it trains."""
     out: str = "runs/agent"
     """a folder: the run folder; a named config gives runs/NAME."""
-    log_every: int = 1_000
-    """1 or more steps: between lines of the log."""
-    eval_every: int = 5_000
-    """1 or more steps: between evaluations; the best agent is kept."""
-    eval_episodes: int = 50
-    """1 or more: episodes of each of them."""
-    save_every: int = 10_000
-    """1 or more steps: between checkpoints to go on from."""
+    log_every: Annotated[int, at_least(1, "steps")] = 1_000
+    """Between lines of the log."""
+    eval_every: Annotated[int, at_least(1, "steps")] = 5_000
+    """Between evaluations; the best agent is kept."""
+    eval_episodes: Count = 50
+    """Episodes of each of them."""
+    save_every: Annotated[int, at_least(1, "steps")] = 10_000
+    """Between checkpoints to go on from."""
 
     def __post_init__(self) -> None:
-        _at_least("", self, steps=1, log_every=1, eval_every=1, eval_episodes=1, save_every=1)
         kind, network = self.observation.kind, self.network.kind
         if kind == "particles" and self.observation.encoder is None:
             raise InputError(
@@ -316,10 +304,3 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> AgentConfig
 def read(path: Path, overrides: Sequence[str] = ()) -> AgentConfig:
     """A fully resolved config of a run folder, with overrides on top."""
     return settings.read_as(AgentConfig, path, overrides)
-
-
-def _at_least(section: str, cfg: object, **least: int) -> None:
-    for key, value in least.items():
-        if getattr(cfg, key) < value:
-            name = f"{section}.{key}" if section else key
-            raise InputError(f"config: {name} is {getattr(cfg, key)}; the least is {value}")

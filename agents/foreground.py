@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,6 +11,7 @@ from scipy.cluster.vq import kmeans2
 
 from agents.rewards import Things
 from dlp_dyn.errors import InputError
+from dlp_dyn.settings import Count, Fraction, above, check
 
 ON = 0.5  # particles whose transparency is below are off
 FEWEST_FRAMES = 50
@@ -19,21 +21,21 @@ FEWEST_FRAMES = 50
 class ForegroundConfig:
     """Particles are grouped by looks. How often a group moves says whether it is background, agent or objects."""
 
-    groups: int = 12
-    """1 or more: groups of looks; more than there are kinds of things."""
-    motion: float = 0.03
-    """above 0, in [-1, 1] units: a particle moves when its nearest look-alike of the next frame is so far away or
+    groups: Count = 12
+    """Groups of looks; more than there are kinds of things."""
+    motion: Annotated[float, above(0, "in [-1, 1] units")] = 0.03
+    """A particle moves when its nearest look-alike of the next frame is so far away or
     farther."""
-    still: float = 0.005
-    """0 to `agent`: a group that moves in a smaller share of the steps is background."""
-    agent: float = 0.6
-    """`still` to 1: a group that moves in a larger share is what the actions drive."""
+    still: Fraction = 0.005
+    """Less than `agent`: a group that moves in a smaller share of the steps is background."""
+    agent: Fraction = 0.6
+    """A group that moves in a larger share is what the actions drive."""
 
     def __post_init__(self) -> None:
-        if self.groups < 1 or self.motion <= 0 or not 0 <= self.still < self.agent <= 1:
+        check(self, "foreground")
+        if self.still >= self.agent:
             raise InputError(
-                f"foreground: groups is {self.groups}, motion {self.motion}, still {self.still}, agent {self.agent}; "
-                "give 1 or more, a positive distance, and 0 <= still < agent <= 1"
+                f"foreground: still is {self.still} and agent {self.agent}; give a still below agent"
             )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from agents.attention import Attention
 from dlp_dyn.errors import InputError
 from dlp_dyn.nn import mlp
+from dlp_dyn.settings import Count, Natural, check
 
 ON = 0.5  # an entity whose mask column is below is absent
 _INIT_STD = 0.02
@@ -19,29 +20,26 @@ _INIT_STD = 0.02
 class EntityConfig:
     """Sizes of actor and critic."""
 
-    dim: int = 64
-    """a multiple of n_heads: width of the entities."""
-    n_heads: int = 4
-    """1 or more: heads of attention."""
-    n_layers: int = 1
-    """1 or more: pairs of self-attention and attention to the goal, before the last self-attention."""
-    hidden: tuple[int, ...] = (128,)
+    dim: Count = 64
+    """Width of the entities, a multiple of n_heads."""
+    n_heads: Count = 4
+    """Heads of attention."""
+    n_layers: Count = 1
+    """Pairs of self-attention and attention to the goal, before the last self-attention."""
+    hidden: tuple[Count, ...] = (128,)
     """widths: the perceptron in every block."""
-    head: tuple[int, ...] = (256, 256)
+    head: tuple[Count, ...] = (256, 256)
     """widths: the perceptron behind the readout."""
-    mask_column: int | None = None
-    """a column, or null: an entity's transparency, below half of which it is absent; null takes all as present. Set by
+    mask_column: Natural | None = None
+    """A column: an entity's transparency, below half of which it is absent; null takes all as present. Set by
     itself for particles."""
 
     def __post_init__(self) -> None:
-        if self.dim < 1 or self.n_heads < 1 or self.dim % self.n_heads:
+        check(self, "network.entity")
+        if self.dim % self.n_heads:
             raise InputError(
                 f"network: dim is {self.dim} with {self.n_heads} heads; give a dim that n_heads divides"
             )
-        if self.n_layers < 1:
-            raise InputError(f"network: n_layers is {self.n_layers}; the least is 1")
-        if self.mask_column is not None and self.mask_column < 0:
-            raise InputError(f"network: mask_column is {self.mask_column}; give a column from 0 on, or null")
 
 
 SMALL = EntityConfig()

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from dlp_dyn.errors import InputError
+from dlp_dyn.settings import Positive, check
 
 LOST = 1.0  # what a particle without a match costs
 
@@ -35,17 +35,16 @@ class ChamferConfig:
 
     kind: Literal["plain", "density", "capped"] = "capped"
     """How matches and missing particles count."""
-    match: float = 6.0
-    """above 0: features that differ by no more (squared, summed) can be the same thing. They come normalised, of
+    match: Positive = 6.0
+    """Features that differ by no more (squared, summed) can be the same thing. They come normalised, of
     variance 1 each; 6 is ECRL's."""
     norm: Literal["l1", "l2"] = "l2"
     """Of the distance; ECRL measures positions in L1."""
-    cap: float = 2.0
-    """above 0: the largest distance, and the price of a missing particle; of the capped kind."""
+    cap: Positive = 2.0
+    """The largest distance, and the price of a missing particle; of the capped kind."""
 
     def __post_init__(self) -> None:
-        if self.match <= 0 or self.cap <= 0:
-            raise InputError(f"reward: match is {self.match} and cap {self.cap}; give positive ones")
+        check(self, "reward.chamfer")
 
 
 class ChamferReward:

@@ -1,7 +1,7 @@
 """GoalTD3: TD3 with what ECRL adds to it for goals that are reached from pixels."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor
 
-from dlp_dyn.errors import InputError
+from dlp_dyn.settings import Fraction, NonNegative, at_least, check
 
 
 @dataclass(frozen=True)
@@ -24,25 +24,21 @@ class Exploration:
     where new ones at every step tremble on the spot (epsilon-z-greedy, arXiv 2006.01782).
     """
 
-    epsilon: float = 0.3
-    """0 to 1: share of uniform actions."""
-    sigma: float = 0.2
-    """0 or more: width of the noise on the others."""
-    hold: int = 1
-    """1 or more: steps that a uniform action is held, on average; the share of uniform actions stays `epsilon`."""
-    final: float = 0.5
-    """0 or more: both fall linearly to this fraction of what they were."""
-    decay_from: int = 0
-    """0 or more environment steps: when they begin to fall."""
-    decay_to: int = 0
-    """0 or more environment steps: when they have fallen; 0 keeps them as they are."""
+    epsilon: Fraction = 0.3
+    """Share of uniform actions."""
+    sigma: NonNegative = 0.2
+    """Width of the noise on the others."""
+    hold: Count = 1
+    """Steps that a uniform action is held, on average; the share of uniform actions stays `epsilon`."""
+    final: NonNegative = 0.5
+    """Both fall linearly to this fraction of what they were."""
+    decay_from: Annotated[int, at_least(0, "environment steps")] = 0
+    """When they begin to fall."""
+    decay_to: Annotated[int, at_least(0, "environment steps")] = 0
+    """When they have fallen; 0 keeps them as they are."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epsilon <= 1 or self.sigma < 0 or self.hold < 1:
-            raise InputError(
-                f"exploration: epsilon is {self.epsilon}, sigma {self.sigma}, hold {self.hold}; give 0 to 1, 0 or "
-                "more, 1 or more"
-            )
+        check(self, "exploration")
 
     def factor(self, step: int) -> float:
         """By how much `epsilon` and `sigma` are multiplied after that many environment steps."""

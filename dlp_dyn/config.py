@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
@@ -11,9 +11,27 @@ from dlp_dyn.generation.config import DiffusionConfig
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.keypoint_vae.config import KeypointVAEConfig
 from dlp_dyn.objectives.config import LossWeights, PriceConfig, ScheduleConfig
-from dlp_dyn.settings import CONFIGS, has_section, load_as, read_as, read_section, read_yaml, to_yaml
+from dlp_dyn.settings import (
+    CONFIGS,
+    Count,
+    Length,
+    Natural,
+    NonNegative,
+    Positive,
+    Seed,
+    at_least,
+    between,
+    has_section,
+    load_as,
+    read_as,
+    read_section,
+    read_yaml,
+    to_yaml,
+)
 from dlp_dyn.soft_intro.config import GameConfig, SoftIntroConfig
 from dlp_dyn.tracking.config import TrackingConfig
+
+Decay = Annotated[float, between(0, 1, "most")]
 
 
 @dataclass(frozen=True)
@@ -23,65 +41,43 @@ class DataConfig:
     path: str
     """a file, a folder, or balls or shapes: the rollout file, or all (*.h5) of a folder as one; the two names draw a
     small one on first use."""
-    clip_length: int = 1
-    """1 or more frames: 1 for models of single images; window + 1 or more for clips in the joint stage."""
-    stride: int = 1
-    """1 or more: every so many-th frame of an episode is read; larger where frames hardly differ."""
+    clip_length: Annotated[int, at_least(1, "frames")] = 1
+    """1 for models of single images; window + 1 or more for clips in the joint stage."""
+    stride: Count = 1
+    """Every so many-th frame of an episode is read; larger where frames hardly differ."""
     texts: str | None = None
     """a npy file, for models that are told what to do: what a text encoder made of each episode's text, of shape
     (episodes, length, width)."""
-    workers: int = 0
-    """0 or more: processes that read clips; 0 reads in the training process."""
-
-    def __post_init__(self) -> None:
-        _at_least("data", self, clip_length=1, stride=1, workers=0)
-        if not self.path:
-            raise InputError(
-                "config: data.path is missing; add data.path=FILE to the command (dlp-dyn collect or import makes one)"
-            )
+    workers: Natural = 0
+    """Processes that read clips; 0 reads in the training process."""
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
     """AdamW, and how its learning rate moves: linear warm-up, then the schedule, from `lr` to `lr * final_lr`."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
-    """two in [0, 1): how long averages of the gradient and of its square remember."""
-    eps: float = 1e-8
-    """above 0: added to the gradient's root mean square; the published models use larger ones."""
-    weight_decay: float = 0.0
-    """0 or more: pulls weights to zero."""
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    """two numbers: how long averages of the gradient and of its square remember."""
+    eps: Positive = 1e-8
+    """Added to the gradient's root mean square; the published models use larger ones."""
+    weight_decay: NonNegative = 0.0
+    """Pulls weights to zero."""
     schedule: Literal["constant", "cosine", "exponential"] = "constant"
     """How the learning rate falls to its end."""
-    warm_up_steps: int = 0
-    """0 or more: steps over which the learning rate rises from 0."""
-    final_lr: float = 0.1
-    """0 to 1: fraction of `lr` that is left at the last step; not of the constant schedule."""
-    max_grad_norm: float | None = None
-    """above 0, or null: longer gradients are cut to this length."""
-    ema_decay: float | None = None
-    """0 to 1, or null: average of the weights, used for evaluation and in checkpoints."""
-    ema_every: int = 1
-    """1 or more steps: between updates of the average."""
-    ema_start: int = 0
-    """0 or more steps: with ema_power, during which the average is a copy of the weights."""
-    ema_power: float | None = None
-    """above 0, or null: after n steps the average keeps 1 - (1 + n)^-power of itself, ema_decay at most."""
-
-    def __post_init__(self) -> None:
-        _at_least("optimizer", self, warm_up_steps=0, weight_decay=0, ema_every=1, ema_start=0)
-        if not 0 < self.final_lr <= 1:
-            raise InputError(
-                f"config: optimizer.final_lr is {self.final_lr}; give a fraction of lr in (0, 1]"
-            )
-        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
-            raise InputError(
-                f"config: optimizer.ema_decay is {self.ema_decay}; give a value in (0, 1) or null"
-            )
-        if self.max_grad_norm is not None and self.max_grad_norm <= 0:
-            raise InputError(
-                f"config: optimizer.max_grad_norm is {self.max_grad_norm}; give a positive one or null"
-            )
+    warm_up_steps: Natural = 0
+    """Steps over which the learning rate rises from 0."""
+    final_lr: Annotated[float, between(0, 1, "least")] = 0.1
+    """Fraction of `lr` that is left at the last step; not of the constant schedule."""
+    max_grad_norm: Positive | None = None
+    """Longer gradients are cut to this length."""
+    ema_decay: Annotated[float, between(0, 1, "both")] | None = None
+    """Average of the weights, used for evaluation and in checkpoints."""
+    ema_every: Annotated[int, at_least(1, "steps")] = 1
+    """Between updates of the average."""
+    ema_start: Annotated[int, at_least(0, "steps")] = 0
+    """With ema_power, during which the average is a copy of the weights."""
+    ema_power: Positive | None = None
+    """After n steps the average keeps 1 - (1 + n)^-power of itself, ema_decay at most."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +103,7 @@ class TrainConfig:
     image: str | None = None
     """a run folder, checkpoint or Hub id: the image model of the second stage, or what the joint stage starts from."""
     weights: LossWeights = field(default_factory=LossWeights)
-    ramps: dict[str, list[int]] = field(default_factory=dict)
+    ramps: dict[str, Annotated[list[Natural], Length(2, 2)]] = field(default_factory=dict)
     """[first, last] steps each: between them the weight of a term rises from 0 to what it is."""
     phases: ScheduleConfig = field(default_factory=ScheduleConfig)
     prices: PriceConfig = field(default_factory=PriceConfig)
@@ -115,16 +111,16 @@ class TrainConfig:
     """names of settings: measured on the data when training starts (see `dlp-dyn inspect`), and then stored; a value
     that is given, on the command line or in a config that builds on this one, takes the place of its name."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    steps: int = 10_000
-    """1 or more: optimiser steps."""
-    batch_size: int = 32
-    """1 or more: clips an optimiser step, over all processes and accumulated parts together."""
-    accumulate: int = 1
-    """1 or more: parts into which a step is cut, to fit in memory."""
-    lr: float = 2e-4
-    """above 0: learning rate; 1e-3 for the lean networks, lower where losses jump."""
-    seed: int = 0
-    """any integer: of weights, batches and noise; on a CPU the same seed gives the same run."""
+    steps: Count = 10_000
+    """Optimiser steps."""
+    batch_size: Count = 32
+    """Clips an optimiser step, over all processes and accumulated parts together."""
+    accumulate: Count = 1
+    """Parts into which a step is cut, to fit in memory."""
+    lr: Positive = 2e-4
+    """Learning rate; 1e-3 for the lean networks, lower where losses jump."""
+    seed: Seed = 0
+    """Of weights, batches and noise; on a CPU the same seed gives the same run."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where it trains; auto takes CUDA where there is one."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -133,16 +129,16 @@ class TrainConfig:
     """A mode of torch.compile: `reduce-overhead` replays CUDA graphs, `default` does not. Slower on a CPU."""
     out: str = "runs/run"
     """a folder: the run folder; a named config gives runs/NAME."""
-    log_every: int = 50
-    """1 or more steps: between lines of the log."""
-    eval_every: int = 1_000
-    """1 or more steps: between evaluations on held-out frames; the best one's weights are kept."""
-    eval_frames: int = 256
-    """1 or more: held-out frames looked at, evenly spread over the validation part."""
-    save_every: int = 1_000
-    """1 or more steps: between checkpoints to go on from."""
-    sample_every: int = 1_000
-    """1 or more steps: between pictures."""
+    log_every: Annotated[int, at_least(1, "steps")] = 50
+    """Between lines of the log."""
+    eval_every: Annotated[int, at_least(1, "steps")] = 1_000
+    """Between evaluations on held-out frames; the best one's weights are kept."""
+    eval_frames: Count = 256
+    """Held-out frames looked at, evenly spread over the validation part."""
+    save_every: Annotated[int, at_least(1, "steps")] = 1_000
+    """Between checkpoints to go on from."""
+    sample_every: Annotated[int, at_least(1, "steps")] = 1_000
+    """Between pictures."""
 
     @property
     def frame_size(self) -> int:
@@ -160,12 +156,6 @@ class TrainConfig:
         return self.soft_intro is None or self.soft_intro.image_size is not None
 
     def __post_init__(self) -> None:
-        _at_least(
-            "", self, steps=1, batch_size=1, accumulate=1, log_every=1, eval_every=1, eval_frames=1, save_every=1,
-            sample_every=1,
-        )  # fmt: skip
-        if self.lr <= 0:
-            raise InputError(f"config: lr is {self.lr}; give a positive learning rate")
         if self.introspection is not None and (self.accumulate > 1 or self.dynamics.kind != "none"):
             raise InputError(
                 "config: introspection is for image models, in one part: dynamics.kind=none, accumulate=1"
@@ -174,15 +164,8 @@ class TrainConfig:
             if not hasattr(self.weights, term):
                 known = ", ".join(item.name for item in fields(LossWeights))
                 raise InputError(f"config: ramps.{term} is no loss term; terms: {known}")
-            if len(ramp) != 2 or not 0 <= ramp[0] < ramp[1]:
+            if ramp[0] >= ramp[1]:
                 raise InputError(f"config: ramps.{term} is {ramp}; give [first, last] steps, first < last")
-
-
-def _at_least(section: str, cfg: object, **least: int) -> None:
-    for key, value in least.items():
-        if getattr(cfg, key) < value:
-            name = f"{section}.{key}" if section else key
-            raise InputError(f"config: {name} is {getattr(cfg, key)}; the least is {value}")
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:

@@ -34,7 +34,7 @@ def test_presets_learn_a_few_steps(name: str, push: Callable[..., AgentConfig]) 
     [
         (["observation.kin=state"], "did you mean 'kind'"),
         (["algorithm.td3.explorration.sigma=1"], "did you mean 'exploration'"),
-        (["observation.kind=sate"], "observation.kind: Invalid value 'sate'"),
+        (["observation.kind=sate"], "observation.kind is 'sate'; give one of particles"),
         (["steps=many"], "steps"),
         (["algorithm.gamma=1.5"], "algorithm.gamma is 1.5"),
         (["env.n_envs=0"], "env.n_envs is 0"),
@@ -44,7 +44,7 @@ def test_presets_learn_a_few_steps(name: str, push: Callable[..., AgentConfig]) 
         (["network.kind=cnn"], "give network.kind=entity or flat"),
         (["reward.kind=chamfer"], "of particles"),
         (["observation.kind=particles"], "observation.encoder=RUN"),
-        (["warm_up.random=2"], "warm_up.noise is"),
+        (["warm_up.random=2"], "warm_up.random is 2"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(overrides: list[str], message: str) -> None:

@@ -5,8 +5,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Literal
 
 import pytest
+
+from dlp_dyn.settings import Count, described
 
 SCRIPT = Path(__file__).parents[2] / "docs" / "settings_page.py"
 
@@ -24,8 +27,8 @@ def script() -> ModuleType:
 
 @dataclass(frozen=True)
 class Undocumented:
-    known: int = 1
-    """1 or more: it is described."""
+    known: Count = 1
+    """It is described."""
     unknown: int = 2
     switch: bool = True
     """What it does."""
@@ -35,15 +38,14 @@ def test_the_page_is_what_the_dataclasses_say(script: ModuleType) -> None:
     assert script.PAGE.read_text() == script.page(), "write it again: python docs/settings_page.py"
 
 
-def test_a_field_without_description_is_refused(script: ModuleType) -> None:
+def test_a_field_without_description_is_refused() -> None:
     with pytest.raises(ValueError, match=r"Undocumented\.unknown"):
-        script.rows(Undocumented)
+        list(described.sections(Undocumented))
 
 
-def test_ranges_come_from_choices_or_from_the_text(script: ModuleType) -> None:
-    assert script.described(Undocumented) == {
-        "known": "1 or more: it is described.",
-        "switch": "What it does.",
-    }
-    assert script.choices(bool) == ["true", "false"]
-    assert script.choices(int) == []
+def test_ranges_come_from_types_or_from_the_text() -> None:
+    assert described.texts(Undocumented) == {"known": "It is described.", "switch": "What it does."}
+    assert described.span(bool) == "true, false"
+    assert described.span(Literal["a", "b"] | None) == "a, b, or null"
+    assert described.span(Count) == "1 or more"
+    assert described.span(str) == ""

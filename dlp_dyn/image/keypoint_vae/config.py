@@ -1,9 +1,10 @@
 """Settings of DLPv1."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from dlp_dyn.errors import InputError
+from dlp_dyn.settings import Count, Length, Positive, at_least, between, check
 
 SEED_SIDE = 8  # of the maps that decoders grow from
 
@@ -14,26 +15,26 @@ class KeypointVAEConfig:
 
     decoder: Literal["object", "masked"] = "object"
     """`object` draws a glimpse per particle onto a background; `masked` decodes Gaussian maps and masked features."""
-    image_size: int = 64
-    """pixels: side of the square images."""
-    patch_size: int = 8
-    """pixels: side of the patches that each propose a key point; divides image_size."""
-    n_particles: int = 10
-    """1 or more: places in the image, each with a role of its own."""
-    n_proposals: int = 15
-    """1 or more: proposals that the Chamfer term sees, those farthest from the middle of their patch."""
-    feature_dim: int = 6
-    """1 or more: numbers that say what a particle looks like."""
-    glimpse_fraction: float = 0.25
-    """(0, 1]: side of a glimpse as a fraction of the image's."""
-    encoder_channels: list[int] = field(default_factory=lambda: [32, 64, 128])
-    """widths, 2 or more: of the image's encoder and, reversed, its decoder; the image is halved between them."""
-    proposal_channels: list[int] = field(default_factory=lambda: [16, 32, 64])
-    """widths, 2 or more: layers that read patches."""
-    sigma: float = 0.1
-    """above 0: standard deviation of Gaussian maps, of the prior's key points and of the background's position."""
-    mask_threshold: float = 0.2
-    """(0, 1): where a Gaussian map counts as foreground."""
+    image_size: Annotated[int, at_least(1, "pixels")] = 64
+    """Side of the square images."""
+    patch_size: Annotated[int, at_least(1, "pixels")] = 8
+    """Side of the patches that each propose a key point; divides image_size."""
+    n_particles: Count = 10
+    """Places in the image, each with a role of its own."""
+    n_proposals: Count = 15
+    """Proposals that the Chamfer term sees, those farthest from the middle of their patch."""
+    feature_dim: Count = 6
+    """Numbers that say what a particle looks like."""
+    glimpse_fraction: Annotated[float, between(0, 1, "least")] = 0.25
+    """Side of a glimpse as a fraction of the image's."""
+    encoder_channels: Annotated[list[Count], Length(2)] = field(default_factory=lambda: [32, 64, 128])
+    """widths: of the image's encoder and, reversed, its decoder; the image is halved between them."""
+    proposal_channels: Annotated[list[Count], Length(2)] = field(default_factory=lambda: [16, 32, 64])
+    """widths: layers that read patches."""
+    sigma: Positive = 0.1
+    """Standard deviation of Gaussian maps, of the prior's key points and of the background's position."""
+    mask_threshold: Annotated[float, between(0, 1, "both")] = 0.2
+    """Where a Gaussian map counts as foreground."""
     reconstruction: Literal["mse", "vgg"] = "mse"
     """Squared error, or with distances of VGG16 features of raw images as well."""
     exclusive_patches: bool = False
@@ -61,6 +62,7 @@ class KeypointVAEConfig:
 
     def check(self) -> None:
         """Raises InputError for sizes that do not fit one another."""
+        check(self, "keypoint_vae")
         if self.image_size % self.patch_size:
             raise InputError(
                 f"config: patch_size {self.patch_size} does not divide image_size {self.image_size}"
