@@ -13,7 +13,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor
 
-from dlp_dyn.settings import Fraction, NonNegative, at_least, check
+from dlp_dyn.settings import Count, Fraction, NonNegative, at_least, check
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def test_frames_of_mixed_sizes(fails: Fails, tmp_path: Path) -> None:
     ("setting", "needles"),
     [
         ("model.n_particels=3", ["unknown key 'model.n_particels'", "did you mean 'n_particles'"]),
-        ("steps=many", ["steps", "'many'", "Integer"]),
+        ("steps=many", ["steps", "'many'", "a whole number"]),
         ("model.patch_size=5", ["image_size=32", "patch_size=5"]),
         ("model.n_particles=99", ["n_particles=99", "16 proposals"]),
         ("model.image_size=64", ["frames of 32x32 pixels", "64x64", "--image-size 64"]),

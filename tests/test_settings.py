@@ -13,7 +13,7 @@ from agents.config import AgentConfig
 from dlp_dyn import settings
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.errors import InputError
-from dlp_dyn.settings.kinds import LARGEST, declared, takes_text, unpacked
+from dlp_dyn.settings.kinds import LARGEST, checked, declared, takes_text, unpacked
 from dlp_dyn.soft_intro.config import SoftIntroConfig
 
 Field = tuple[type, str, Any]  # schema, dotted key, hint
@@ -105,7 +105,8 @@ def test_every_wrong_value_of_every_setting_is_one_line_that_names_it(schema: ty
     taken = []
     for key, value in tries:
         message = one_line(schema, key, value, tmp_path)
-        if key not in message or "\n" in message or not message.startswith("config.yaml: "):
+        named = message.startswith(("config.yaml: ", f"config: {key} is missing"))
+        if key not in message or "\n" in message or not named:
             taken.append((key, value, message))
     assert not taken
     assert len(tries) > 10 * sum(owner is schema for owner, _, _ in FIELDS)
@@ -160,7 +161,7 @@ def test_defaults_are_what_their_fields_take(section: type) -> None:
         value = item.default_factory() if item.default_factory is not MISSING else item.default
         if value is MISSING or settings.section_of(hints[item.name]):
             continue
-        assert settings.kinds.checked(hints[item.name], value, None, item.name, "default") == value
+        assert checked(hints[item.name], value, None, item.name, "default") == value
 
 
 @pytest.mark.parametrize(

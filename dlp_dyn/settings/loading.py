@@ -61,9 +61,9 @@ def parsed(schema: type, override: str) -> dict[str, Any]:
     value, raw = (
         _typed(override, text) if not _is_text(schema, path) else (None if text == "null" else text, text)
     )
-    for name in reversed(path):
+    for name in reversed(path[1:]):
         value, raw = {name: value}, {name: raw}
-    return _layer(schema, value, raw, "overrides", "", earlier=False)
+    return _layer(schema, {path[0]: value}, {path[0]: raw}, "overrides", "", earlier=False)
 
 
 def _typed(override: str, text: str) -> tuple[Any, Any]:
@@ -111,6 +111,7 @@ def _layer(
     """Some settings of a section, each as its field wants it. earlier: names of earlier versions are taken too."""
     hints = get_type_hints(schema, include_extras=True)
     names = [f.name for f in fields(schema)]
+    required = {f.name for f in fields(schema) if not _has_default(f)}
     former = {old: name for name in names if (was := declared(hints[name], Was)) for old in was.names}
     found = {}
     for key, value in values.items():
@@ -123,7 +124,9 @@ def _layer(
             )
         hint, text = hints[name], written.get(key) if isinstance(written, dict) else None
         section = section_of(hint)
-        if section is None or (value is None and unpacked(hint)[2]):
+        if value is None and name in required:
+            found[name] = None  # to be given: whatever a config below it says
+        elif section is None or (value is None and unpacked(hint)[2]):
             found[name] = checked(hint, value, text, f"{prefix}{name}", source)
         elif isinstance(value, dict):
             found[name] = _layer(section, value, text, source, f"{prefix}{name}.", earlier=earlier)
@@ -168,12 +171,16 @@ def _instance(schema: type[T], given: dict[str, Any], prefix: str) -> T:
     for item in fields(cast(Any, schema)):
         section = section_of(hints[item.name])
         value = given.get(item.name, MISSING)
+        if value is None and not _has_default(item):
+            value = MISSING
         if section is not None and (isinstance(value, dict) or (value is MISSING and not _has_default(item))):
             inside = value if isinstance(value, dict) else {}
             values[item.name] = _instance(section, inside, f"{prefix}{item.name}.")
         elif value is not MISSING:
             whole = item.default_factory() if item.default_factory is not MISSING else None
-            values[item.name] = whole | value if isinstance(whole, dict) else value
+            values[item.name] = (
+                whole | value if isinstance(whole, dict) and isinstance(value, dict) else value
+            )
         elif not _has_default(item):
             key, what = f"{prefix}{item.name}", texts(schema).get(item.name, "a value").partition(":")[0]
             raise InputError(f"config: {key} is missing; add {key}=VALUE to the command: {what}")
