@@ -1,0 +1,107 @@
+"""Picture files -> arrays, upright; files of several pages (TIFF, WebP, APNG, GIF) as clips."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dlp_dyn.data.readers.times import Schedule, schedule
+from dlp_dyn.errors import InputError
+
+PICTURES = {".png", ".apng", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
+_PAGED = {".png", ".apng", ".tif", ".tiff", ".webp", ".gif"}
+_FAULTS = (OSError, SyntaxError, ValueError, EOFError, UnidentifiedImageError, Image.DecompressionBombError)
+
+
+def n_pages(file: Path) -> int:
+    """How many pictures a file holds. InputError for what is none."""
+    if file.suffix.lower() not in _PAGED:
+        return 1
+    try:
+        with Image.open(file) as image:
+            return getattr(image, "n_frames", 1)
+    except _FAULTS as error:
+        raise _damaged(file) from error
+
+
+def read_picture(file: Path) -> np.ndarray:
+    """Of a file with one page: uint8 grey, RGB or RGBA, or uint16. InputError for what is none, or cut short."""
+    try:
+        data = file.read_bytes()
+        with Image.open(io.BytesIO(data)) as image:
+            if getattr(image, "n_frames", 1) > 1 and file.suffix.lower() in _PAGED:
+                raise InputError(f"{file}: has {image.n_frames} pages, others beside it one; move it away")
+            if _is_deep(image):
+                deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+                if deep is None:
+                    raise _damaged(file)
+                return deep[..., [2, 1, 0, *range(3, deep.shape[-1])]] if deep.ndim == 3 else deep
+            return _plain(ImageOps.exif_transpose(image))
+    except InputError:
+        raise
+    except _FAULTS as error:
+        raise _damaged(file) from error
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """More than eight bits a channel: Pillow keeps the upper eight of three channels only."""
+    raw = image.tile[0].args if image.tile else ()
+    mode = raw[0] if isinstance(raw, tuple) and raw else raw
+    return image.mode.startswith(("I", "F")) or (isinstance(mode, str) and ";16" in mode)
+
+
+def _plain(image: Image.Image) -> np.ndarray:
+    clear = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
+    mode = "RGBA" if clear else "L" if image.mode in ("1", "L") else "RGB"
+    return np.asarray(image if image.mode == mode else image.convert(mode))
+
+
+@dataclass(frozen=True)
+class Pages:
+    """A file of several pages as a clip. durations: seconds that each page is shown, 0 where nothing is said."""
+
+    path: Path
+    durations: tuple[float, ...]
+
+    def schedule(self, fps: float | None = None) -> Schedule:
+        """Which pages to take, see `times.schedule`: a pause gets its length back."""
+        return schedule(np.array(self.durations), fps, str(self.path), last=True)
+
+    def frames(self, fps: float | None = None) -> Iterator[np.ndarray]:
+        counts = self.schedule(fps).counts
+        try:
+            with Image.open(self.path) as image:
+                for page, count in enumerate(counts.tolist()):
+                    image.seek(page)
+                    image.load()
+                    if _is_deep(image):
+                        raise InputError(f"{self.path}: pages of more than eight bits; write one file a page")
+                    picture = _plain(image)
+                    for _ in range(count):
+                        yield picture
+        except InputError:
+            raise
+        except _FAULTS as error:
+            raise _damaged(self.path) from error
+
+
+def open_pages(file: Path) -> Pages:
+    """Reads how long each page is shown. InputError for what is no picture, or cut short."""
+    durations = []
+    try:
+        with Image.open(file) as image:
+            for page in range(getattr(image, "n_frames", 1)):
+                image.seek(page)
+                image.load()
+                durations.append(image.info.get("duration", 0) / 1000)
+    except _FAULTS as error:
+        raise _damaged(file) from error
+    return Pages(file, tuple(durations))
+
+
+def _damaged(file: Path) -> InputError:
+    return InputError(f"{file}: not an image, or damaged; repair or remove it")
