@@ -96,10 +96,21 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb(
         "import",
         data.import_,
-        "turn frame folders, videos, npy, npz or a Minari data set into a rollout file",
+        "turn frame folders, videos, arrays or data sets of other tools into a rollout file",
     )
     sub.add_argument("path", metavar="PATH", help="folder, file, or Minari id")
     sub.add_argument("--episode-length", type=int, help="cut longer episodes into pieces of this many frames")
+    sub.add_argument(
+        "--fps", help="frames a second to take from films, or all: each once, at whatever time it comes"
+    )
+    sub.add_argument(
+        "--series", metavar="PATTERN",
+        help='of a folder with several: "rgba_*.png", or each for an episode a series; of an array file: its name',
+    )  # fmt: skip
+    sub.add_argument(
+        "--bits", type=int, choices=(10, 12, 14, 16), help="that the camera of 16-bit pictures has"
+    )
+    sub.add_argument("--allow-damaged", action="store_true", help="read what is left of damaged films")
     _add_writing(sub, image_size=None)
 
     sub = verb("inspect", inspect.inspect, "say what moves in rollouts, and the settings that follow from it")

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -11,6 +10,8 @@ from torch import Tensor
 from dlp_dyn import plots, video_plots
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.clip import to_images
+from dlp_dyn.data.images import as_rgb
+from dlp_dyn.data.readers import open_source
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.thinned import read_thinned, thinned_lengths
 from dlp_dyn.errors import InputError
@@ -159,16 +160,9 @@ def read_video(path: Path) -> UInt8[np.ndarray, "T H W 3"]:
     """The frames of a GIF or video file. Raises InputError for what cannot be read, and for pictures with alpha."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
-    try:
-        frames = np.asarray(iio.imread(path, index=...))  # pyright: ignore[reportArgumentType] (all frames, of WebP too)
-    except Exception as error:  # plugins report broken files in many ways
-        raise InputError(f"{path}: not readable as a video ({type(error).__name__})") from error
-    if frames.ndim == 3:
-        frames = frames[None] if frames.shape[-1] in (3, 4) else np.repeat(frames[..., None], 3, -1)
-    if frames.shape[-1] == 4:
-        if (frames[..., 3] < 255).any():
-            raise InputError(f"{path}: has transparent pixels; put it on a background first (dlp-dyn import)")
-        frames = frames[..., :3]
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.dtype != np.uint8:
-        raise InputError(f"{path}: expected colour frames of 8 bits, found {frames.shape} {frames.dtype}")
-    return np.ascontiguousarray(frames)
+    frames = [as_rgb(image, name) for stream in open_source(path) for name, image in stream.frames()]
+    if len({frame.shape for frame in frames}) != 1:
+        raise InputError(
+            f"{path}: frames of several sizes, or none; turn it into a rollout file with dlp-dyn import"
+        )
+    return np.stack(frames)

@@ -64,9 +64,11 @@ def _synthetic(name: str, settings: dict[str, Any]) -> Callable[..., None]:
 def import_(args: argparse.Namespace) -> None:
     """Turn pictures that somebody else made into a rollout file."""
     from dlp_dyn.data.convert import convert
+    from dlp_dyn.data.readers import Choices
     from dlp_dyn.progress import track
 
     _refuse_existing(args)
+    fps = _fps(args.fps)
     with track("import", None, "episodes") as bar:
         convert(
             args.path,
@@ -74,9 +76,22 @@ def import_(args: argparse.Namespace) -> None:
             image_size=args.image_size,
             crop=_crop(args.crop),
             episode_length=args.episode_length,
+            choices=Choices(fps, args.bits, args.series, args.allow_damaged, bar.say),
             seed=args.seed,
             progress=bar.reach,
         )
+
+
+def _fps(text: str | None) -> float | str | None:
+    if text is None or text == "all":
+        return text
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = 0.0
+    if not 0 < fps < 100_000:
+        raise InputError(f"--fps {text}: give frames a second above 0, or all")
+    return fps
 
 
 def _refuse_existing(args: argparse.Namespace) -> None:

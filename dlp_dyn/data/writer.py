@@ -140,6 +140,7 @@ class RolloutWriter:
         self._lengths: list[int] = []
         self._parts: list[Part | None] = []
         self._row_shapes: dict[str, tuple[int, ...]] | None = None
+        self._more = False
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._sink = _Sink(self._partial, "w+b")
@@ -148,13 +149,20 @@ class RolloutWriter:
         self._file = h5py.File(self._sink, "w", rdcc_nbytes=4 * CHUNK_BYTES)
         return self
 
-    def append(self, episode: Episode, part: Part | None = None) -> None:
-        """Adds an episode; `part` overrides the seeded split: give it for all episodes or for none."""
+    def append(self, episode: Episode, part: Part | None = None, *, more: bool = False) -> None:
+        """Adds an episode; `part` overrides the seeded split: give it for all episodes or for none.
+
+        more: what is appended next goes on with this episode. So a long one is written in pieces.
+        """
         columns = episode.columns()
         self._check(columns)
         self._buffer.append(columns)
-        self._lengths.append(len(episode))
-        self._parts.append(part)
+        if self._more:
+            self._lengths[-1] += len(episode)
+        else:
+            self._lengths.append(len(episode))
+            self._parts.append(part)
+        self._more = more
         self._buffered_bytes += episode.frames.nbytes
         if self._buffered_bytes >= BUFFER_BYTES:
             self._flush()

@@ -171,13 +171,13 @@ def test_bad_sources_are_one_line_and_leave_no_file(tmp_path):
     np.savez(tmp_path / "names.npz", x=np.zeros((2, 8, 8, 3)))
     (tmp_path / "notes.txt").write_text("notes")
     for name, reason in {
-        "mixed": "3.png: 32 x 20 pixels, frames before it 32 x 32; give --image-size",
+        "mixed": "3.png: 32 x 20 pixels, frames before it 32 x 32; give an image size",
         "broken": "1.png: not an image",
         "hollow": "2.png: not an image",
         "empty": "no frames or videos",
         "absent": "no such file",
         "text.mp4": "not a video",
-        "text.gif": "not a video",
+        "text.gif": "not an image",
         "nan.npy": "frame 0: has NaN",
         "large.npy": "scale them",
         "flat.npy": "is expected",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,18 +14,25 @@ Frames = Iterable[tuple[str, np.ndarray]]
 """Pictures as found, each with its name for errors."""
 
 
+def _nobody(_: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Choices:
     """What the files themselves do not say.
 
-    fps: take frames at this rate, for films whose rate varies. bits: of 16-bit pictures, see `images.as_rgb`.
-    series: which pictures of a folder with several (`rgba_*.png`). allow_damaged: read what is left of a film.
+    fps: take frames at this rate from films whose rate varies; "all": every frame once, at whatever time it comes.
+    bits: of 16-bit pictures, see `images.as_rgb`. series: which files of a folder with several kinds of them: a pattern
+    (`rgba_*.png`) or "each" for one episode a series. allow_damaged: read what is left of a damaged film.
+    tell: takes remarks made while reading, one line each.
     """
 
-    fps: float | None = None
+    fps: float | str | None = None
     bits: int | None = None
     series: str | None = None
     allow_damaged: bool = False
+    tell: Callable[[str], None] = _nobody
 
 
 @dataclass(frozen=True)
@@ -33,16 +40,19 @@ class EpisodeStream:
     """One episode as found: frames are read only when asked for, one at a time.
 
     steps: rows of `writer.STEP_FIELDS`, one a frame or one fewer. alpha: a fourth channel is known to be alpha.
+    fps: frames a second where the source says, None elsewhere.
     """
 
     frames: Callable[[], Frames]
     part: Part | None = None
     steps: Mapping[str, np.ndarray] = field(default_factory=dict)
     alpha: bool = False
+    fps: Callable[[], float | None] = lambda: None
 
 
+@runtime_checkable
 class Reader(Protocol):
-    """A source of episodes. layout: one line on what was understood. attributes: of the whole, as `fps`."""
+    """A source of episodes. layout: lines on what was understood. attributes: of the whole, as `env_id`."""
 
     @property
     def layout(self) -> str: ...
@@ -68,27 +78,30 @@ class Listed:
 def in_order(paths: Iterable[Path]) -> list[Path]:
     """By name, numbers by their size; numbers with a point as decimals, unless they count as 1.9, 1.10 do."""
     paths = list(paths)
-    pattern = r"([0-9]+\.[0-9]+)" if _are_decimals([path.stem for path in paths]) else r"([0-9]+)"
+    pattern = r"(\d+\.\d+|\d+)" if _are_decimals([path.stem for path in paths]) else r"(\d+)"
 
-    def key(path: Path) -> list[tuple[int, float, str]]:
+    def key(path: Path) -> tuple[list[tuple[int, float, str]], str]:
         words = re.split(pattern, path.stem)
-        return [
+        parts = [
             (i % 2, float(word) if i % 2 else 0.0, "" if i % 2 else word) for i, word in enumerate(words)
-        ] + [(0, 0.0, path.suffix)]
+        ]
+        return parts, path.name
 
-    return sorted(paths, key=lambda path: (key(path), path.name))
+    return sorted(paths, key=key)
 
 
 def _are_decimals(stems: Sequence[str]) -> bool:
-    found = [re.fullmatch(r"\D*([0-9]+)\.([0-9]+)\D*", stem) for stem in stems]
-    if not found or not all(found):
+    """Whether what follows the points are decimals: 0.5, 0.25; not 1.9, 1.10, which count within each whole number."""
+    found = [re.fullmatch(r"\D*(\d+)(?:\.(\d+))?\D*", stem) for stem in stems]
+    if not all(found):
         return False
     fractions: dict[str, list[str]] = {}
     for match in found:
-        if match is not None:
+        if match is not None and match[2] is not None:
             fractions.setdefault(match[1], []).append(match[2])
-    counted = all(
-        sorted(map(int, values)) == list(range(min(map(int, values)), min(map(int, values)) + len(values)))
-        for values in fractions.values()
-    )
-    return not counted
+    return bool(fractions) and not all(map(_count_up, fractions.values()))
+
+
+def _count_up(numbers: Sequence[str]) -> bool:
+    values = sorted(map(int, numbers))
+    return values == list(range(values[0], values[0] + len(values))) and values[0] in (0, 1)

@@ -1,144 +1,201 @@
 """Films (mp4, mkv, webm, avi, mov, mpg, ...) -> frames, upright, at their exact times; what is missing is told."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import av
 import av.logging
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, UInt8
 
+from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames
 from dlp_dyn.data.readers.times import Schedule, schedule
+from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
 
 FILMS = {
-    ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp",
+    ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".mts", ".ogv",
+    ".3gp", ".mxf",
 }  # fmt: skip
-_CUT = 2.5  # a film that ends so many frames before its own length is cut short
+_CUT = 2.5  # a film that ends so many frames before the length in its header is cut short
+_ROUNDING = 0.0011  # seconds: Matroska counts in thousandths
 
 
 @dataclass(frozen=True)
 class Film:
-    """A film whose packets have been looked through, not decoded.
+    """A film whose packets have been read, not decoded.
 
-    stamps: when each frame is shown, in ticks of `tick` seconds, rising. missing: frames that the container names and
-    the file lacks.
+    times: at which each frame is shown, in seconds, rising. missing: frames that the container names and the file
+    lacks. complaints: what the demuxer said.
     """
 
     path: Path
-    stamps: Int[np.ndarray, " T"]
-    tick: float
+    times: Float[np.ndarray, " T"]
     missing: int
+    complaints: tuple[str, ...]
 
-    def schedule(self, fps: float | None = None) -> Schedule:
+    def schedule(self, fps: float | str | None = None) -> Schedule:
         """Which frames to take, see `times.schedule`."""
-        steps = np.diff(self.stamps).astype(np.float64) * self.tick
-        last = np.median(steps) if len(steps) else 0
-        return schedule(np.append(steps, last), fps, str(self.path))
+        steps = np.diff(self.times)
+        return schedule(
+            np.append(steps, np.median(steps) if len(steps) else 0), fps, str(self.path), rounding=_ROUNDING
+        )
 
-    def frames(
-        self, fps: float | None = None, *, allow_damaged: bool = False
-    ) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
-        """One frame after the other. InputError for damage, unless that is allowed: then what is lost is left out."""
-        if self.missing and not allow_damaged:
-            raise self._damaged(self.missing)
-        counts = self.schedule(fps).counts
+    def frames(self, choices: Choices) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """One frame after the other. InputError for damage; where that is allowed, what is lost is told."""
+        counts, allowed = self.schedule(choices.fps).counts, choices.allow_damaged
+        if not allowed and (self.missing or self.complaints):
+            raise self._damaged(self.missing, *self.complaints)
         shown = 0
-        for stamp, picture, sound in _decode(self.path):
-            number = int(np.searchsorted(self.stamps, stamp))
-            if not allow_damaged and (not sound or number != shown):
-                raise self._damaged(max(number - shown, 1))
+        for time, picture, complaint in _decode(self.path, careful=allowed):
+            if complaint and not allowed:
+                raise self._damaged(self.missing, complaint)
+            if shown == len(counts) and not allowed:
+                raise InputError(f"{self.path}: has more frames than packets; write it again with ffmpeg")
+            if complaint or shown == len(counts):
+                continue
+            # Frames are shown in the order of their times, unless some are lost.
+            number = shown if time is None else int(np.abs(self.times - time).argmin())
+            yield from [picture] * int(counts[number if allowed else shown])
             shown += 1
-            for _ in range(counts[number] if number < len(counts) else 0):
-                yield picture
-        if shown < len(counts) and not allow_damaged:
-            raise self._damaged(len(counts) - shown)
+        lost = len(counts) - shown + self.missing
+        if lost and not allowed:
+            raise self._damaged(lost)
+        if lost:
+            choices.tell(
+                f"{self.path}: damaged: {lost} of {len(counts) + self.missing} frames are lost and left out"
+            )
 
-    def _damaged(self, lost: int) -> InputError:
+    def _damaged(self, lost: int, complaint: str = "", *_: str) -> InputError:
+        reason = (
+            f"{lost} of {len(self.times) + self.missing} frames are lost" if lost else f"decoder: {complaint}"
+        )
         return InputError(
-            f"{self.path}: damaged or cut short: at least {lost} of {len(self.stamps) + self.missing} frames are lost; "
-            "copy it again, or allow damaged films"
+            f"{self.path}: damaged or cut short ({reason}); copy it again, or allow damaged films"
         )
 
 
+def film_episode(path: Path, part: Part | None, choices: Choices) -> EpisodeStream:
+    opened: Callable[[], Film] = cache(lambda: open_film(path))
+
+    def frames() -> Frames:
+        return ((f"{path}, frame {i}", picture) for i, picture in enumerate(opened().frames(choices)))
+
+    return EpisodeStream(frames, part, fps=lambda: opened().schedule(choices.fps).fps)
+
+
 def open_film(path: Path) -> Film:
-    """Looks through the packets of a film. InputError for what is none."""
-    stamps: list[int] = []
+    """Reads the packets of a film. InputError for what is none."""
+    stamps: list[int | None] = []
     with _opened(path) as container:
         stream = _stream(container, path)
-        tick = float(stream.time_base or 0)
-        try:
-            for packet in container.demux(stream):
-                if packet.size and not packet.is_discard:
-                    stamp = packet.pts if packet.pts is not None else packet.dts
-                    stamps.append(len(stamps) if stamp is None else stamp)
-        except av.error.FFmpegError:
-            pass  # the end of what can be read: told by the comparison with what should be there
-        rising = np.unique(np.array(stamps, np.int64))
-        if not len(rising):
+        tick, packets, end = float(stream.time_base or 0), 0, 0.0
+        with _listening() as heard:
+            try:
+                for packet in container.demux():
+                    end = max(end, _end(packet))
+                    if packet.stream_index == stream.index and packet.size:
+                        packets += 1
+                        if not packet.is_discard and _is_shown(packet, stream):
+                            stamps.append(packet.pts if packet.pts is not None else packet.dts)
+            except av.error.FFmpegError as error:
+                heard.append(str(error))
+        if not stamps:
             raise InputError(f"{path}: a video without frames; check that it plays")
-        return Film(path, rising, tick, _missing(container, stream, rising, len(stamps), tick))
+        return Film(
+            path, _times(stamps, tick, stream), _missing(container, stream, packets, end), tuple(heard)
+        )
 
 
-def _missing(
-    container: InputContainer, stream: VideoStream, stamps: np.ndarray, n_packets: int, tick: float
-) -> int:
+def _times(stamps: list[int | None], tick: float, stream: VideoStream) -> Float[np.ndarray, " T"]:
+    """In seconds from the first on; from the rate where packets do not say."""
+    known = np.sort(np.array([stamp for stamp in stamps if stamp is not None], np.int64))
+    if len(known) == len(stamps) and (np.diff(known) > 0).all():
+        return known * tick
+    rate = float(stream.average_rate or stream.guessed_rate or 25)
+    return np.arange(len(stamps)) / rate
+
+
+def _missing(container: InputContainer, stream: VideoStream, packets: int, end: float) -> int:
     """How many frames the container names beyond those that are there, as near as it says."""
-    step = float(np.median(np.diff(stamps))) * tick if len(stamps) > 1 else 0
-    length = _seconds(stream.metadata.get("DURATION", ""))
-    if length is None and len(container.streams) == 1 and container.duration:
-        length = container.duration / av.time_base
-    end = (stamps[-1] - stamps[0]) * tick + step
-    short = (length - end) / step if length and step and stream.start_time in (None, 0) else 0
-    return max(stream.frames - n_packets, int(short) if short > _CUT else 0, 0)
+    rate = float(stream.average_rate or stream.guessed_rate or 0)
+    short = ((container.duration or 0) / av.time_base - end) * rate
+    return max(stream.frames - packets, int(short) if short > max(_CUT, 0.05 * rate) else 0, 0)
 
 
-def _seconds(text: str) -> float | None:
-    """Of Matroska's H:M:S; None for anything else."""
-    try:
-        hours, minutes, seconds = map(float, text.strip("\\0 ").split(":"))
-    except ValueError:
-        return None
-    return 3600 * hours + 60 * minutes + seconds
+def _end(packet: Packet) -> float:
+    if packet.pts is None or packet.time_base is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
-def _decode(path: Path) -> Iterator[tuple[int, UInt8[np.ndarray, "H W 3"], bool]]:
-    """Time stamp, upright picture, and whether the decoder had nothing to complain about."""
+def _is_shown(packet: Packet, stream: VideoStream) -> bool:
+    """VP8 keeps frames for reference only in packets of their own: a bit of the first byte says so (RFC 6386, 9.1)."""
+    return stream.codec_context.name not in ("vp8", "libvpx") or bool(bytes(packet)[0] >> 4 & 1)
+
+
+def _decode(path: Path, *, careful: bool) -> Iterator[tuple[float | None, UInt8[np.ndarray, "H W 3"], str]]:
+    """Time, upright picture, and what the decoder complained of since the last whole picture (key frame).
+
+    careful: with one thread, where complaints and pictures come in step.
+    """
     with _opened(path) as container:
         stream = _stream(container, path)
-        stream.thread_type = "AUTO"
-        packets = container.demux(stream)
-        number, sound = 0, True
+        stream.thread_type = "SLICE" if careful else "AUTO"
+        packets, complaint = container.demux(stream), ""
         while True:
-            with av.logging.Capture(local=False) as complaints:
+            with _listening() as heard:
                 try:
-                    packet = next(packets)
-                    frames = packet.decode()
-                except StopIteration:
+                    frames = next(packets).decode()
+                except (StopIteration, av.error.EOFError):
                     return
-                except av.error.EOFError:
-                    return
-                except av.error.FFmpegError:
-                    frames, sound = [], False
-            sound = sound and not any(level <= av.logging.ERROR for level, _, _ in complaints)
+                except av.error.FFmpegError as error:
+                    frames = []
+                    heard.append(str(error))
+            complaint = complaint or (heard[0] if heard else "")
             for frame in frames:
-                picture = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                stamp = frame.pts if frame.pts is not None else number
-                number += 1
-                yield stamp, picture, sound and not frame.is_corrupt
+                if careful and frame.key_frame and not heard and not frame.is_corrupt:
+                    complaint = ""
+                yield (
+                    frame.time,
+                    _upright(frame),
+                    complaint or ("a corrupt frame" if frame.is_corrupt else ""),
+                )
+
+
+def _upright(frame: VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+    return np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+
+
+@contextmanager
+def _listening() -> Iterator[list[str]]:
+    """What FFmpeg's libraries report as errors meanwhile."""
+    heard: list[str] = []
+    av.logging.set_level(av.logging.ERROR)
+    try:
+        with av.logging.Capture(local=False) as messages:
+            yield heard
+    finally:
+        av.logging.set_level(None)
+    heard.extend(" ".join(text.split()) for level, _, text in messages if level <= av.logging.ERROR)
 
 
 def _stream(container: InputContainer, path: Path) -> VideoStream:
-    if not container.streams.video:
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
         raise InputError(f"{path}: not a video (it has no pictures); leave it out")
-    return container.streams.video[0]
+    return stream
 
 
 def _opened(path: Path) -> InputContainer:
     try:
         return av.open(str(path))
-    except (av.error.FFmpegError, OSError) as error:
+    except (av.error.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a video, or damaged; check that it plays") from error

@@ -1,19 +1,27 @@
 """Picture files -> arrays, upright; files of several pages (TIFF, WebP, APNG, GIF) as clips."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames
 from dlp_dyn.data.readers.times import Schedule, schedule
+from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
 
-PICTURES = {".png", ".apng", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif"}
-_PAGED = {".png", ".apng", ".tif", ".tiff", ".webp", ".gif"}
+PICTURES = {
+    ".png", ".apng", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".jfif", ".avif",
+    ".ppm", ".pgm",
+}  # fmt: skip
+_PAGED = {".png", ".apng", ".tif", ".tiff", ".webp", ".gif", ".avif"}
+_MOST_PIXELS = 1 << 27  # of one picture: 16,384 x 8,192
+_GIF_ROUNDING = 0.0101  # seconds: GIF counts in hundredths
 _FAULTS = (OSError, SyntaxError, ValueError, EOFError, UnidentifiedImageError, Image.DecompressionBombError)
 
 
@@ -34,17 +42,25 @@ def read_picture(file: Path) -> np.ndarray:
         data = file.read_bytes()
         with Image.open(io.BytesIO(data)) as image:
             if getattr(image, "n_frames", 1) > 1 and file.suffix.lower() in _PAGED:
-                raise InputError(f"{file}: has {image.n_frames} pages, others beside it one; move it away")
-            if _is_deep(image):
-                deep = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-                if deep is None:
+                raise InputError(f"{file}: has several pages, others beside it one; move it away")
+            _check_size(image, file)
+            deep = _is_deep(image)  # before loading: Pillow forgets it then
+            image.load()
+            if deep:
+                pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+                if pixels is None:
                     raise _damaged(file)
-                return deep[..., [2, 1, 0, *range(3, deep.shape[-1])]] if deep.ndim == 3 else deep
+                return pixels[..., [2, 1, 0, *range(3, pixels.shape[-1])]] if pixels.ndim == 3 else pixels
             return _plain(ImageOps.exif_transpose(image))
     except InputError:
         raise
     except _FAULTS as error:
         raise _damaged(file) from error
+
+
+def _check_size(image: Image.Image, file: Path) -> None:
+    if image.width * image.height > _MOST_PIXELS:
+        raise InputError(f"{file}: {image.width} x {image.height} pixels are too many; make it smaller")
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -67,26 +83,39 @@ class Pages:
     path: Path
     durations: tuple[float, ...]
 
-    def schedule(self, fps: float | None = None) -> Schedule:
+    def schedule(self, fps: float | str | None = None) -> Schedule:
         """Which pages to take, see `times.schedule`: a pause gets its length back."""
-        return schedule(np.array(self.durations), fps, str(self.path), last=True)
+        rounding = _GIF_ROUNDING if self.path.suffix.lower() == ".gif" else 0.0011
+        return schedule(np.array(self.durations), fps, str(self.path), rounding=rounding, last=True)
 
-    def frames(self, fps: float | None = None) -> Iterator[np.ndarray]:
+    def frames(self, fps: float | str | None = None) -> Iterator[np.ndarray]:
         counts = self.schedule(fps).counts
         try:
             with Image.open(self.path) as image:
                 for page, count in enumerate(counts.tolist()):
                     image.seek(page)
                     image.load()
-                    if _is_deep(image):
-                        raise InputError(f"{self.path}: pages of more than eight bits; write one file a page")
-                    picture = _plain(image)
-                    for _ in range(count):
-                        yield picture
+                    yield from [self._page(image)] * count
         except InputError:
             raise
         except _FAULTS as error:
             raise _damaged(self.path) from error
+
+    def _page(self, image: Image.Image) -> np.ndarray:
+        if not _is_deep(image):
+            return _plain(image)
+        if image.mode.startswith("I;16"):
+            return np.asarray(image).astype(np.uint16)
+        raise InputError(f"{self.path}: pages of more than eight bits in colour; write one file a page")
+
+
+def clip_episode(file: Path, part: Part | None, choices: Choices) -> EpisodeStream:
+    opened: Callable[[], Pages] = cache(lambda: open_pages(file))
+
+    def frames() -> Frames:
+        return ((f"{file}, frame {i}", page) for i, page in enumerate(opened().frames(choices.fps)))
+
+    return EpisodeStream(frames, part, alpha=True, fps=lambda: opened().schedule(choices.fps).fps)
 
 
 def open_pages(file: Path) -> Pages:
@@ -94,10 +123,13 @@ def open_pages(file: Path) -> Pages:
     durations = []
     try:
         with Image.open(file) as image:
+            _check_size(image, file)
             for page in range(getattr(image, "n_frames", 1)):
                 image.seek(page)
                 image.load()
                 durations.append(image.info.get("duration", 0) / 1000)
+    except InputError:
+        raise
     except _FAULTS as error:
         raise _damaged(file) from error
     return Pages(file, tuple(durations))

@@ -7,8 +7,7 @@ from jaxtyping import Float, Int
 
 from dlp_dyn.errors import InputError
 
-_JITTER = 0.3  # of a step: what containers round off, and a camera's clock wobbles
-_ROUNDING = 0.011  # seconds: GIF counts in hundredths
+_JITTER = 0.3  # of a step: how far a camera's clock may wobble
 
 
 @dataclass(frozen=True)
@@ -20,34 +19,59 @@ class Schedule:
 
 
 def schedule(
-    durations: Float[np.ndarray, " T"], fps: float | None, name: str, *, last: bool = False
+    durations: Float[np.ndarray, " T"],
+    fps: float | str | None,
+    name: str,
+    *,
+    rounding: float = 0.0,
+    last: bool = False,
 ) -> Schedule:
     """How frames that are shown for `durations` seconds become frames that are evenly spaced.
 
     Without fps, frames at one rate are taken once each, and those that stand for a whole number of steps, as a pause
-    in a GIF or a dropped frame, are repeated. With fps, the frame is taken that is shown at each tick.
+    in a GIF or a dropped frame, are repeated. With fps, the frame is taken that is shown at each tick; "all" takes
+    every frame once.
 
-    last: the last duration is known as well as the others.
+    rounding: seconds that the container may be off. last: the last duration is known as well as the others.
 
     Raises InputError, which begins with `name`, for frames that come at any time, unless fps is given.
     """
-    if fps is not None:
-        if fps <= 0:
-            raise InputError(f"fps {fps:g}: must be above 0")
-        ends = np.cumsum(durations)
-        ticks = np.ceil(np.concatenate([[0], ends]) * fps - 1e-6)
-        return Schedule(np.diff(ticks).astype(np.int64), fps)
+    once = np.ones(len(durations), np.int64)
     body = durations if last else durations[:-1]
+    if isinstance(fps, str):
+        return Schedule(once, None)
+    if fps is not None:
+        return Schedule(_ticks(durations, fps), fps)
     if not len(body) or body.max() <= 0:
-        return Schedule(np.ones(len(durations), np.int64), None)
+        return Schedule(once, None)
     step = float(np.median(body))
-    if np.abs(body - step).max() <= max(_JITTER * step, _ROUNDING):
-        return Schedule(np.ones(len(durations), np.int64), len(body) / float(body.sum()))
-    step = float(body.min())
-    counts = np.maximum(np.rint(durations / step), 1).astype(np.int64) if step > 0 else np.zeros(0, np.int64)
-    if not len(counts) or np.abs(body - counts[: len(body)] * step).max() > max(_JITTER * step, _ROUNDING):
+    if np.abs(body - step).max() <= max(_JITTER * step, rounding):
+        return Schedule(once, len(body) / float(body.sum()))
+    counts = _whole_steps(durations, len(body), rounding)
+    if counts is None:
         raise InputError(
             f"{name}: its frame rate varies: frames come {1000 * body.min():.0f} to {1000 * body.max():.0f} ms apart; "
-            "give fps, the frames a second to take"
+            "give fps, the frames a second to take, or all"
         )
     return Schedule(counts, float(counts[: len(body)].sum() / body.sum()))
+
+
+def _ticks(durations: Float[np.ndarray, " T"], fps: float) -> Int[np.ndarray, " T"]:
+    """How many of the ticks 0, 1 / fps, 2 / fps, ... fall into each duration."""
+    ends = np.concatenate([[0], np.cumsum(durations)])
+    return np.diff(np.ceil(ends * fps - 1e-6)).astype(np.int64)
+
+
+def _whole_steps(
+    durations: Float[np.ndarray, " T"], known: int, rounding: float
+) -> Int[np.ndarray, " T"] | None:
+    """How many of the shortest duration each one is; None where they are no whole numbers of it."""
+    step = float(durations[:known].min())
+    if step <= rounding:
+        return None
+    counts = np.maximum(np.rint(durations / step), 1).astype(np.int64)
+    # The shortest is rounded as well: the mean of all steps is nearer to the true one.
+    step = float(durations[:known].sum() / counts[:known].sum())
+    counts = np.maximum(np.rint(durations / step), 1).astype(np.int64)
+    off = np.abs(durations[:known] - counts[:known] * step).max()
+    return counts if off <= max(_JITTER * step, rounding) else None
