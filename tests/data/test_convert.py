@@ -168,7 +168,7 @@ def test_bad_sources_are_one_line_and_leave_no_file(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     (tmp_path / "text.npy").write_text("no array")
     (tmp_path / "text.npz").write_text("no arrays")
-    np.savez(tmp_path / "names.npz", x=np.zeros((2, 8, 8, 3)))
+    np.savez(tmp_path / "names.npz", x=np.zeros((2, 8, 8, 3)), y=np.zeros((2, 8, 8, 3)))
     (tmp_path / "notes.txt").write_text("notes")
     for name, reason in {
         "mixed": "3.png: 32 x 20 pixels, frames before it 32 x 32; give an image size",
@@ -184,7 +184,7 @@ def test_bad_sources_are_one_line_and_leave_no_file(tmp_path):
         "objects.npy": "not a .npy file of numbers",
         "text.npy": "not a .npy",
         "text.npz": "not a .npz",
-        "names.npz": "name the images",
+        "names.npz": "several arrays of frames",
         "notes.txt": "not a format",
     }.items():
         with pytest.raises(InputError) as error:
