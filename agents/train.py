@@ -98,7 +98,10 @@ def _train(cfg: AgentConfig, going_on: bool) -> Path:
         if cfg.algorithm.offline
         else OnlineLearner.build(cfg, encoder, reward)
     )
-    agent = Agent(cfg, learner, encoder, extras, saved.score if saved else bundle.NO_SCORE)
+    score = (
+        max(saved.score, bundle.find(run).score) if saved else bundle.NO_SCORE
+    )  # `best` may be newer than `last`
+    agent = Agent(cfg, learner, encoder, extras, score)
     if saved:
         lost = "".join(f"; {note}" for note in learner.restore(saved))
         begun = [f"{run}: going on after step {saved.step} of {cfg.steps}{lost}"]
