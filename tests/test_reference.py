@@ -10,6 +10,7 @@ from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.reference import merge_met
+from dlp_dyn.objectives.image_elbo import spill
 from dlp_dyn.particles import gate_of, gated_beta, normal
 
 SMALL = DLPConfig(
@@ -70,3 +71,30 @@ def test_the_gate_of_a_transparency_is_what_it_was_made_of():
 def test_what_does_not_fit_a_reference_is_refused(cfg):
     with pytest.raises(InputError, match="reference"):
         DLP(cfg)
+
+
+def test_particles_are_no_larger_than_allowed():
+    torch.manual_seed(0)
+    bound = replace(SMALL, largest_fraction=0.3)
+    for cfg, holds in ((SMALL, False), (bound, True)):
+        model = DLP(cfg)
+        for heads in (model.encoder.attributes, model.encoder.refine):
+            torch.nn.init.constant_(heads.heads["scale"][-1].bias, 3.0)
+        size = model.encode(torch.rand(2, 3, 32, 32)).mean.particles.size
+        assert bool((size < 0.3).all()) == holds
+    at_rest = DLP(bound).encode(torch.rand(2, 3, 32, 32)).mean.particles.size
+    torch.testing.assert_close(at_rest, torch.full_like(at_rest, 0.25), atol=0.03, rtol=0)
+
+
+def test_spill_is_what_is_drawn_on_pixels_that_stand_still():
+    torch.manual_seed(0)
+    model = DLP(SMALL)
+    model.start_from(torch.full((3, 32, 32), 0.5), torch.tensor([0.5, 0.5, 0.5]))
+    images = torch.full((1, 3, 32, 32), 0.5)
+    decoded = model.decode(model.encode(images).mean)
+    covered = (1 - decoded.background_weight).sum() / SMALL.glimpse_size**2
+    torch.testing.assert_close(spill(model, images, decoded, 0.05), covered[None])
+    assert covered > 0.1
+    assert spill(model, images + 0.2, decoded, 0.05) == 0
+    none = DLP(replace(SMALL, reference="none", encoder=EncoderConfig()))
+    assert spill(none, images, decoded, 0.05) == 0

@@ -21,6 +21,7 @@ _FIXED = 0.3  # a camera stands still when less than this share of the pixels mo
 _DETAIL = 0.9  # quantile of the differences from a picture's own blur above which they count as things
 _GLIMPSE = (8, 24)  # pixels
 _PARTICLES = (6, 24)
+_SMALLEST, _ROOM = 6.0, 1.25
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Inspection:
 
     reference: the median frame, in [0, 1]. threshold: of the largest difference of a pixel's colours, from which on
     it counts as moving. moving: share of such pixels. sides: quartiles of the blobs' longer sides, in pixels.
-    count, count_most: blobs a frame, mean and 95 % quantile. touching: share of the blobs that touch another.
+    count, count_most: blobs a frame, mean and 95 % quantile. slots_most: 95 % quantile of the small blobs that would
+    cover a frame's blobs. touching: share of the blobs that touch another.
     object_energy: lower quartile of the blobs' energies. colour: mean of what moves, in [0, 1].
     """
 
@@ -56,6 +58,7 @@ class Inspection:
     moving: float
     count: float
     count_most: float
+    slots_most: float
     sides: tuple[float, float, float]
     touching: float
     object_energy: float
@@ -69,8 +72,19 @@ class Inspection:
 
     @property
     def n_particles(self) -> int:
-        """Half as many again as blobs, and three: things that touch are one blob."""
-        return int(np.clip(np.ceil(1.5 * self.count_most + 3), *_PARTICLES))
+        """As many as small blobs would cover all, and three: things that touch are one blob, and a large thing takes
+        several until particles that meet on it are one."""
+        return int(np.clip(np.ceil(self.slots_most + 3), *_PARTICLES))
+
+    @property
+    def small_pixels(self) -> float:
+        """Side of the small things: what lies nearer than a part of it is one."""
+        return max(self.sides[0], _SMALLEST)
+
+    @property
+    def largest_pixels(self) -> float:
+        """Side that no particle exceeds: a quarter more than the large blobs, and than a glimpse."""
+        return _ROOM * max(self.sides[2], self.glimpse_pixels)
 
     def summary(self) -> str:
         """In a line or two of English, with what follows from it."""
@@ -119,6 +133,8 @@ def inspect_rollouts(rollouts: Rollouts, n_frames: int = FRAMES) -> Inspection:
     found = [_blobs(d, threshold) for d in difference]
     counts = np.array([len(b.side) for b in found])
     side, energy = (_joined(found, name) for name in ("side", "energy"))
+    small = max(np.quantile(side, 0.25), _SMALLEST)
+    slots = [np.square(np.maximum(b.side / small, 1)).sum() for b in found]
     mask = np.abs(difference).max(-1) > threshold
     return Inspection(
         image_size=height,
@@ -130,6 +146,7 @@ def inspect_rollouts(rollouts: Rollouts, n_frames: int = FRAMES) -> Inspection:
         moving=moving,
         count=float(counts.mean()),
         count_most=float(np.quantile(counts, 0.95)),
+        slots_most=float(np.quantile(slots, 0.95)),
         sides=_three(np.quantile(side, [0.25, 0.5, 0.75])),
         touching=float(_joined(found, "touches").mean()),
         object_energy=float(np.quantile(energy, 0.25)),

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Beta, Normal
@@ -15,6 +16,7 @@ from dlp_dyn.particles import beta, gate_of, gated_beta, logit, normal
 from dlp_dyn.tree import TensorTree
 
 _OFFSET_LOG_STD, _SCALE_LOG_STD = math.log(0.01), math.log(0.1)  # at initialisation (DLPv3)
+_SHARPNESS = 4.0  # of the bound on sizes
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class AttributeEncoder(_Heads):
         super().__init__(networks, reader, flat, outputs | _depth(cfg))
         self.gated = gated
         self.scale_bias = logit(cfg.glimpse_fraction, 1e-5) if networks.starts_at_prior else 0.0
+        self.largest = cfg.largest_fraction
 
     def forward(self, glimpses: Float[Tensor, "B N C S S"]) -> Attributes:
         out = self.outputs(glimpses)
@@ -68,7 +71,7 @@ class AttributeEncoder(_Heads):
         scale, scale_log_variance = out["scale"].chunk(2, -1)
         return Attributes(
             normal(offset.tanh(), offset_log_variance),
-            normal(scale + self.scale_bias, scale_log_variance),
+            normal(_bounded(scale + self.scale_bias, self.largest), scale_log_variance),
             gated_beta(out["transparency"]) if self.gated else _free_beta(out["transparency"]),
             _depth_of(out),
         )
@@ -85,7 +88,7 @@ class AttributeRefiner(_Heads):
         judges = cfg.encoder.merge > 0
         outputs = {"offset": 4, "scale": 4} | ({"transparency": 1} if judges else {})
         super().__init__(networks, reader, flat, outputs | _depth(cfg))
-        self.judges = judges
+        self.judges, self.largest = judges, cfg.largest_fraction
         # Particles chosen apart do not meet again when each moves less than half of their distance.
         self.reach = 0.5 * cfg.apart if cfg.apart else 1.0
 
@@ -95,7 +98,7 @@ class AttributeRefiner(_Heads):
         scale, scale_log_variance = out["scale"].chunk(2, -1)
         return Attributes(
             normal(first.offset.loc + self.reach * offset.tanh(), offset_log_variance),
-            normal(first.scale.loc + scale, scale_log_variance),
+            normal(_bounded(first.scale.loc + scale, self.largest), scale_log_variance),
             gated_beta(gate_of(first.transparency) + out["transparency"])
             if self.judges
             else first.transparency,
@@ -109,6 +112,14 @@ def _depth(cfg: DLPConfig) -> dict[str, int]:
 
 def _depth_of(out: dict[str, Tensor]) -> Normal | None:
     return normal(*out["depth"].chunk(2, -1)) if "depth" in out else None
+
+
+def _bounded(scale: Float[Tensor, "*B 2"], largest: float) -> Float[Tensor, "*B 2"]:
+    """Logits of sizes that stay below a share of the image, smoothly; 0 leaves them."""
+    if not largest:
+        return scale
+    limit = logit(largest, 1e-5)
+    return limit - F.softplus(limit - scale, beta=_SHARPNESS)
 
 
 def _free_beta(logits: Float[Tensor, "*B 2"]) -> Beta:

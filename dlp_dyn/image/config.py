@@ -133,6 +133,8 @@ class DLPConfig:
     """Keypoints that an early selection keeps for the Chamfer term; 0 keeps all."""
     glimpse_fraction: Annotated[float, between(0, 1, "least")] = 0.25
     """Glimpse side / image side; a little more than the largest object."""
+    largest_fraction: Annotated[float, between(0, 1, "most")] = 0.0
+    """Largest particle side / image side; 0 sets no bound. One that may grow draws two things that go about together."""
     feature_dim: Count = 4
     """Numbers that say what a particle looks like; 4 for plain objects, 8 for varied ones."""
     background_dim: Count = 2

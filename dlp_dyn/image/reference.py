@@ -26,7 +26,7 @@ class Reference(nn.Module):
     def __init__(self, cfg: DLPConfig) -> None:
         super().__init__()
         self.fixed = cfg.reference == "median"
-        self.window = cfg.glimpse_size // 2 * 2 - 1
+        self.window = max(2 * int(cfg.apart * cfg.image_size / 2) // 2 * 2 + 1, 3)  # pixels; odd
         self.register_buffer("picture", torch.zeros(3, cfg.image_size, cfg.image_size))
 
     def difference(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
@@ -39,7 +39,7 @@ class Reference(nn.Module):
     def evidence(
         self, seen: Float[Tensor, "B 6 S S"], position: Float[Tensor, "B M 2"]
     ) -> Float[Tensor, "B M"]:
-        """Logarithm of the squared difference in a window of a glimpse's size around each position."""
+        """Logarithm of the squared difference in a window around each position: windows that are apart meet at most."""
         energy = seen[:, 3:].square().sum(1, keepdim=True)
         pooled = F.avg_pool2d(energy, self.window, 1, self.window // 2)
         found = F.grid_sample(pooled, position[:, :, None], align_corners=True, padding_mode="border")

@@ -31,6 +31,9 @@ class ImageWeights:
     """Objects are drawn in the middle of their glimpse, so that positions are those of objects."""
     opacity: NonNegative = 0.0
     """How much of a glimpse is covered; higher draws tight outlines."""
+    spill: NonNegative = 0.0
+    """Pixels that stand still but are drawn by particles, in glimpses; higher keeps them within the outlines of what
+    moves. Needs model.reference."""
     particles: NonNegative = 0.0
     """Number of particles that are on; a tenth of what an object is worth in `reconstruction` turns spare
     ones off."""

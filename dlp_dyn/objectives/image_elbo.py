@@ -17,7 +17,7 @@ from dlp_dyn.objectives import terms
 from dlp_dyn.objectives.base import Losses, Objective
 from dlp_dyn.objectives.config import STEADY, UNPRICED, ImageWeights, PriceConfig, ScheduleConfig
 from dlp_dyn.objectives.exchange import exchange
-from dlp_dyn.objectives.prices import Prices, drawn_share
+from dlp_dyn.objectives.prices import Prices, drawn_share, moving_pixels
 from dlp_dyn.objectives.reconstruction import glimpse_error, reconstruction_error
 from dlp_dyn.objectives.schedules import NORMAL, Phase, phase_at
 from dlp_dyn.particles import Draw, Scene, rsample
@@ -61,15 +61,15 @@ class ImageElbo(Objective):
         if prices.cfg.exchange and clip.video.shape[1] == 2:
             scene = exchange(scene, prices.cfg.exchange * reached)
         decoded = self.model.decoder(scene, phase.alpha_noise, reached)
-        terms = prices(image_terms(self.model, images, encoding, decoded, phase))
+        threshold, reference = prices.cfg.threshold, self.model.encoder.reference
+        terms = prices(image_terms(self.model, images, encoding, decoded, phase, threshold))
         with torch.no_grad():
             shown = {
                 "psnr": metrics.psnr(images, decoded.image),
                 "n_visible": encoding.scene.particles.transparency.sum((1, 2)),
             }
-            if self.model.encoder.reference is not None:
-                difference = self.model.encoder.reference.difference(images)
-                share = drawn_share(images, decoded.image, difference, prices.cfg.threshold)
+            if reference is not None:
+                share = drawn_share(images, decoded.image, reference.difference(images), threshold)
                 prices.watch(share)
                 shown |= {"drawn_share": share.expand(len(images)), "price": prices.price.expand(len(images))}
         return Losses(terms, shown)
@@ -89,8 +89,9 @@ def image_terms(
     encoding: Encoding,
     decoded: Decoded,
     phase: Phase = NORMAL,
+    threshold: float = UNPRICED.threshold,
 ) -> dict[str, Float[Tensor, " B"]]:
-    """The unweighted terms, summed over pixels, particles and dimensions."""
+    """The unweighted terms, summed over pixels, particles and dimensions. threshold: see `PriceConfig`."""
     q, prior = encoding.posterior, model.prior(encoding.anchors, phase.tight_priors)
     transparency = encoding.scene.particles.transparency
     mask = transparency.squeeze(-1) if model.cfg.mask_kl else torch.ones_like(transparency[..., 0])
@@ -113,8 +114,23 @@ def image_terms(
         "transparency_sum": transparency.sum((1, 2)).square(),
         "off_centre": terms.off_centre(decoded.glimpses[:, :, 3], decoded.transparency[..., 0]),
         "opacity": (decoded.glimpses[:, :, 3].mean((2, 3)) * decoded.transparency[..., 0]).sum(1),
+        "spill": spill(model, images, decoded, threshold),
         "particles": transparency.sum((1, 2)),
     }
+
+
+def spill(
+    model: DLP, images: Float[Tensor, "B C H W"], decoded: Decoded, threshold: float
+) -> Float[Tensor, " B"]:
+    """Pixels that stand still but are covered by particles, in areas of a glimpse; 0 without a reference.
+
+    A particle that paints the ground about a thing is larger than the thing, and need not be in its middle.
+    """
+    reference = model.encoder.reference
+    if reference is None:
+        return images.new_zeros(len(images))
+    still = ~moving_pixels(reference.difference(images), threshold)
+    return ((1 - decoded.background_weight) * still).sum((1, 2, 3)) / model.cfg.glimpse_size**2
 
 
 def reconstruction(

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dlp_dyn.objectives.config import PriceConfig
 
-PRICED = ("kl_transparency", "kl_features", "opacity", "particles")
+PRICED = ("kl_transparency", "kl_features", "opacity", "spill", "particles")
 _LEAST, _FIRST, _MEMORY, _WIDTH = 1e-3, 0.02, 0.02, 0.05
 
 
@@ -54,6 +54,10 @@ def drawn_share(
 
     difference: of the images from what stands still. threshold: of its largest colour, for pixels that move.
     """
-    moving: Bool[Tensor, "B 1 H W"] = difference.abs().amax(1, keepdim=True) > threshold
+    moving = moving_pixels(difference, threshold)
     energy = (difference.square() * moving).sum().clamp_min(1e-6)
     return 1 - ((images - drawn).square() * moving).sum() / energy
+
+
+def moving_pixels(difference: Float[Tensor, "B 3 H W"], threshold: float) -> Bool[Tensor, "B 1 H W"]:
+    return difference.abs().amax(1, keepdim=True) > threshold

@@ -171,5 +171,6 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
         "transparency_sum": 0.0,
         "off_centre": 0.0,
         "opacity": 0.0,
+        "spill": 0.0,
         "particles": 0.0,
     }

@@ -204,5 +204,6 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
         "transparency_sum": whole * h["beta_obj"],
         "off_centre": 0.0,
         "opacity": 0.0,
+        "spill": 0.0,
         "particles": 0.0,
     }

@@ -14,6 +14,7 @@ from dlp_dyn.image.config import DLPConfig
 ENERGY = (
     30.0  # what the loss of a small object weighs in `weights.reconstruction`, against which prices are set
 )
+_APART = 0.4  # of the small things' sides: what two that touch are apart at least
 _CELL = 16  # pixels of the coarsest map of lean backgrounds
 
 
@@ -25,6 +26,8 @@ def measured(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> dict[st
         "model.image_size": found.image_size,
         "model.n_particles": min(found.n_particles, patches),
         "model.glimpse_fraction": found.glimpse_pixels / (found.image_size - 1),
+        "model.largest_fraction": min(found.largest_pixels / (found.image_size - 1), 0.9),
+        "model.encoder.apart": _APART * min(found.small_pixels / found.glimpse_pixels, 1),
         "model.reference": "median" if fixed else "blur",
         "model.background_dim": 1 if fixed else 8,
         "weights.reconstruction": ENERGY / max(found.object_energy, 1e-6),

@@ -39,6 +39,17 @@ def test_count_size_energy_and_colour_of_what_moves(tmp_path):
     assert (found.glimpse_pixels, found.n_particles) == (8, 6)
 
 
+def test_sizes_follow_small_and_large_things(tmp_path):
+    frames = squares([[(40, 4)], [(40, 20)]] * 30)
+    large = squares([[(2, 2)], [(18, 24)]] * 30, side=16)
+    changed = (large != 80).any(-1)
+    frames[changed] = large[changed]
+    found = inspect_rollouts(written(tmp_path / "a.h5", [np.concatenate([squares([[]] * 70), frames])]))
+    low, _, high = found.sides
+    assert (found.small_pixels, found.largest_pixels) == (low, 1.25 * max(high, found.glimpse_pixels))
+    assert low < high == 16
+
+
 def test_boxes_a_pixel_apart_touch(tmp_path):
     near, far = [(4, 4), (11, 4)], [(4, 4), (30, 30)]
     empty = squares([[]] * 20)
