@@ -59,6 +59,9 @@ class EncoderConfig:
     apart: Annotated[float, at_least(0, "in glimpse sides")] = 0.75
     """Proposals nearer than this to a chosen one are passed over, which stops several
     particles from sharing an object; lower it where objects touch. Of the confidence selection."""
+    other_colour: NonNegative = 0.0
+    """Of 1: proposals whose colours differ by this are as good as `apart`, so that a small thing is found at a
+    large one; 0 looks at places alone. Needs model.reference."""
     merge: Annotated[float, at_least(0, "in glimpse sides")] = 0.0
     """Of particles that lie nearer than this after the second look one stays on, which
     then also reads its transparency there; 0 leaves all. Of the lean style with two passes."""
@@ -171,6 +174,11 @@ class DLPConfig:
     def apart(self) -> float:
         """`encoder.apart` as a distance between positions."""
         return 2 * self.encoder.apart * self.glimpse_fraction
+
+    @property
+    def colour_distance(self) -> float:
+        """What a difference of colours of 1 weighs beside one of positions."""
+        return self.apart / self.encoder.other_colour if self.encoder.other_colour else 0.0
 
     def check(self) -> None:
         """Raise InputError for values that do not fit each other; `build_networks` checks those of the layers."""

@@ -172,11 +172,14 @@ class SceneEncoder(nn.Module):
                 spread = 2 * attributes.offset.scale.detach().log().sum(-1) + proposals.moments.detach().sum(
                     -1
                 )
+                traits = expected
             else:
-                spread = -self.reference.evidence(seen, expected)
+                evidence, colour = self.reference.evidence(seen, expected)
+                spread = -evidence
+                traits = torch.cat([expected, colour * cfg.colour_distance], -1)
             confidence = spread[..., None]
             if not all_patches:
-                index = select_late(spread, expected, cfg.n_particles, cfg.apart)
+                index = select_late(spread, traits, cfg.n_particles, cfg.apart)
                 anchors, attributes = gather(anchors, index), attributes.take(index)
                 confidence = gather(confidence, index)
         if cfg.encoder.passes == 2:

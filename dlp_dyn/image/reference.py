@@ -12,6 +12,7 @@ from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.particles import beta
 
+_LEAST_WINDOW = 5
 _OFF = (1e-4, 100.0)  # parameters of a transparency that is surely 0
 
 
@@ -26,7 +27,7 @@ class Reference(nn.Module):
     def __init__(self, cfg: DLPConfig) -> None:
         super().__init__()
         self.fixed = cfg.reference == "median"
-        self.window = max(2 * int(cfg.apart * cfg.image_size / 2) // 2 * 2 + 1, 3)  # pixels; odd
+        self.window = max(int(cfg.apart * cfg.image_size / 2) // 2 * 2 + 1, _LEAST_WINDOW)  # pixels; odd
         self.register_buffer("picture", torch.zeros(3, cfg.image_size, cfg.image_size))
 
     def difference(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:
@@ -38,12 +39,16 @@ class Reference(nn.Module):
     @torch.no_grad()
     def evidence(
         self, seen: Float[Tensor, "B 6 S S"], position: Float[Tensor, "B M 2"]
-    ) -> Float[Tensor, "B M"]:
-        """Logarithm of the squared difference in a window around each position: windows that are apart meet at most."""
-        energy = seen[:, 3:].square().sum(1, keepdim=True)
-        pooled = F.avg_pool2d(energy, self.window, 1, self.window // 2)
-        found = F.grid_sample(pooled, position[:, :, None], align_corners=True, padding_mode="border")
-        return (found[:, 0, :, 0] + 1e-4).log()
+    ) -> tuple[Float[Tensor, "B M"], Float[Tensor, "B M 3"]]:
+        """Logarithm of the squared difference in a window around each position, and its mean colour there, where
+        pixels count as much as they differ."""
+        difference = seen[:, 3:]
+        energy = difference.square().sum(1, keepdim=True)
+        pooled = F.avg_pool2d(
+            torch.cat([energy, difference * energy], 1), self.window, 1, self.window // 2
+        )
+        found = F.grid_sample(pooled, position[:, :, None], align_corners=True, padding_mode="border")[..., 0]
+        return (found[:, 0] + 1e-4).log(), (found[:, 1:] / (found[:, :1] + 1e-4)).mT
 
 
 def merge_met(anchors: Float[Tensor, "B N 2"], attributes: Attributes, distance: float) -> Attributes:

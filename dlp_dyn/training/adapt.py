@@ -14,7 +14,7 @@ from dlp_dyn.image.config import DLPConfig
 ENERGY = (
     30.0  # what the loss of a small object weighs in `weights.reconstruction`, against which prices are set
 )
-_APART = 0.4  # of the small things' sides: what two that touch are apart at least
+_SPILL = 3.0  # particles: as much as so many cost is paid for a glimpse that covers only what stands still
 _CELL = 16  # pixels of the coarsest map of lean backgrounds
 
 
@@ -27,11 +27,11 @@ def measured(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> dict[st
         "model.n_particles": min(found.n_particles, patches),
         "model.glimpse_fraction": found.glimpse_pixels / (found.image_size - 1),
         "model.largest_fraction": min(found.largest_pixels / (found.image_size - 1), 0.9),
-        "model.encoder.apart": _APART * min(found.small_pixels / found.glimpse_pixels, 1),
         "model.reference": "median" if fixed else "blur",
         "model.background_dim": 1 if fixed else 8,
         "weights.reconstruction": ENERGY / max(found.object_energy, 1e-6),
         "weights.kl_background": 20.0 if fixed else 1e-3,
+        "weights.spill": _SPILL if fixed else 0.0,
         "prices.threshold": found.threshold,
         "dynamics.action_dim": rollouts.action_dim * cfg.data.stride,
     }
