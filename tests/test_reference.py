@@ -65,12 +65,9 @@ def test_the_gate_of_a_transparency_is_what_it_was_made_of():
     torch.testing.assert_close(gate_of(gated_beta(gate)), gate, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "cfg", [replace(SMALL, reference="mean"), replace(SMALL, encoder=EncoderConfig("random"))]
-)
-def test_what_does_not_fit_a_reference_is_refused(cfg):
+def test_what_does_not_fit_a_reference_is_refused():
     with pytest.raises(InputError, match="reference"):
-        DLP(cfg)
+        DLP(replace(SMALL, encoder=EncoderConfig("random")))
 
 
 def test_particles_are_no_larger_than_allowed():
@@ -98,3 +95,20 @@ def test_spill_is_what_is_drawn_on_pixels_that_stand_still():
     assert spill(model, images + 0.2, decoded, 0.05) == 0
     none = DLP(replace(SMALL, reference="none", encoder=EncoderConfig()))
     assert spill(none, images, decoded, 0.05) == 0
+
+
+def test_a_small_thing_of_another_colour_at_a_large_one_is_a_particle_of_its_own():
+    torch.manual_seed(0)
+    found = []
+    for other_colour in (0.0, 0.3):
+        encoder = replace(SMALL.encoder, apart=1.0, other_colour=other_colour, merge=0.0)
+        model = DLP(replace(SMALL, n_particles=2, encoder=encoder))
+        model.start_from(torch.full((3, 32, 32), 0.5), torch.tensor([0.5, 0.5, 0.5]))
+        images = torch.full((1, 3, 32, 32), 0.5)
+        images[:, 0, 8:16, 8:16] = 1.0
+        images[:, 2, 10:14, 16:20] = 1.0  # touches its right side
+        x = (model.encode(images).mean.particles.position[0, :, 0] + 1) * 15.5
+        found.append(float((x[0] - x[1]).abs()))
+    assert found[0] > 7.5 > found[1] > 2
+    with pytest.raises(InputError, match="other_colour"):
+        replace(SMALL, reference="none", encoder=EncoderConfig(other_colour=0.3)).check()

@@ -77,11 +77,6 @@ class Inspection:
         return int(np.clip(np.ceil(self.slots_most + 3), *_PARTICLES))
 
     @property
-    def small_pixels(self) -> float:
-        """Side of the small things: what lies nearer than a part of it is one."""
-        return max(self.sides[0], _SMALLEST)
-
-    @property
     def largest_pixels(self) -> float:
         """Side that no particle exceeds: a quarter more than the large blobs, and than a glimpse."""
         return _ROOM * max(self.sides[2], self.glimpse_pixels)

@@ -137,7 +137,8 @@ class DLPConfig:
     glimpse_fraction: Annotated[float, between(0, 1, "least")] = 0.25
     """Glimpse side / image side; a little more than the largest object."""
     largest_fraction: Annotated[float, between(0, 1, "most")] = 0.0
-    """Largest particle side / image side; 0 sets no bound. One that may grow draws two things that go about together."""
+    """Largest particle side / image side; 0 sets no bound. One that may grow draws two things that go about
+    together."""
     feature_dim: Count = 4
     """Numbers that say what a particle looks like; 4 for plain objects, 8 for varied ones."""
     background_dim: Count = 2
@@ -185,6 +186,8 @@ class DLPConfig:
         check(self, "model")
         if self.reference != "none" and self.encoder.early:
             raise InputError(f"model.reference={self.reference} needs model.encoder.selection=confidence")
+        if self.encoder.other_colour and self.reference == "none":
+            raise InputError("model.encoder.other_colour needs model.reference=median or blur")
         if self.encoder.merge and self.encoder.passes != 2:
             raise InputError("model.encoder.merge needs model.encoder.passes=2")
         if self.encoder.correlation and not self.encoder.early:

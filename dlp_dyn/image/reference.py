@@ -44,9 +44,7 @@ class Reference(nn.Module):
         pixels count as much as they differ."""
         difference = seen[:, 3:]
         energy = difference.square().sum(1, keepdim=True)
-        pooled = F.avg_pool2d(
-            torch.cat([energy, difference * energy], 1), self.window, 1, self.window // 2
-        )
+        pooled = F.avg_pool2d(torch.cat([energy, difference * energy], 1), self.window, 1, self.window // 2)
         found = F.grid_sample(pooled, position[:, :, None], align_corners=True, padding_mode="border")[..., 0]
         return (found[:, 0] + 1e-4).log(), (found[:, 1:] / (found[:, :1] + 1e-4)).mT
 
