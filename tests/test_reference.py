@@ -9,6 +9,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig
 from dlp_dyn.image.model import DLP
+from dlp_dyn.image.proposals import select_late
 from dlp_dyn.image.reference import merge_met
 from dlp_dyn.objectives.image_elbo import spill
 from dlp_dyn.particles import gate_of, gated_beta, normal
@@ -97,18 +98,19 @@ def test_spill_is_what_is_drawn_on_pixels_that_stand_still():
     assert spill(none, images, decoded, 0.05) == 0
 
 
-def test_a_small_thing_of_another_colour_at_a_large_one_is_a_particle_of_its_own():
-    torch.manual_seed(0)
-    found = []
-    for other_colour in (0.0, 0.3):
-        encoder = replace(SMALL.encoder, apart=1.0, other_colour=other_colour, merge=0.0)
-        model = DLP(replace(SMALL, n_particles=2, encoder=encoder))
-        model.start_from(torch.full((3, 32, 32), 0.5), torch.tensor([0.5, 0.5, 0.5]))
-        images = torch.full((1, 3, 32, 32), 0.5)
-        images[:, 0, 8:16, 8:16] = 1.0
-        images[:, 2, 10:14, 16:20] = 1.0  # touches its right side
-        x = (model.encode(images).mean.particles.position[0, :, 0] + 1) * 15.5
-        found.append(float((x[0] - x[1]).abs()))
-    assert found[0] > 7.5 > found[1] > 2
+def test_a_small_thing_of_another_colour_at_a_large_one_is_a_thing_of_its_own():
+    cfg = replace(SMALL, encoder=replace(SMALL.encoder, other_colour=0.3))
+    reference = DLP(cfg).encoder.reference
+    reference.picture.fill_(0.5)
+    images = torch.full((1, 3, 32, 32), 0.5)
+    images[:, 0, 8:16, 8:16] = 1.0
+    images[:, 2, 10:14, 16:20] = 1.0  # touches its right side
+    at = torch.tensor([[[11.5, 11.5], [10.5, 12.5], [17.5, 11.5], [4.5, 27.5]]]) / 15.5 - 1
+    evidence, colour = reference.evidence(reference(images), at)
+    torch.testing.assert_close(colour[0, 0], torch.tensor([0.5, 0, 0]), atol=1e-3, rtol=0)
+    assert evidence[0].argsort(descending=True).tolist()[-1] == 3
+    for weight, chosen in ((0.0, {0, 3}), (cfg.colour_distance, {0, 2})):
+        index = select_late(-evidence, torch.cat([at, colour * weight], -1), 2, 8 / 15.5)
+        assert set(index[0].tolist()) == chosen
     with pytest.raises(InputError, match="other_colour"):
         replace(SMALL, reference="none", encoder=EncoderConfig(other_colour=0.3)).check()
