@@ -147,7 +147,7 @@ def export(found: Bundle, encoder: ParticleEncoder | None, out: Path) -> None:
                 program, input_names=names, output_names=["action"], dynamo=True, verbose=False
             )
         except ImportError as error:
-            raise InputError(f"{out}: {error.name} is missing; pip install onnx onnxscript") from None
+            raise InputError(f"{out}: {error.name} is missing; pip install 'dlp_dyn[export]'") from None
         assert made is not None
         stream.write(made.model_proto.SerializeToString())
     folders.write_file(out, stream.getvalue())

@@ -346,12 +346,6 @@ def test_broken_weights_give_a_loss_that_is_not_a_number(name):
         ({"n_particles": 17}, "n_particles"),
         ({"n_proposals": 17}, "n_proposals"),
         ({"n_particles": 5, "n_proposals": 4}, "n_particles"),
-        ({"reconstruction": "l1"}, "reconstruction"),
-        ({"networks": NetworkConfig(style="dlpv4")}, "networks.style"),
-        ({"encoder": EncoderConfig(selection="best")}, "encoder.selection"),
-        ({"encoder": EncoderConfig(passes=3)}, "encoder.passes"),
-        ({"encoder": EncoderConfig(transparency="shut")}, "encoder.transparency"),
-        ({"encoder": EncoderConfig(glimpse_padding="same")}, "encoder.glimpse_padding"),
     ],
 )
 def test_settings_that_make_no_model_are_refused_in_one_line(changes, named):
