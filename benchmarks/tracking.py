@@ -6,6 +6,7 @@ python -m benchmarks.tracking RUN --data F
 import argparse
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +46,7 @@ class Kept:
 
 
 @torch.inference_mode()
-def measure(kind: str, model: DLP, rollouts: Rollouts, episodes: int) -> Kept:
+def measure(kind: Any, model: DLP, rollouts: Rollouts, episodes: int) -> Kept:
     strategy, side = build_tracking(TrackingConfig(kind), model.cfg), model.cfg.image_size
     rows = []
     for number in rollouts.part("test")[:episodes]:

@@ -55,7 +55,7 @@ class TwoRoom(gym.Env[UInt8[np.ndarray, "H W 3"], Point]):
 
     def __init__(self, image_size: int = 64, render_mode: str = "rgb_array") -> None:
         try:
-            from stable_worldmodel.envs.two_room.env import TwoRoomEnv
+            from stable_worldmodel.envs.two_room.env import TwoRoomEnv  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise InputError(
                 f"stable_worldmodel: cannot be imported ({error}); pip install stable-worldmodel==0.1.1"

@@ -77,7 +77,7 @@ def test_particles_are_no_larger_than_allowed():
     for cfg, holds in ((SMALL, False), (bound, True)):
         model = DLP(cfg)
         for heads in (model.encoder.attributes, model.encoder.refine):
-            torch.nn.init.constant_(heads.heads["scale"][-1].bias, 3.0)
+            torch.nn.init.constant_(heads.get_parameter("heads.scale.0.bias"), 3.0)
         size = model.encode(torch.rand(2, 3, 32, 32)).mean.particles.size
         assert bool((size < 0.3).all()) == holds
     at_rest = DLP(bound).encode(torch.rand(2, 3, 32, 32)).mean.particles.size
@@ -101,6 +101,7 @@ def test_spill_is_what_is_drawn_on_pixels_that_stand_still():
 def test_a_small_thing_of_another_colour_at_a_large_one_is_a_thing_of_its_own():
     cfg = replace(SMALL, encoder=replace(SMALL.encoder, other_colour=0.3))
     reference = DLP(cfg).encoder.reference
+    assert reference is not None
     reference.picture.fill_(0.5)
     images = torch.full((1, 3, 32, 32), 0.5)
     images[:, 0, 8:16, 8:16] = 1.0

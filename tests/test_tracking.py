@@ -88,11 +88,6 @@ def test_grid_needs_late_selection():
         build_tracking(TrackingConfig(kind="grid"), TRACKED)
 
 
-def test_unknown_kind():
-    with pytest.raises(InputError, match=r"identity\.kind='nearest'"):
-        build_tracking(TrackingConfig(kind="nearest"), LEAN)
-
-
 def test_correlation_finds_a_shift():
     torch.manual_seed(0)
     image = torch.rand(1, 3, 40, 40)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ FACTORISED = TransformerConfig(attention="factorised", dim=32, n_layers=1, n_hea
 TRANSFORMER = DynamicsConfig("transformer", window=3, rollout_steps=2, transformer=FACTORISED)
 
 
-def build(kind="match", dynamics=GRAPH, **identity):
+def build(kind: Any = "match", dynamics=GRAPH, **identity):
     torch.manual_seed(0)
     return VideoModel(VideoConfig(IMAGE, TrackingConfig(kind, **{"static_frames": 2, **identity}), dynamics))
 
@@ -262,9 +263,10 @@ def test_second_stage_with_actions(tiny, tmp_path):
     run = train(overridden(tiny, path, {**settings, "eval_frames": 1}))
     model = checkpoint.load_video_model(run)
     assert model.dynamics.action is not None
-    weight = model.dynamics.action.linear.weight
+    action: Any = model.dynamics.action
+    weight = action.linear.weight
     taken = Rollouts(path).column("actions")[:18].reshape(2, 9, 2)[:, :-1].reshape(-1, 2)
-    assert_close(model.dynamics.action.mean, torch.from_numpy(taken).mean(0))
+    assert_close(action.mean, torch.from_numpy(taken).mean(0))
     assert weight.abs().max() > 0
     with torch.no_grad():
         weight.add_(0.1)

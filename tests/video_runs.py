@@ -28,7 +28,7 @@ def dynamics(action_dim: int = 0) -> DynamicsConfig:
 
 
 def write_run(
-    folder: Path, action_dim: int = 0, stride: int = 1, image: DLPConfig = IMAGE, kind: str = "match"
+    folder: Path, action_dim: int = 0, stride: int = 1, image: DLPConfig = IMAGE, kind: Any = "match"
 ) -> Path:
     """A run folder with random weights."""
     torch.manual_seed(0)

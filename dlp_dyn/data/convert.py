@@ -73,7 +73,8 @@ class _Sized:
     """Frames of any kind as RGB of one size."""
 
     def __init__(self, image_size: int | None, crop: Crop | None, bits: int | None) -> None:
-        self._image_size, self._crop, self._bits = image_size, crop, bits
+        self._image_size, self._bits = image_size, bits
+        self._crop: Crop | None = crop
         self._shape: tuple[int, ...] | None = None
 
     def frames(self, stream: EpisodeStream) -> Iterator[Frame]:

@@ -242,7 +242,9 @@ class Rollouts:
                 f"{self.path}: frames {start} to {start + length} asked for, there are {self.n_frames}"
             )
         rows = slice(start, start + length)
-        steps = {name: self.column(name)[rows] for name in STEP_FIELDS if name in self._row_shapes}
+        steps: dict[str, Any] = {
+            name: self.column(name)[rows] for name in STEP_FIELDS if name in self._row_shapes
+        }
         return Episode(
             self.frames(np.arange(start, start + length)), **steps, states=self.states(start, length) or None
         )

@@ -102,7 +102,8 @@ class Planned:
         approach: bool = False,
         visited: Sequence[Particles] = (),
     ) -> None:
-        self.make, self.prices, self.match, self.approach = make, prices, match, approach
+        self.make, self.prices, self.approach = make, prices, approach
+        self.match: Match = match
         self.visited = visited
         self.seconds, self.plans = 0.0, 0
 

@@ -172,7 +172,8 @@ def test_the_saved_agent_acts_alike_and_holds_no_encoder(push: Push) -> None:
     env = environments.make(found.cfg, 3, encoder)
     env.seed(0)
     seen: Any = env.reset()
-    a, b = (bundle.load(found).predict(seen, deterministic=True)[0] for _ in range(2))
+    policies: list[Any] = [bundle.load(found) for _ in range(2)]
+    a, b = (policy.predict(seen, deterministic=True)[0] for policy in policies)
     np.testing.assert_array_equal(a, b)
     assert encoder is not None
     names = set(encoder.encoder.state_dict())
@@ -310,7 +311,7 @@ class Point(gym.Env[Any, Any]):
 
 @pytest.mark.parametrize("kind", ["sac", "td3"])
 def test_without_goals_a_run_goes_on_to_the_last_bit_too(kind: str, tmp_path: Path) -> None:
-    gym.register("Point-v0", entry_point=Point)
+    gym.register("Point-v0", entry_point=Point)  # pyright: ignore[reportArgumentType]
     (tmp_path / "point.yaml").write_text(
         "env: {id: Point-v0, n_envs: 2}\nobservation: {kind: state}\nnetwork: {kind: flat, flat: [8]}\n"
         f"algorithm: {{kind: {kind}, batch_size: 8, gradient_steps: 1, buffer_size: 60}}\n"

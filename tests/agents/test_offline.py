@@ -116,6 +116,7 @@ def test_each_kind_learns_what_was_shown(kind: str) -> None:
     update = TrainingStep(objective, optimizers)
     for _ in range(150):
         update([steps], objective.weights(objective.Weights()))
+    assert steps.goal is not None
     played, _ = model.predict({"observation": steps.observation.numpy(), "desired_goal": steps.goal.numpy()})
     error = np.abs(played - steps.actions[:, 0].numpy()).mean()
     assert error < 0.35 * steps.actions[:, 0].abs().mean()

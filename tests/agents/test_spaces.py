@@ -78,7 +78,8 @@ def test_a_dict_of_numbers_needs_no_goal_and_no_picture() -> None:
     seen = env.reset()
     assert isinstance(env.observation_space, spaces.Dict)
     assert env.observation_space["gear"] == spaces.Discrete(3)
-    assert all(0 <= env.step(np.zeros(1, int))[0]["gear"][0] <= 2 for _ in range(20))
+    later: list[Any] = [env.step(np.zeros(1, int))[0] for _ in range(20)]
+    assert all(0 <= step["gear"][0] <= 2 for step in later)
     assert set(seen) == {"position", "gear"}
     with pytest.raises(InputError, match="no picture of bytes"):
         Selection(space, {"observation": "position"}, pictures=["observation"])
@@ -118,7 +119,7 @@ def test_spaces_survive_json() -> None:
     for space in (
         Box(0, 255, (3, 40, 40), np.uint8),
         Box(-np.inf, np.inf, (5, 4), np.float32),
-        Box(np.float32([-1, 0.1]), np.float32([1, 0.7]), dtype=np.float32),
+        Box(np.array([-1, 0.1], np.float32), np.array([1, 0.7], np.float32), dtype=np.float32),
         spaces.Discrete(5),
         spaces.MultiDiscrete([2, 3]),
         spaces.MultiBinary(4),

@@ -1,6 +1,7 @@
 """What people bring comes in frame by frame, in order, or is refused in a line."""
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -82,13 +83,9 @@ def test_pauses_of_a_gif_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".tif", ".webp", ".png"])
 def test_all_pages_of_a_picture_are_frames(tmp_path: Path, suffix: str) -> None:
     pictures = [Image.fromarray(grey(i)) for i in range(5)]
-    more = (
-        {}
-        if suffix == ".tif"
-        else {"duration": 100, "lossless": True}
-        if suffix == ".webp"
-        else {"duration": 100}
-    )
+    more: dict[str, Any] = {} if suffix == ".tif" else {"duration": 100}
+    if suffix == ".webp":
+        more["lossless"] = True
     pictures[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=pictures[1:], **more)
     rollouts, _ = imported(tmp_path / f"a{suffix}", tmp_path / "a.h5")
     assert episodes(rollouts) == [list(range(5))]

@@ -200,7 +200,8 @@ def _demos(
 
 def _masked_parts(path: Path, columns: Mapping[str, Column]) -> dict[str, Part]:
     parts: dict[str, Part] = {}
-    for name, part in (("train", "train"), ("valid", "validation"), ("test", "test")):
+    masks: dict[str, Part] = {"train": "train", "valid": "validation", "test": "test"}
+    for name, part in masks.items():
         if f"mask/{name}" in columns:
             with reading(path), h5py.File(path) as file:
                 item = file[f"mask/{name}"]

@@ -5,10 +5,9 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
@@ -60,19 +59,20 @@ class _Member:
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
-    _stream: BufferedIOBase | None = None
+    _stream: IO[bytes] | None = None
     _at: int = 0
 
     def rows(self, start: int, end: int) -> Iterator[np.ndarray]:
         row = self.shape[1:]
         size = prod(row) * self.dtype.itemsize
         with reading(self.path):
-            if self._stream is None or self._at != start:
-                self._stream = zipfile.ZipFile(self.path).open(self.name)  # noqa: SIM115 (kept for the next range)
-                _header(self._stream)
-                self._at = 0
+            stream = self._stream
+            if stream is None or self._at != start:
+                stream = zipfile.ZipFile(self.path).open(self.name)  # noqa: SIM115 (kept for the next range)
+                _header(stream)
+                self._stream, self._at = stream, 0
             while self._at < end:
-                data = self._stream.read(size)
+                data = stream.read(size)
                 if len(data) < size:
                     raise EOFError("ends too early")
                 self._at += 1
@@ -162,7 +162,7 @@ def _members(path: Path) -> Iterator[tuple[str, Column]]:
                     yield name, _Member(path, info.filename, shape, dtype)
 
 
-def _header(stream: BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     return read(stream)

@@ -105,7 +105,7 @@ def open_film(path: Path) -> Film:
                         packets += 1
                         if not packet.is_discard and _is_shown(packet, stream):
                             stamps.append(packet.pts if packet.pts is not None else packet.dts)
-            except av.error.FFmpegError as error:
+            except av.FFmpegError as error:
                 heard.append(str(error))
         if not stamps:
             raise InputError(f"{path}: a video without frames; check that it plays")
@@ -154,9 +154,9 @@ def _decode(path: Path, *, careful: bool) -> Iterator[tuple[float | None, UInt8[
             with _listening() as heard:
                 try:
                     frames = next(packets).decode()
-                except (StopIteration, av.error.EOFError):
+                except (StopIteration, EOFError):
                     return
-                except av.error.FFmpegError as error:
+                except av.FFmpegError as error:
                     frames = []
                     heard.append(str(error))
             complaint = complaint or (heard[0] if heard else "")
@@ -197,5 +197,5 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
 def _opened(path: Path) -> InputContainer:
     try:
         return av.open(str(path))
-    except (av.error.FFmpegError, OSError, ValueError) as error:
+    except (av.FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a video, or damaged; check that it plays") from error

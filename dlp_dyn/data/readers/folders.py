@@ -196,7 +196,9 @@ def _parts(children: Sequence[Path]) -> dict[Path, Part]:
     named = {child: child.name if child.is_dir() else child.stem for child in children}
     exact = {child: SPLITS[name.lower()] for child, name in named.items() if name.lower() in SPLITS}
     alike = {child: part for child in children if child.is_dir() and (part := _alike(child.name))}
-    found = {**alike, **exact} if len({*alike.values()}) > 1 and "train" in alike.values() else exact
+    found: dict[Path, Part] = (
+        {**alike, **exact} if len({*alike.values()}) > 1 and "train" in alike.values() else exact
+    )
     if len({*found.values()}) == 1:
         found = {child: part for child, part in found.items() if child.is_dir()}
         others = [
@@ -213,7 +215,7 @@ def _parts(children: Sequence[Path]) -> dict[Path, Part]:
 def _alike(name: str) -> Part | None:
     """`video_train`, `TestVideos`, `val2017`, `trainset`; None for a name without a part in it."""
     words = re.split(r"[^a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    parts = {SPLITS[word] for word in words if word in SPLITS}
+    parts: set[Part] = {SPLITS[word] for word in words if word in SPLITS}
     if not parts:
         joined = "".join(words)
         parts = {

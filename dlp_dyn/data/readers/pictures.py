@@ -65,7 +65,8 @@ def _check_size(image: Image.Image, file: Path) -> None:
 
 def _is_deep(image: Image.Image) -> bool:
     """More than eight bits a channel: Pillow keeps the upper eight of three channels only."""
-    raw = image.tile[0].args if image.tile else ()
+    tile = getattr(image, "tile", None)  # of pictures that come from a file
+    raw = tile[0].args if tile else ()
     mode = raw[0] if isinstance(raw, tuple) and raw else raw
     return image.mode.startswith(("I", "F")) or (isinstance(mode, str) and ";16" in mode)
 

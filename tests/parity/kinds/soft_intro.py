@@ -13,6 +13,7 @@ from dlp_dyn.evaluation import densities
 from dlp_dyn.evaluation.frechet import frechet_distance
 from dlp_dyn.evaluation.point_clouds import occupancy_jsd
 from dlp_dyn.objectives.base import weighted_sum
+from dlp_dyn.objectives.particle_player import ParticlePlayer
 from dlp_dyn.objectives.soft_intro import SoftIntro
 from dlp_dyn.official import soft_intro as official
 from dlp_dyn.soft_intro.model import IntroVAE
@@ -128,6 +129,7 @@ def loss(objective: SoftIntro, x: Tensor, update: str) -> tuple[dict[str, Tensor
     terms = objective(x, update, 1).terms
     total, _ = weighted_sum(terms, objective.weights(None)[update])
     total.backward()
+    assert not isinstance(objective.model, ParticlePlayer)
     theirs = dict(official.names(objective.model))
     moved = {f"{update}.{k}": p for k, p in getattr(objective.model, update).named_parameters()}
     return terms | {"total": total}, {theirs[k]: p.grad.norm() for k, p in moved.items()}
@@ -160,6 +162,7 @@ def _kl(bundle: Bundle, posterior: Any) -> Tensor:
 
 
 def pictures(seen: Recorded, objective: SoftIntro) -> Iterator[tuple[str, Tensor]]:
+    assert not isinstance(objective.model, ParticlePlayer)
     if objective.model.cfg.point_clouds is not None:
         return
     yield "e/fake", seen.drawn[0]

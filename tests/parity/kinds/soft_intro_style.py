@@ -11,6 +11,7 @@ from kinds.soft_intro import Draws, Recorded, named
 from torch import Tensor
 
 from dlp_dyn.objectives.base import weighted_sum
+from dlp_dyn.objectives.particle_player import ParticlePlayer
 from dlp_dyn.objectives.soft_intro import SoftIntro
 from dlp_dyn.official import soft_intro as official
 from dlp_dyn.soft_intro.style import DrawBlock, EncodeBlock, StyleVAE
@@ -110,6 +111,7 @@ def loss(objective: SoftIntro, x: Tensor, update: str) -> tuple[dict[str, Tensor
     total, _ = weighted_sum(terms, objective.weights(None)[update])
     total.backward()
     model = objective.model
+    assert not isinstance(model, ParticlePlayer)
     theirs, factor = dict(official.names(model)), official.factors(model)
     moved = {f"{update}.{k}": p for k, p in getattr(model, update).named_parameters() if p.grad is not None}
     return terms | {"total": total}, {theirs[k]: p.grad.norm() / factor.get(k, 1) for k, p in moved.items()}
