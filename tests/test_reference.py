@@ -77,6 +77,7 @@ def test_particles_are_no_larger_than_allowed():
     for cfg, holds in ((SMALL, False), (bound, True)):
         model = DLP(cfg)
         for heads in (model.encoder.attributes, model.encoder.refine):
+            assert heads is not None
             torch.nn.init.constant_(heads.get_parameter("heads.scale.0.bias"), 3.0)
         size = model.encode(torch.rand(2, 3, 32, 32)).mean.particles.size
         assert bool((size < 0.3).all()) == holds

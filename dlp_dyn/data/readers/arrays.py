@@ -176,7 +176,7 @@ def _demos(
 ) -> list[EpisodeStream]:
     """A group a demonstration; `mask/train` and `mask/valid` name those of a part."""
     order = [item.name for item in in_order(Path(name) for name in demos)]
-    parts = _masked_parts(path, columns) if part is None else dict.fromkeys(order, part)
+    masked = _masked_parts(path, columns) if part is None else {}
     groups = {name: select(columns, f"data/{name}/") for name in order}
     first = select(groups[order[0]], "obs/")
     key = _frame_key(path, first, choices.series)
@@ -194,7 +194,9 @@ def _demos(
         if name in rows:
             steps["actions"] = rows[name]
         following = group.get(f"next_obs/{key}")
-        episodes.append(_episode(path, frames, following, 0, frames.shape[0], steps, parts.get(name)))
+        episodes.append(
+            _episode(path, frames, following, 0, frames.shape[0], steps, part or masked.get(name))
+        )
     return episodes
 
 

@@ -10,6 +10,7 @@ import av
 import av.logging
 import numpy as np
 from av.container import InputContainer
+from av.error import FFmpegError
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -105,7 +106,7 @@ def open_film(path: Path) -> Film:
                         packets += 1
                         if not packet.is_discard and _is_shown(packet, stream):
                             stamps.append(packet.pts if packet.pts is not None else packet.dts)
-            except av.FFmpegError as error:
+            except FFmpegError as error:
                 heard.append(str(error))
         if not stamps:
             raise InputError(f"{path}: a video without frames; check that it plays")
@@ -156,7 +157,7 @@ def _decode(path: Path, *, careful: bool) -> Iterator[tuple[float | None, UInt8[
                     frames = next(packets).decode()
                 except (StopIteration, EOFError):
                     return
-                except av.FFmpegError as error:
+                except FFmpegError as error:
                     frames = []
                     heard.append(str(error))
             complaint = complaint or (heard[0] if heard else "")
@@ -197,5 +198,5 @@ def _stream(container: InputContainer, path: Path) -> VideoStream:
 def _opened(path: Path) -> InputContainer:
     try:
         return av.open(str(path))
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a video, or damaged; check that it plays") from error

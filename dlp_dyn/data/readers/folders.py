@@ -194,11 +194,13 @@ def _sorted_by_pages(pictures: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 def _parts(children: Sequence[Path]) -> dict[Path, Part]:
     """Which children are parts: `train`, `VALIDATION`, `video_test`, `trainset`; also files: train.npz, test.npz."""
     named = {child: child.name if child.is_dir() else child.stem for child in children}
-    exact = {child: SPLITS[name.lower()] for child, name in named.items() if name.lower() in SPLITS}
-    alike = {child: part for child in children if child.is_dir() and (part := _alike(child.name))}
-    found: dict[Path, Part] = (
-        {**alike, **exact} if len({*alike.values()}) > 1 and "train" in alike.values() else exact
-    )
+    exact: dict[Path, Part] = {
+        child: SPLITS[name.lower()] for child, name in named.items() if name.lower() in SPLITS
+    }
+    alike: dict[Path, Part] = {
+        child: part for child in children if child.is_dir() and (part := _alike(child.name))
+    }
+    found = {**alike, **exact} if len({*alike.values()}) > 1 and "train" in alike.values() else exact
     if len({*found.values()}) == 1:
         found = {child: part for child, part in found.items() if child.is_dir()}
         others = [
@@ -218,9 +220,9 @@ def _alike(name: str) -> Part | None:
     parts: set[Part] = {SPLITS[word] for word in words if word in SPLITS}
     if not parts:
         joined = "".join(words)
-        parts = {
-            part
-            for word, part in SPLITS.items()
-            if len(word) > 3 and (joined.startswith(word) or joined.endswith(word))
-        } | ({"validation"} if joined.startswith("val") else set())
+        for word, part in SPLITS.items():
+            if len(word) > 3 and (joined.startswith(word) or joined.endswith(word)):
+                parts.add(part)
+        if joined.startswith("val"):
+            parts.add("validation")
     return parts.pop() if len(parts) == 1 else None
