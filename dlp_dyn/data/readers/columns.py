@@ -5,9 +5,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import h5py
 import numpy as np
@@ -59,7 +60,7 @@ class _Member:
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype
-    _stream: IO[bytes] | None = None
+    _stream: BufferedIOBase | None = None
     _at: int = 0
 
     def rows(self, start: int, end: int) -> Iterator[np.ndarray]:
@@ -68,7 +69,8 @@ class _Member:
         with reading(self.path):
             stream = self._stream
             if stream is None or self._at != start:
-                stream = zipfile.ZipFile(self.path).open(self.name)  # noqa: SIM115 (kept for the next range)
+                archive = zipfile.ZipFile(self.path)
+                stream = cast(BufferedIOBase, archive.open(self.name))  # kept for the next range
                 _header(stream)
                 self._stream, self._at = stream, 0
             while self._at < end:
@@ -147,7 +149,7 @@ def _members(path: Path) -> Iterator[tuple[str, Column]]:
             if not info.filename.endswith(".npy"):
                 continue
             with archive.open(info) as stream:
-                shape, fortran, dtype = _header(stream)
+                shape, fortran, dtype = _header(cast(BufferedIOBase, stream))
                 if dtype.hasobject:
                     continue
                 if stream.tell() + prod(shape) * dtype.itemsize != info.file_size:
@@ -162,7 +164,7 @@ def _members(path: Path) -> Iterator[tuple[str, Column]]:
                     yield name, _Member(path, info.filename, shape, dtype)
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(stream: BufferedIOBase) -> tuple[tuple[int, ...], bool, np.dtype]:
     version = npy.read_magic(stream)
     read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     return read(stream)

@@ -200,7 +200,8 @@ def _parts(children: Sequence[Path]) -> dict[Path, Part]:
     alike: dict[Path, Part] = {
         child: part for child in children if child.is_dir() and (part := _alike(child.name))
     }
-    found = {**alike, **exact} if len({*alike.values()}) > 1 and "train" in alike.values() else exact
+    several = len({*alike.values()}) > 1 and "train" in alike.values()
+    found = alike | exact if several else exact
     if len({*found.values()}) == 1:
         found = {child: part for child, part in found.items() if child.is_dir()}
         others = [
