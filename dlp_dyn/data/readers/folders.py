@@ -203,7 +203,8 @@ def _parts(children: Sequence[Path]) -> dict[Path, Part]:
     several = len({*alike.values()}) > 1 and "train" in alike.values()
     found = alike | exact if several else exact
     if len({*found.values()}) == 1:
-        found = {child: part for child, part in found.items() if child.is_dir()}
+        for child in [child for child in found if not child.is_dir()]:
+            del found[child]
         others = [
             child for child in children if child.is_dir() and child not in found and not kind(child.name)
         ]
