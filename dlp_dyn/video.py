@@ -78,7 +78,7 @@ class VideoModel(SharedModel):
         return self.identity.encode(self.image.encoder, video, draw, options, state)
 
     @torch.no_grad()
-    def follow(self, pieces: Iterable[Float[Tensor, "B T C H W"]]) -> Scene:
+    def follow(self, pieces: Iterable[Float[Tensor, "B _ C H W"]]) -> Scene:
         """The scenes of a long video that comes in pieces, so that memory does not grow with it."""
         state, scenes = None, []
         for piece in pieces:

@@ -293,8 +293,8 @@ def test_learns_one_clip(kind):
 
 def test_unknown_settings():
     for cfg, match in [
-        (DynamicsConfig("graph", window=1), "dynamics.window=1"),
-        (DynamicsConfig("graph", rollout_steps=0), "rollout_steps=0"),
+        (DynamicsConfig("graph", window=1), "dynamics.window is 1"),
+        (DynamicsConfig("graph", rollout_steps=0), "rollout_steps is 0"),
         (DynamicsConfig("transformer", transformer=TransformerConfig(dim=30)), "not a multiple"),
         (DynamicsConfig("none"), "kind=none"),
     ]:

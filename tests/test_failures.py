@@ -62,7 +62,7 @@ def test_frames_of_mixed_sizes(fails: Fails, tmp_path: Path) -> None:
     out = tmp_path / "out.h5"
     line = fails("import", folder, "--out", out)
     assert str(folder / "1.png") in line
-    assert "--image-size" in line
+    assert "give an image size" in line
     assert list(tmp_path.iterdir()) == [folder]
 
 

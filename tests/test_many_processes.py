@@ -176,7 +176,8 @@ def test_noise_does_not_start_over_with_another_number_of_processes(runs: Runs) 
     model = DLP(config.load("tiny", ["data.path=unused"]).model)
     objective = ImageElbo(model)
     optimizers: dict[str, torch.optim.Optimizer] = {"model": torch.optim.AdamW(model.parameters())}
-    state = TrainingState(model, objective.updates(), optimizers, objective=objective.state())
+    data = checkpoint.load_training_state(runs.two / "image" / "checkpoints" / "last")["data"]
+    state = TrainingState(model, objective.updates(), optimizers, data=data, objective=objective.state())
     found = [noise(0, 1), noise(0, 3), noise(1, 3)]
     for seed in range(PROCESSES):
         set_seed(seed)

@@ -287,5 +287,5 @@ def test_exploration_draws_what_it_says() -> None:
 
 @pytest.mark.parametrize("settings", [{"epsilon": 1.5}, {"sigma": -0.1}])
 def test_bad_exploration(settings: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="exploration: epsilon is"):
+    with pytest.raises(InputError, match=r"exploration\.(epsilon|sigma) is"):
         Exploration(**settings)

@@ -80,7 +80,7 @@ def test_what_cannot_be_learnt_from_is_said() -> None:
     off = Things(moving.position, moving.features, np.zeros_like(moving.present))
     with pytest.raises(InputError, match="only 0 particles"):
         foreground.fit(ForegroundConfig(), [off])
-    with pytest.raises(InputError, match="give 1 or more"):
+    with pytest.raises(InputError, match="give a still below agent"):
         ForegroundConfig(still=0.9)
 
 

@@ -206,8 +206,8 @@ def test_without_a_goal_entities_attend_to_one_another_only() -> None:
     ("settings", "message"),
     [
         ({"dim": 30, "n_heads": 4}, "network: dim is 30 with 4 heads"),
-        ({"n_layers": 0}, "network: n_layers is 0"),
-        ({"mask_column": -1}, "network: mask_column is -1"),
+        ({"n_layers": 0}, "n_layers is 0"),
+        ({"mask_column": -1}, "mask_column is -1"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:

@@ -158,5 +158,5 @@ def test_empty_sets_are_the_worst() -> None:
 
 
 def test_settings_are_checked() -> None:
-    with pytest.raises(InputError, match="positive"):
+    with pytest.raises(InputError, match="cap is 0; give a number, above 0"):
         ChamferConfig(cap=0)

@@ -297,9 +297,5 @@ def test_one_family_at_a_time(settings, message):
 
 
 def test_settings_that_cannot_be():
-    with pytest.raises(InputError, match=r"game.negative is -1"):
-        GameConfig(negative=-1)
-    with pytest.raises(InputError, match=r"game.scale is 0"):
-        GameConfig(scale=0)
     with pytest.raises(InputError, match="halved 3 times"):
         ImageConfig(image_size=20)
