@@ -164,3 +164,20 @@ def test_a_full_disk_while_metrics_are_written(fails: Fails, tiny: Callable[...,
         line = fails("train", "--resume", run, "steps=200", "log_every=1", "save_every=200", "eval_every=200")
     assert "metrics.jsonl: cannot be written" in line
     assert checkpoint.load_training_state(run / "checkpoints" / "last")["step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("length=abc", "--set: length is 'abc'; give a whole number"),
+        ("n_balls=2.5", "--set: n_balls is 2.5; give a whole number"),
+        ("speed=nan", "--set: speed is 'nan'; give a number"),
+        ("mode=fast", "--set: mode is 'fast'; give one of"),
+    ],
+)
+def test_wrong_kinds_of_settings_of_a_source_are_one_line(
+    fails: Fails, tmp_path: Path, word: str, message: str
+) -> None:
+    line = fails("collect", "balls", "--episodes", "3", "--set", word, "--out", tmp_path / "x.h5")
+    assert message in line
+    assert not list(tmp_path.iterdir())

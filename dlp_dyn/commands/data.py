@@ -22,7 +22,7 @@ def collect(args: argparse.Namespace) -> None:
     settings = key_values(args.settings)
     if args.env_id in SYNTHETIC_EPISODES:
         counts = _parts(args.episodes) if args.episodes else SYNTHETIC_EPISODES[args.env_id]
-        write = _synthetic(args.env_id, settings)
+        write, settings = _synthetic(args.env_id, settings)
         with track(f"collect {args.env_id}", sum(counts), "episodes") as bar:
             write(
                 args.out, counts, image_size=args.image_size, seed=args.seed, progress=bar.reach, **settings
@@ -50,15 +50,24 @@ def collect(args: argparse.Namespace) -> None:
         )
 
 
-def _synthetic(name: str, settings: dict[str, Any]) -> Callable[..., None]:
-    """The writer of a synthetic source, after a look at its settings."""
+def _synthetic(name: str, settings: dict[str, Any]) -> tuple[Callable[..., None], dict[str, Any]]:
+    """The writer of a synthetic source, and its settings as it wants them."""
+    from dlp_dyn.data.balls import Mode
     from dlp_dyn.data.synthetic import WRITERS
+    from dlp_dyn.settings import Count, Natural, NonNegative, Positive
+    from dlp_dyn.settings.kinds import checked
 
-    known = {"balls": ("length", "n_balls", "radius", "speed", "mode", "turn_every"), "shapes": ()}[name]
+    balls = {
+        "length": Count, "n_balls": Count, "radius": Positive, "speed": NonNegative, "mode": Mode,
+        "turn_every": Natural,
+    }  # fmt: skip
+    known = {"balls": balls, "shapes": {}}[name]
     for key in settings:
         if key not in known:
             raise InputError(f"--set {key}: {name} has {', '.join(known) or 'no settings'}; leave it out")
-    return WRITERS[name]
+    return WRITERS[name], {
+        key: checked(known[key], value, None, key, "--set") for key, value in settings.items()
+    }
 
 
 def import_(args: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """Words that several verbs know."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from dlp_dyn.errors import InputError
 
@@ -18,8 +18,10 @@ def device(name: str) -> str:
 
 
 def key_values(words: Sequence[str]) -> dict[str, Any]:
-    """Settings of words KEY=VALUE, whose values are YAML. Raises InputError for others."""
+    """Settings of words KEY=VALUE, whose values are read as those of configs are. Raises InputError for others."""
     import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     settings = {}
     for word in words:
@@ -27,7 +29,8 @@ def key_values(words: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise InputError(f"--set {word}: write it as key=value")
         try:
-            settings[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
+            read = OmegaConf.to_container(OmegaConf.from_dotlist([f"x={value}"]))
+            settings[key] = cast(dict[str, Any], read)["x"]
+        except (yaml.YAMLError, OmegaConfBaseException, RecursionError, ValueError):
             raise InputError(f"--set {word}: the value is not readable as YAML") from None
     return settings
