@@ -121,7 +121,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "config", nargs="*", metavar="CONFIG [KEY=VALUE ...]", help="name or path, then overrides"
     )
-    sub.add_argument("--resume", metavar="RUN", help="go on with this run, with its own config")
+    sub.add_argument("--resume", metavar="RUN", help="resume this run, with its own config")
+    sub.add_argument("--list", action="store_true", help="list the configs that come with dlp_dyn")
+    sub.add_argument(
+        "--show", action="store_true", help="print every value of CONFIG with its range and meaning"
+    )
 
     sub = verb("evaluate", evaluate.evaluate, "measure a model on rollouts")
     sub.add_argument(

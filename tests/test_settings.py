@@ -11,6 +11,7 @@ import yaml
 
 from agents.config import AgentConfig
 from dlp_dyn import settings
+from dlp_dyn.cli import main
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.settings.kinds import LARGEST, checked, declared, takes_text, unpacked
@@ -204,3 +205,28 @@ def test_ranges(limits: settings.Range, inside: list[float], outside: list[float
     assert all(map(limits.holds, inside))
     assert not any(map(limits.holds, outside))
     assert str(limits) == words
+
+
+def test_every_config_is_listed_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == settings.names()
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_every_value_of_a_config_is_shown_with_range_and_meaning(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "tiny", "data.path=x.h5", "model.n_particles=7", "--show"]) == 0
+    shown = dict(line.split("=", 1) for line in capsys.readouterr().out.splitlines())
+    assert shown["model.n_particles"].startswith("7  # 1 or more: ")
+    assert shown["data.path"].startswith("x.h5  # a file")
+    cfg = settings.load_as(TrainConfig, settings.CONFIGS, "tiny", ["data.path=x.h5", "model.n_particles=7"])
+    overrides = [f"{key}={text.partition('  # ')[0]}" for key, text in shown.items()]
+    assert settings.load_as(TrainConfig, settings.CONFIGS, "tiny", overrides) == cfg
+
+
+def test_what_is_to_be_given_is_shown_as_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "image", "--show"]) == 0
+    out = capsys.readouterr().out
+    assert "data.path=NEEDED  # " in out
+    assert "keypoint_vae=null" in out
+    assert "keypoint_vae.decoder" not in out

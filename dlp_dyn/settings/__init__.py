@@ -4,7 +4,7 @@ Of any schema; `dlp_dyn.config` has that of training. All raise InputError, nami
 keys, wrong kinds of values, values out of range, and missing ones.
 """
 
-from dlp_dyn.settings.files import CONFIGS, find, has_section, names, read_yaml, to_dict, to_yaml
+from dlp_dyn.settings.files import CONFIGS, find, has_section, names, read_yaml, summary, to_dict, to_yaml
 from dlp_dyn.settings.kinds import (
     Count,
     Fraction,
@@ -22,7 +22,7 @@ from dlp_dyn.settings.kinds import (
     between,
     section_of,
 )
-from dlp_dyn.settings.loading import check, load_as, parsed, read_as, read_section
+from dlp_dyn.settings.loading import check, given, load_as, parsed, read_as, read_section
 from dlp_dyn.settings.words import split_words
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "between",
     "check",
     "find",
+    "given",
     "has_section",
     "load_as",
     "names",
@@ -52,6 +53,7 @@ __all__ = [
     "read_yaml",
     "section_of",
     "split_words",
+    "summary",
     "to_dict",
     "to_yaml",
 ]

@@ -43,6 +43,20 @@ def sections(schema: type, name: str = "") -> Iterator[Section]:
             yield from sections(inner, f"{name}.{key}" if name else key)
 
 
+def shown(schema: type, said: dict[str, Any], name: str = "") -> Iterator[tuple[Setting, str]]:
+    """Every setting with its value, as it is typed, where a config says so much; "" for one that is to be given.
+
+    Settings of optional sections that are null are left out.
+    """
+    for setting in _settings(schema, f"{name}." if name else ""):
+        value = said.get(setting.key.rpartition(".")[2])
+        yield setting, setting.default if value is None or isinstance(value, dict) else as_yaml(value)
+    for key, hint in get_type_hints(schema, include_extras=True).items():
+        inner = section_of(hint)
+        if inner is not None and (said.get(key) is not None or not unpacked(hint)[2]):
+            yield from shown(inner, said.get(key) or {}, f"{name}.{key}" if name else key)
+
+
 def as_yaml(value: Any) -> str:
     """A value as it is typed on the command line."""
     text = yaml.safe_dump(

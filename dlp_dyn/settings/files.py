@@ -1,6 +1,7 @@
 """Config files: where those lie that come with the package, and what is in one."""
 
 import difflib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,12 @@ CONFIGS = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf
 def names(folder: Path = CONFIGS) -> list[str]:
     """Names of the configs that come with the package."""
     return sorted(p.stem for p in folder.glob("*.yaml"))
+
+
+def summary(name: str, folder: Path = CONFIGS) -> str:
+    """The first sentence of the comment at the head of a config that comes with the package."""
+    head = itertools.takewhile(lambda line: line.startswith("#"), find(name, folder).read_text().splitlines())
+    return " ".join(line.lstrip("# ") for line in head).partition(". ")[0].rstrip(".")
 
 
 def find(name_or_path: str | Path, folder: Path = CONFIGS) -> Path:

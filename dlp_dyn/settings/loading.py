@@ -19,6 +19,13 @@ T = TypeVar("T")
 
 def load_as(schema: type[T], folder: Path, name_or_path: str | Path, overrides: Sequence[str] = ()) -> T:
     """A config by name (a file in `folder`) or path, with overrides on top; `out` is runs/NAME where none is given."""
+    return _instance(schema, given(schema, folder, name_or_path, overrides), "")
+
+
+def given(
+    schema: type, folder: Path, name_or_path: str | Path, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What a config, those that it builds on, and overrides say: section by section, without defaults."""
     path = find(name_or_path, folder)
     layers = _with_parents(schema, path, folder)
     if not any("out" in layer for layer in layers):
@@ -26,14 +33,14 @@ def load_as(schema: type[T], folder: Path, name_or_path: str | Path, overrides: 
     layers += [parsed(schema, text) for text in overrides]
     if any(f.name == "auto" for f in fields(cast(Any, schema))):
         layers.append({"auto": _still_auto(layers)})
-    return _build(schema, layers)
+    return _together(layers)
 
 
 def read_as(schema: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
     """A fully resolved config, as `to_yaml` makes it, with overrides on top; names of earlier versions are taken."""
     values, written = read_twice(path)
     first = _layer(schema, values, written, str(path), "", earlier=True)
-    return _build(schema, [first, *(parsed(schema, text) for text in overrides)])
+    return _instance(schema, _together([first, *(parsed(schema, text) for text in overrides)]), "")
 
 
 def read_section(path: Path, section: str, schema: type[T]) -> T:
@@ -43,7 +50,7 @@ def read_section(path: Path, section: str, schema: type[T]) -> T:
         raise InputError(f"{path}: no section '{section}'; this is not the config of a dlp_dyn run")
     inside = written[section] if isinstance(written, dict) else None
     layer = _layer(schema, values[section], inside, str(path), f"{section}.", earlier=True)
-    return _build(schema, [layer], f"{section}.")
+    return _instance(schema, layer, f"{section}.")
 
 
 def check(cfg: Any, section: str = "") -> None:
@@ -152,11 +159,11 @@ def _dotted(layer: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def _build(schema: type[T], layers: Sequence[dict[str, Any]], prefix: str = "") -> T:
+def _together(layers: Sequence[dict[str, Any]]) -> dict[str, Any]:
     together: dict[str, Any] = {}
     for layer in layers:
         together = _merged(together, layer)
-    return _instance(schema, together, prefix)
+    return together
 
 
 def _merged(below: Any, above: Any) -> Any:
