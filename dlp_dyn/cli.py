@@ -1,6 +1,8 @@
 """The command line: `dlp-dyn VERB ...`. The words it understands; `dlp_dyn.commands` does what they say."""
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -35,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Interrupted as interrupted:
         print(f"dlp-dyn: {interrupted}", file=sys.stderr)
         return 128 + interrupted.signum
+    except BrokenPipeError:  # who reads the output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print("dlp-dyn: interrupted", file=sys.stderr)
         return 130

@@ -168,3 +168,10 @@ def test_sigterm_to_the_whole_group_saves_and_exits_with_143(balls_file: Path, t
     step = checkpoint.load_training_state(run / "checkpoints" / "last")["step"]
     assert line == f"dlp-dyn: saved after step {step}; go on with: dlp-dyn train --resume {run}"
     assert "Traceback" not in errors
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    command = f"{sys.executable} -m dlp_dyn.cli train tiny --show | head -n 1"
+    answer = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    assert len(answer.stdout.splitlines()) == 1
+    assert "Traceback" not in answer.stderr
