@@ -9,14 +9,17 @@ from pathlib import Path
 import av
 import av.logging
 import numpy as np
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
+from av.sidedata.sidedata import Type as SideData
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 
 from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames
+from dlp_dyn.data.readers.packets import shown_by
 from dlp_dyn.data.readers.times import Schedule, schedule
 from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
@@ -97,49 +100,51 @@ def open_film(path: Path) -> Film:
     stamps: list[int | None] = []
     with _opened(path) as container:
         stream = _stream(container, path)
-        tick, packets, end = float(stream.time_base or 0), 0, 0.0
+        is_shown = shown_by(stream.codec_context.name, stream.codec_context.extradata or b"")
+        places, end = 0, 0.0
         with _listening() as heard:
             try:
                 for packet in container.demux():
-                    end = max(end, _end(packet))
+                    end = max(end, _end(packet, container.start_time or 0))
                     if packet.stream_index == stream.index and packet.size:
-                        packets += 1
-                        if not packet.is_discard and _is_shown(packet, stream):
+                        places = _place(packet, places, container)
+                        if is_shown(packet) and not packet.is_discard:
                             stamps.append(packet.pts if packet.pts is not None else packet.dts)
             except FFmpegError as error:
                 heard.append(str(error))
         if not stamps:
             raise InputError(f"{path}: a video without frames; check that it plays")
-        return Film(
-            path, _times(stamps, tick, stream), _missing(container, stream, packets, end), tuple(heard)
-        )
+        return Film(path, _times(stamps, stream), _missing(container, stream, places, end), tuple(heard))
 
 
-def _times(stamps: list[int | None], tick: float, stream: VideoStream) -> Float[np.ndarray, " T"]:
+def _times(stamps: list[int | None], stream: VideoStream) -> Float[np.ndarray, " T"]:
     """In seconds from the first on; from the rate where packets do not say."""
     known = np.sort(np.array([stamp for stamp in stamps if stamp is not None], np.int64))
     if len(known) == len(stamps) and (np.diff(known) > 0).all():
-        return known * tick
+        return known * float(stream.time_base or 0)
     rate = float(stream.average_rate or stream.guessed_rate or 25)
     return np.arange(len(stamps)) / rate
 
 
-def _missing(container: InputContainer, stream: VideoStream, packets: int, end: float) -> int:
+def _place(packet: Packet, places: int, container: InputContainer) -> int:
+    """How many frames there are up to a packet, as the container counts them: AVI counts those it leaves out."""
+    if container.format.name == "avi" and packet.dts is not None:
+        return packet.dts + 1
+    return places + 1
+
+
+def _missing(container: InputContainer, stream: VideoStream, places: int, end: float) -> int:
     """How many frames the container names beyond those that are there, as near as it says."""
     rate = float(stream.average_rate or stream.guessed_rate or 0)
     short = ((container.duration or 0) / av.time_base - end) * rate
-    return max(stream.frames - packets, int(short) if short > max(_CUT, 0.05 * rate) else 0, 0)
+    return max(stream.frames - places, int(short) if short > max(_CUT, 0.05 * rate) else 0, 0)
 
 
-def _end(packet: Packet) -> float:
+def _end(packet: Packet, start: int) -> float:
+    """Of a packet, in seconds from zero, or from a start before that."""
     if packet.pts is None or packet.time_base is None:
         return 0.0
-    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
-
-
-def _is_shown(packet: Packet, stream: VideoStream) -> bool:
-    """VP8 keeps frames for reference only in packets of their own: a bit of the first byte says so (RFC 6386, 9.1)."""
-    return stream.codec_context.name not in ("vp8", "libvpx") or bool(bytes(packet)[0] >> 4 & 1)
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base) - min(start / av.time_base, 0.0)
 
 
 def _decode(path: Path, *, careful: bool) -> Iterator[tuple[float | None, UInt8[np.ndarray, "H W 3"], str]]:
@@ -150,6 +155,7 @@ def _decode(path: Path, *, careful: bool) -> Iterator[tuple[float | None, UInt8[
     with _opened(path) as container:
         stream = _stream(container, path)
         stream.thread_type = "SLICE" if careful else "AUTO"
+        stream.codec_context.flags |= Flags.unaligned  # a crop on the left is kept to the pixel
         packets, complaint = container.demux(stream), ""
         while True:
             with _listening() as heard:
@@ -166,13 +172,25 @@ def _decode(path: Path, *, careful: bool) -> Iterator[tuple[float | None, UInt8[
                     complaint = ""
                 yield (
                     frame.time,
-                    _upright(frame),
+                    _upright(frame, path),
                     complaint or ("a corrupt frame" if frame.is_corrupt else ""),
                 )
 
 
-def _upright(frame: VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
-    return np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+def _upright(frame: VideoFrame, path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Turned and mirrored as the display matrix says: pixel (x, y) is shown at (a x + c y, b x + d y)."""
+    picture = frame.to_ndarray(format="rgb24")
+    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if (a and b) or (c and d) or not (a or b):
+        raise InputError(
+            f"{path}: is to be shown at an angle of {-frame.rotation} degrees; turn it with ffmpeg first"
+        )
+    if not a:
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return picture[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1]
 
 
 @contextmanager
