@@ -1,6 +1,7 @@
 """ffmpeg's own command line: encoding what is tried, and decoding it for comparison."""
 
 import subprocess
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -120,7 +121,8 @@ def packed_b_frames(out: Path) -> None:
                 packed.append(data)
         for i, data in enumerate(packed):
             packet = av.Packet(data)
-            packet.stream, packet.dts, packet.pts, packet.time_base = copy, i, i, stream.time_base
+            packet.stream, packet.dts, packet.pts = copy, i, i
+            packet.time_base = Fraction(1, 25)
             packet.is_keyframe = i == 0
             container.mux(packet)
     source.unlink()

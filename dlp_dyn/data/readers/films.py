@@ -180,10 +180,10 @@ def _decode(path: Path, *, careful: bool) -> Iterator[tuple[float | None, UInt8[
 def _upright(frame: VideoFrame, path: Path) -> UInt8[np.ndarray, "H W 3"]:
     """Turned and mirrored as the display matrix says: pixel (x, y) is shown at (a x + c y, b x + d y)."""
     picture = frame.to_ndarray(format="rgb24")
-    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    matrix = next((bytes(data) for data in frame.side_data if data.type == SideData.DISPLAYMATRIX), None)
     if matrix is None:
         return picture
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
     if (a and b) or (c and d) or not (a or b):
         raise InputError(
             f"{path}: is to be shown at an angle of {-frame.rotation} degrees; turn it with ffmpeg first"
