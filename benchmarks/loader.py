@@ -15,7 +15,7 @@ from benchmarks.measure import Cost, Row, compare
 from benchmarks.table import main
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.balls import write_balls
-from dlp_dyn.data.rollouts import ClipDataset, collate
+from dlp_dyn.data.clips import ClipDataset, collate
 
 QUESTION = "read a batch of clips, as the model sees them"
 EPISODES, LENGTH = 40, 50

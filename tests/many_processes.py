@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 
 from dlp_dyn import config, folders, plots, video_plots
-from dlp_dyn.data.rollouts import ClipDataset
+from dlp_dyn.data.clips import ClipDataset
 from dlp_dyn.particles import mean
 from dlp_dyn.training.loop import resume, train
 from dlp_dyn.training.particle_clips import ParticleClips

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dlp_dyn import checkpoint, config
 from dlp_dyn.config import TrainConfig
-from dlp_dyn.data.rollouts import ClipDataset
+from dlp_dyn.data.clips import ClipDataset
 from dlp_dyn.data.synthetic import cache_folder
 from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives.image_elbo import ImageElbo

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch.utils.data import Dataset
 
 from dlp_dyn.clip import Clip
-from dlp_dyn.data.rollouts import ClipDataset
+from dlp_dyn.data.clips import ClipDataset
 from dlp_dyn.errors import InputError
 
 

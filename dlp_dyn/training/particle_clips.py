@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 
 from dlp_dyn import folders
 from dlp_dyn.clip import Clip, SceneClip
-from dlp_dyn.data.rollouts import ClipDataset, Part, Rollouts
+from dlp_dyn.data.clips import ClipDataset
+from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.tree import cat

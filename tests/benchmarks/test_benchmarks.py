@@ -10,7 +10,7 @@ import torch
 from benchmarks import check, gpu, loader
 from benchmarks.count import ceiling, count, launches
 from dlp_dyn.data.balls import write_balls
-from dlp_dyn.data.rollouts import ClipDataset, collate
+from dlp_dyn.data.clips import ClipDataset, collate
 
 CPU = torch.device("cpu")
 

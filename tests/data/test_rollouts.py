@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from dlp_dyn.clip import Clip
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
+from dlp_dyn.data.clips import ClipDataset, collate
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode, RolloutWriter, dataset, split_episodes
 from dlp_dyn.errors import InputError
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from dlp_dyn.data.balls import to_pixels
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts
+from dlp_dyn.data.clips import ClipDataset
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.shapes import draw_shapes, write_shapes
 from dlp_dyn.errors import InputError
 

@@ -18,8 +18,9 @@ from numpy.testing import assert_array_equal
 from torch.utils.data import DataLoader
 
 from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.clips import ClipDataset, Ranges, collate
 from dlp_dyn.data.excerpt import excerpt
-from dlp_dyn.data.rollouts import ClipDataset, Ranges, Rollouts, collate
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import PARTS, Episode, RolloutWriter, dataset
 from dlp_dyn.errors import InputError
 from dlp_dyn.run_data import data_of

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from dlp_dyn import cli
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts
+from dlp_dyn.data.clips import ClipDataset
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.steering import SteeredClips
 from dlp_dyn.data.writer import Episode, RolloutWriter
 from dlp_dyn.errors import InputError

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts
+from dlp_dyn.data.clips import ClipDataset
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.thinned import read_thinned, thinned_lengths
 from dlp_dyn.data.writer import Episode, RolloutWriter
 from dlp_dyn.errors import InputError

@@ -8,7 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.config import TrainConfig
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts
+from dlp_dyn.data.clips import ClipDataset
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.steering import SteeredClips, read_texts
 from dlp_dyn.errors import InputError
 from dlp_dyn.training.tasks.images import ImageTask

@@ -9,7 +9,8 @@ import torch
 from dlp_dyn import plots, video_plots
 from dlp_dyn.clip import SceneClip
 from dlp_dyn.config import TrainConfig
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts
+from dlp_dyn.data.clips import ClipDataset
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.generation.model import VideoGenerator
 from dlp_dyn.objectives.denoising import denoising_error

@@ -8,8 +8,9 @@ import numpy as np
 from dlp_dyn import plots
 from dlp_dyn.clip import Clip
 from dlp_dyn.config import TrainConfig
+from dlp_dyn.data.clips import ClipDataset, collate
 from dlp_dyn.data.inspection import inspect_rollouts
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.steering import SteeredClips
 from dlp_dyn.evaluation import images as evaluation
 from dlp_dyn.image.model import DLP

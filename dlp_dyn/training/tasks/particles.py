@@ -8,7 +8,8 @@ import numpy as np
 from dlp_dyn import plots, video_plots
 from dlp_dyn.clip import SceneClip
 from dlp_dyn.config import TrainConfig
-from dlp_dyn.data.rollouts import ClipDataset, Part, Rollouts
+from dlp_dyn.data.clips import ClipDataset
+from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.synthetic import cache_folder
 from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.dynamics.rollout import rollout

@@ -14,7 +14,8 @@ from dlp_dyn import metrics, plots, sample_plots
 from dlp_dyn.clip import to_images
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data import densities, primitives, shape_files
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
+from dlp_dyn.data.clips import ClipDataset, collate
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation import images as evaluation
 from dlp_dyn.evaluation.densities import divergences, mode_figures, negative_elbo_grid

@@ -1,0 +1,209 @@
+"""One rollout file: whether it is whole and says what it should, where its frames lie, and reading them."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from dlp_dyn.data.writer import FORMAT_VERSION, MASKS, PARTS, dataset, one_line
+from dlp_dyn.errors import InputError
+
+REMAKE = "write it again with `dlp-dyn collect` or `dlp-dyn import`"
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The HDF5 file; one line about it, as InputError, where it cannot be read."""
+    try:
+        with h5py.File(path) as file:
+            yield file
+    except InputError:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            raise InputError(
+                f"{path}: too many open files; raise the limit (`ulimit -n`), or write fewer and larger ones"
+            ) from error
+        if isinstance(error, BlockingIOError):
+            raise InputError(
+                f"{path}: locked: another program holds it open for writing; wait until that has closed it"
+            ) from error
+        raise InputError(
+            f"{path}: truncated or damaged ({one_line(error)}); copy it again or {REMAKE}"
+        ) from error
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        return bool(h5py.is_hdf5(path))
+    except OSError:  # it cannot be opened; `_opened` says why
+        return True
+
+
+class RolloutFile:
+    """One HDF5 file of a store: what is in it, and its frames past HDF5. InputError as of Rollouts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; {REMAKE}")
+        if not _is_hdf5(path):
+            raise InputError(
+                f"{path}: not a rollout file (not HDF5); turn other formats into one with `dlp-dyn import`"
+            )
+        with _opened(path) as file:
+            self.attributes: dict[str, Any] = {name: _plain(value) for name, value in file.attrs.items()}
+            if (version := self.attributes.get("format_version")) != FORMAT_VERSION:
+                raise InputError(
+                    f"{path}: format version {version}, this dlp-dyn reads version {FORMAT_VERSION}; {REMAKE}"
+                )
+            ends, parts, frames = (
+                dataset(file, name) for name in ("episode_ends", "episode_parts", "frames")
+            )
+            _check_layout(path, file, ends, parts, frames)
+            self.n_frames, self.row_shapes, self._pieces = len(frames), _row_shapes(file), _pieces(frames)
+        # Not a memory map: a file that is cut short while it is mapped kills the process.
+        self._stream = None if self._pieces is None else path.open("rb", buffering=0)
+        if self._pieces is not None:
+            frame_bytes = int(np.prod(self.row_shapes["frames"]))
+            self._pieces.check(path, self.n_frames, frame_bytes, path.stat().st_size)
+
+    def read(
+        self, rows: Int[np.ndarray, " n"], images: UInt8[np.ndarray, "B H W 3"], at: Int[np.ndarray, " n"]
+    ) -> None:
+        """Puts frame `rows[i]` of the file into `images[at[i]]`."""
+        if self._pieces is None or self._stream is None:
+            # Compressed, by h5repack for one: slower, but it works.
+            with _opened(self.path) as file:
+                frames = dataset(file, "frames")
+                for i, row in zip(at.tolist(), rows.tolist(), strict=True):
+                    frames.read_direct(images[i], np.s_[row])
+        else:
+            flat, size = images.reshape(len(images), -1), images[0].size
+            for i, offset in zip(at.tolist(), self._pieces.offsets(rows, size).tolist(), strict=True):
+                if os.preadv(self._stream.fileno(), [flat[i].data], offset) != size:
+                    raise InputError(
+                        f"{self.path}: was cut short while it was read; copy it again or {REMAKE}"
+                    )
+
+    def masks(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n H W"]:
+        """Instance masks of frames, whose numbers rise."""
+        with _opened(self.path) as file:
+            masks, in_a_row = dataset(file, MASKS), rows[-1] - rows[0] == len(rows) - 1
+            return masks[rows[0] : rows[-1] + 1] if in_a_row else masks[rows]
+
+    def column(self, name: str) -> np.ndarray:
+        with _opened(self.path) as file:
+            return dataset(file, name)[:]
+
+
+def _check_layout(
+    path: Path, file: h5py.File, ends: h5py.Dataset, parts: h5py.Dataset, frames: h5py.Dataset
+) -> None:
+    """InputError for what another program has written differently: every array has a row a frame."""
+    if frames.dtype != np.uint8:
+        raise InputError(f"{path}: frames of {frames.dtype}, expected uint8 in [0, 255]; {REMAKE}")
+    if frames.ndim != 4 or frames.shape[-1] != 3 or 0 in frames.shape:
+        raise InputError(f"{path}: frames {frames.shape}, expected RGB as (T, H, W, 3); {REMAKE}")
+    if (
+        ends.ndim != 1
+        or ends.shape != parts.shape
+        or ends.dtype.kind not in "iu"
+        or parts.dtype.kind not in "iu"
+    ):
+        raise InputError(
+            f"{path}: episode_ends {ends.dtype} {ends.shape}, episode_parts {parts.dtype} {parts.shape}: expected "
+            f"one whole number an episode in both; {REMAKE}"
+        )
+    bounds = np.concatenate([[0], ends[:].astype(np.int64)])
+    if not len(ends) or (np.diff(bounds) <= 0).any() or bounds[-1] != len(frames):
+        raise InputError(
+            f"{path}: episode_ends must rise, from at least 1 to the number of frames, {len(frames)}; {REMAKE}"
+        )
+    if int(parts[:].max()) >= len(PARTS) or int(parts[:].min()) < 0:
+        raise InputError(
+            f"{path}: episode_parts holds {int(parts[:].max())}; 0 is {PARTS[0]}, 1 {PARTS[1]}, 2 {PARTS[2]}; "
+            f"{REMAKE}"
+        )
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and name not in ("episode_ends", "episode_parts"):
+            if not item.shape or len(item) != len(frames):
+                raise InputError(
+                    f"{path}: {name} {item.shape or 'a single value'}, frames {frames.shape}: one row a frame is "
+                    f"expected; {REMAKE}"
+                )
+            if item.dtype.kind not in "fiub" or (name == "actions" and item.ndim != 2):
+                raise InputError(
+                    f"{path}: {name}: {item.dtype} {item.shape}: numbers are expected, of actions (T, A); {REMAKE}"
+                )
+            if item.chunks is not None and not item.id.get_num_chunks():
+                raise InputError(f"{path}: {name}: was never written; {REMAKE}")
+
+    file.visititems(note)
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _row_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
+    """The shape of a row of every array of the file."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            shapes[name] = item.shape[1:]
+
+    file.visititems(note)
+    return shapes
+
+
+@dataclass(frozen=True)
+class _Pieces:
+    """Where frames lie that are stored as plain bytes.
+
+    starts: the byte of the file at which each piece of `length` frames begins.
+    """
+
+    starts: Int[np.ndarray, " P"]
+    length: int
+
+    def offsets(self, rows: Int[np.ndarray, " n"], frame_bytes: int) -> Int[np.ndarray, " n"]:
+        """Where in the file these frames begin."""
+        piece, within = np.divmod(rows, self.length)
+        return self.starts[piece] + within * frame_bytes
+
+    def check(self, path: Path, n_frames: int, frame_bytes: int, file_bytes: int) -> None:
+        """InputError where a piece would lie outside the file."""
+        lengths = np.minimum(self.length, n_frames - self.length * np.arange(len(self.starts)))
+        if (self.starts <= 0).any() or (self.starts + lengths * frame_bytes > file_bytes).any():
+            raise InputError(
+                f"{path}: truncated or damaged (frames outside of the file); copy it again or {REMAKE}"
+            )
+
+
+def _pieces(frames: h5py.Dataset) -> _Pieces | None:
+    """None where frames are not stored as plain bytes, or some were never written: HDF5 has them black."""
+    if frames.chunks is None:
+        offset = frames.id.get_offset()
+        return _Pieces(np.array([offset or 0]), len(frames))
+    length = frames.chunks[0]
+    n_pieces = -(-len(frames) // length)
+    filtered = frames.id.get_create_plist().get_nfilters()
+    if frames.chunks[1:] != frames.shape[1:] or filtered or frames.id.get_num_chunks() < n_pieces:
+        return None
+    starts = np.zeros(n_pieces, np.int64)
+
+    def note(chunk: Any) -> None:
+        starts[chunk.chunk_offset[0] // length] = chunk.byte_offset
+
+    frames.id.chunk_iter(note)
+    return _Pieces(starts, length)
