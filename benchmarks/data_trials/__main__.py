@@ -1,6 +1,7 @@
-"""python -m benchmarks.data_trials films|folders|files|memory [--json FILE] [--wrong]
+"""python -m benchmarks.data_trials films|damaged|folders|files|memory [--json FILE]
 
-films: generated films beside ffmpeg's own decoding (needs imageio-ffmpeg).
+films: generated films beside ffmpeg's own decoding (needs imageio-ffmpeg). damaged: the same cut short and
+with flipped bits.
 """
 
 import argparse
@@ -8,11 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.data_trials import films
+from benchmarks.data_trials import damaged, films
 from benchmarks.data_trials.trial import as_json, table
 from dlp_dyn.errors import InputError
 
-TRIALS = {"films": films.trials}
+TRIALS = {"films": films.trials, "damaged": damaged.trials}
 
 
 def main() -> int:

@@ -15,6 +15,12 @@ YUV = ("-pix_fmt", "yuv420p")
 X264 = ("-c:v", "libx264", "-crf", "6", *YUV)
 
 
+def complaints(film: Path) -> str:
+    """What ffmpeg says is wrong with a film."""
+    words = [ffmpeg(), "-v", "error", "-i", str(film), "-map", "0:V:0", "-f", "null", "-"]
+    return subprocess.run(words, capture_output=True, check=False).stderr.decode(errors="replace")
+
+
 @cache
 def ffmpeg() -> str:
     try:
