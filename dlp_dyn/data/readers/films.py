@@ -1,24 +1,21 @@
-"""Films (mp4, mkv, webm, avi, mov, mpg, ...) -> frames, upright, at their exact times; what is missing is told."""
+"""Films (mp4, mkv, webm, avi, mov, mpg, ...) -> frames at their exact times; what is missing is told."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import av
-import av.logging
 import numpy as np
-from av.codec.context import Flags
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.packet import Packet
-from av.sidedata.sidedata import Type as SideData
-from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from jaxtyping import Float, UInt8
 
 from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames
+from dlp_dyn.data.readers.decoding import decode, listening, opened, video_of
+from dlp_dyn.data.readers.ends import missing_bytes
 from dlp_dyn.data.readers.packets import shown_by
 from dlp_dyn.data.readers.times import Schedule, schedule
 from dlp_dyn.data.writer import Part
@@ -37,13 +34,13 @@ class Film:
     """A film whose packets have been read, not decoded.
 
     times: at which each frame is shown, in seconds, rising. missing: frames that the container names and the file
-    lacks. complaints: what the demuxer said.
+    lacks. damage: what is wrong with the file, one line each.
     """
 
     path: Path
     times: Float[np.ndarray, " T"]
     missing: int
-    complaints: tuple[str, ...]
+    damage: tuple[str, ...]
 
     def schedule(self, fps: float | str | None = None) -> Schedule:
         """Which frames to take, see `times.schedule`."""
@@ -54,33 +51,46 @@ class Film:
 
     def frames(self, choices: Choices) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """One frame after the other. InputError for damage; where that is allowed, what is lost is told."""
-        counts, allowed = self.schedule(choices.fps).counts, choices.allow_damaged
-        if not allowed and (self.missing or self.complaints):
-            raise self._damaged(self.missing, *self.complaints)
-        shown = 0
-        for time, picture, complaint in _decode(self.path, careful=allowed):
-            if complaint and not allowed:
-                raise self._damaged(self.missing, complaint)
-            if shown == len(counts) and not allowed:
-                raise InputError(f"{self.path}: has more frames than packets; write it again with ffmpeg")
-            if complaint or shown == len(counts):
-                continue
-            # Frames are shown in the order of their times, unless some are lost.
-            number = shown if time is None else int(np.abs(self.times - time).argmin())
-            yield from [picture] * int(counts[number if allowed else shown])
-            shown += 1
-        lost = len(counts) - shown + self.missing
-        if lost and not allowed:
-            raise self._damaged(lost)
-        if lost:
-            choices.tell(
-                f"{self.path}: damaged: {lost} of {len(counts) + self.missing} frames are lost and left out"
-            )
+        planned = self.schedule(choices.fps)
+        if planned.held:
+            choices.tell(f"{self.path}: {planned.held} frames are shown for longer than others, and repeated")
+        if choices.allow_damaged:
+            yield from self._left(planned, choices.tell)
+        else:
+            yield from self._whole(planned)
 
-    def _damaged(self, lost: int, complaint: str = "", *_: str) -> InputError:
-        reason = (
-            f"{lost} of {len(self.times) + self.missing} frames are lost" if lost else f"decoder: {complaint}"
-        )
+    def _whole(self, planned: Schedule) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        if self.missing or self.damage:
+            raise self._damaged(*self.damage)
+        counts, shown = planned.counts.tolist(), 0
+        for frame in decode(self.path, careful=False):
+            if frame.complaint:
+                raise self._damaged(f"decoder: {frame.complaint}")
+            if shown == len(counts):
+                raise InputError(f"{self.path}: has more frames than packets; write it again with ffmpeg")
+            yield from [frame.picture] * counts[shown]  # frames are shown in the order of their times
+            shown += 1
+        if shown < len(counts):
+            raise self._damaged(f"{len(counts) - shown} of {len(counts)} frames are lost")
+
+    def _left(self, planned: Schedule, tell: Callable[[str], None]) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
+        """Frames that nothing is said against, where their times say that they belong."""
+        counts, found, last = planned.counts.tolist(), 0, -1
+        for frame in decode(self.path, careful=True):
+            number = last + 1 if frame.time is None else int(np.abs(self.times - frame.time).argmin())
+            if not frame.complaint and last < number < len(counts):
+                found, last = found + 1, number
+                yield from [frame.picture] * counts[number]
+        if not found:
+            raise InputError(f"{self.path}: damaged, no whole frame is left; remove it")
+        lost = len(counts) - found + self.missing
+        if lost or self.damage:
+            known = f"{lost} of {len(counts) + self.missing} frames are lost and left out"
+            tell(f"{self.path}: damaged: " + (known if lost else self.damage[0]))
+
+    def _damaged(self, *reasons: str) -> InputError:
+        lost = f"{self.missing} of {len(self.times) + self.missing} frames are lost"
+        reason = lost if self.missing else reasons[0]
         return InputError(
             f"{self.path}: damaged or cut short ({reason}); copy it again, or allow damaged films"
         )
@@ -98,11 +108,11 @@ def film_episode(path: Path, part: Part | None, choices: Choices) -> EpisodeStre
 def open_film(path: Path) -> Film:
     """Reads the packets of a film. InputError for what is none."""
     stamps: list[int | None] = []
-    with _opened(path) as container:
-        stream = _stream(container, path)
+    with opened(path) as container:
+        stream = video_of(container, path)
         is_shown = shown_by(stream.codec_context.name, stream.codec_context.extradata or b"")
         places, end = 0, 0.0
-        with _listening() as heard:
+        with listening() as heard:
             try:
                 for packet in container.demux():
                     end = max(end, _end(packet, container.start_time or 0))
@@ -114,6 +124,8 @@ def open_film(path: Path) -> Film:
                 heard.append(str(error))
         if not stamps:
             raise InputError(f"{path}: a video without frames; check that it plays")
+        if lacking := missing_bytes(path):
+            heard.insert(0, f"{lacking:,} bytes are missing at its end")
         return Film(path, _times(stamps, stream), _missing(container, stream, places, end), tuple(heard))
 
 
@@ -145,76 +157,3 @@ def _end(packet: Packet, start: int) -> float:
     if packet.pts is None or packet.time_base is None:
         return 0.0
     return float((packet.pts + (packet.duration or 0)) * packet.time_base) - min(start / av.time_base, 0.0)
-
-
-def _decode(path: Path, *, careful: bool) -> Iterator[tuple[float | None, UInt8[np.ndarray, "H W 3"], str]]:
-    """Time, upright picture, and what the decoder complained of since the last whole picture (key frame).
-
-    careful: with one thread, where complaints and pictures come in step.
-    """
-    with _opened(path) as container:
-        stream = _stream(container, path)
-        stream.thread_type = "SLICE" if careful else "AUTO"
-        stream.codec_context.flags |= Flags.unaligned  # a crop on the left is kept to the pixel
-        packets, complaint = container.demux(stream), ""
-        while True:
-            with _listening() as heard:
-                try:
-                    frames = next(packets).decode()
-                except (StopIteration, EOFError):
-                    return
-                except FFmpegError as error:
-                    frames = []
-                    heard.append(str(error))
-            complaint = complaint or (heard[0] if heard else "")
-            for frame in frames:
-                if careful and frame.key_frame and not heard and not frame.is_corrupt:
-                    complaint = ""
-                yield (
-                    frame.time,
-                    _upright(frame, path),
-                    complaint or ("a corrupt frame" if frame.is_corrupt else ""),
-                )
-
-
-def _upright(frame: VideoFrame, path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """Turned and mirrored as the display matrix says: pixel (x, y) is shown at (a x + c y, b x + d y)."""
-    picture = frame.to_ndarray(format="rgb24")
-    matrix = next((bytes(data) for data in frame.side_data if data.type == SideData.DISPLAYMATRIX), None)
-    if matrix is None:
-        return picture
-    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-    if (a and b) or (c and d) or not (a or b):
-        raise InputError(
-            f"{path}: is to be shown at an angle of {-frame.rotation} degrees; turn it with ffmpeg first"
-        )
-    if not a:
-        picture, a, d = picture.swapaxes(0, 1), c, b
-    return picture[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1]
-
-
-@contextmanager
-def _listening() -> Iterator[list[str]]:
-    """What FFmpeg's libraries report as errors meanwhile."""
-    heard: list[str] = []
-    av.logging.set_level(av.logging.ERROR)
-    try:
-        with av.logging.Capture(local=False) as messages:
-            yield heard
-    finally:
-        av.logging.set_level(None)
-    heard.extend(" ".join(text.split()) for level, _, text in messages if level <= av.logging.ERROR)
-
-
-def _stream(container: InputContainer, path: Path) -> VideoStream:
-    stream = container.streams.best("video")
-    if not isinstance(stream, VideoStream):
-        raise InputError(f"{path}: not a video (it has no pictures); leave it out")
-    return stream
-
-
-def _opened(path: Path) -> InputContainer:
-    try:
-        return av.open(str(path))
-    except (FFmpegError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a video, or damaged; check that it plays") from error

@@ -12,10 +12,14 @@ _JITTER = 0.3  # of a step: how far a camera's clock may wobble
 
 @dataclass(frozen=True)
 class Schedule:
-    """counts: how often each frame is taken (0: left out). fps: of what is taken; None where nothing is known."""
+    """counts: how often each frame is taken (0: left out). fps: of what is taken; None where nothing is known.
+
+    held: how many frames stand for several steps of a steady rate.
+    """
 
     counts: Int[np.ndarray, " T"]
     fps: float | None
+    held: int = 0
 
 
 def schedule(
@@ -53,7 +57,8 @@ def schedule(
             f"{name}: its frame rate varies: frames come {1000 * body.min():.0f} to {1000 * body.max():.0f} ms apart; "
             "give fps, the frames a second to take, or all"
         )
-    return Schedule(counts, float(counts[: len(body)].sum() / body.sum()))
+    held = int((counts[: len(body)] > 1).sum())
+    return Schedule(counts, float(counts[: len(body)].sum() / body.sum()), held)
 
 
 def _ticks(durations: Float[np.ndarray, " T"], fps: float) -> Int[np.ndarray, " T"]:

@@ -1,0 +1,142 @@
+"""Films decoded frame by frame, upright, and what FFmpeg's libraries said of each."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.logging
+import numpy as np
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.packet import Packet
+from av.sidedata.sidedata import SideData
+from av.sidedata.sidedata import Type as SideDataType
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from jaxtyping import UInt8
+
+from dlp_dyn.errors import InputError
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """time: in seconds, where the film says. complaint: what was said of it; empty where nothing is wrong."""
+
+    time: float | None
+    picture: UInt8[np.ndarray, "H W 3"]
+    complaint: str
+
+
+def decode(path: Path, *, careful: bool) -> Iterator[Decoded]:
+    """The frames of a film in the order in which they are shown.
+
+    careful: with one thread, where complaints and packets come in step: they are noted for the frames that they
+    spoil, those up to the next whole picture (key frame). Otherwise for all that come later.
+    """
+    with opened(path) as container:
+        stream = video_of(container, path)
+        stream.thread_type = "SLICE" if careful else "AUTO"
+        stream.codec_context.flags |= Flags.unaligned  # a crop on the left is kept to the pixel
+        damage = _Damage() if careful else _First()
+        packets = container.demux(stream)
+        while True:
+            with listening() as heard:
+                try:
+                    packet = next(packets)
+                except (StopIteration, EOFError):
+                    return
+                try:
+                    frames = packet.decode()
+                except EOFError:
+                    return
+                except FFmpegError as error:
+                    frames = []
+                    heard.append(str(error))
+            damage.note(packet, heard)
+            for frame in frames:
+                complaint = damage.of(frame) or ("a corrupt frame" if frame.is_corrupt else "")
+                yield Decoded(frame.time, _upright(frame, path), complaint)
+
+
+class _First:
+    """The first complaint spoils all that follows."""
+
+    def __init__(self) -> None:
+        self._complaint = ""
+
+    def note(self, packet: Packet, heard: Sequence[str]) -> None:
+        self._complaint = self._complaint or next(
+            iter(heard), "a packet cut short" if packet.is_corrupt else ""
+        )
+
+    def of(self, _: VideoFrame) -> str:
+        return self._complaint
+
+
+class _Damage:
+    """Frames leave the decoder later than their packets enter it; a complaint belongs to the packet."""
+
+    def __init__(self) -> None:
+        self._now = self._before = (
+            ""  # the first complaint since the last key frame; and between the two before
+        )
+        self._key: int | None = None
+        self._of: dict[int | None, str] = {}
+
+    def note(self, packet: Packet, heard: Sequence[str]) -> None:
+        if packet.is_keyframe and packet.size:
+            self._before, self._now, self._key = self._now, "", packet.pts
+        self._now = self._now or next(iter(heard), "a packet cut short" if packet.is_corrupt else "")
+        # A frame that is shown before the key frame and comes after it is made of the frames before that, too.
+        leads = packet.pts is not None and self._key is not None and packet.pts < self._key
+        self._of[packet.pts] = self._now or (self._before if leads else "")
+
+    def of(self, frame: VideoFrame) -> str:
+        return self._of.pop(frame.pts, self._now)
+
+
+def _upright(frame: VideoFrame, path: Path) -> UInt8[np.ndarray, "H W 3"]:
+    """Turned and mirrored as the display matrix says: pixel (x, y) is shown at (a x + c y, b x + d y)."""
+    picture = frame.to_ndarray(format="rgb24")
+    data: Iterator[SideData] = iter(frame.side_data)  # pyright: ignore[reportAssignmentType]
+    matrix = next((bytes(item) for item in data if item.type == SideDataType.DISPLAYMATRIX), None)
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if (a and b) or (c and d) or not (a or b):
+        raise InputError(
+            f"{path}: is to be shown at an angle of {-frame.rotation} degrees; turn it with ffmpeg first"
+        )
+    if not a:
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    return picture[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1]
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """What FFmpeg's libraries report as errors meanwhile."""
+    heard: list[str] = []
+    with av.logging.Capture(local=False) as messages:
+        av.logging.set_level(av.logging.ERROR)
+        try:
+            yield heard
+        finally:
+            av.logging.set_level(None)
+            heard.extend(" ".join(text.split()) for level, _, text in messages if level <= av.logging.ERROR)
+
+
+def opened(path: Path) -> InputContainer:
+    try:
+        return av.open(str(path))
+    except (FFmpegError, OSError, ValueError) as error:
+        raise InputError(f"{path}: not a video, or damaged; check that it plays") from error
+
+
+def video_of(container: InputContainer, path: Path) -> VideoStream:
+    stream = container.streams.best("video")
+    if not isinstance(stream, VideoStream):
+        raise InputError(f"{path}: not a video (it has no pictures); leave it out")
+    return stream
