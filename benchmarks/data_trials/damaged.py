@@ -43,9 +43,10 @@ class _Damage:
     whole: Frames
 
     def results(self) -> Iterator[Result]:
-        yield attempt(self.kind, self.path.name, self.path, None, self._judge)
+        yield attempt(self.kind, self.path.name, self.path, Choices(fps="all"), self._judge)
         name = f"{self.path.name}, allowed"
-        yield attempt(f"{self.kind}, allowed", name, self.path, Choices(allow_damaged=True), self._judge_left)
+        choices = Choices(fps="all", allow_damaged=True)
+        yield attempt(f"{self.kind}, allowed", name, self.path, choices, self._judge_left)
 
     def _judge(self, found: Imported) -> str:
         (frames,) = found.episodes
@@ -93,7 +94,8 @@ def trials(place: Path) -> Iterator[Result]:
         for i in range(FLIPS):
             flipped = place / f"flipped_{i}_{name}"
             damaged = bytearray(data)
-            for at in chance.integers(0, len(data), 1 + i % 3):
+            first = int(chance.integers(len(data) - 64))
+            for at in chance.integers(first, first + 64, 1 + i % 3):
                 damaged[at] ^= 1 << int(chance.integers(8))
             flipped.write_bytes(damaged)
             yield from _Damage("flipped bits", flipped, whole).results()

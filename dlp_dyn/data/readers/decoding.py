@@ -1,6 +1,6 @@
 """Films decoded frame by frame, upright, and what FFmpeg's libraries said of each."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,29 +36,26 @@ def decode(path: Path, *, careful: bool) -> Iterator[Decoded]:
     careful: with one thread, where complaints and packets come in step: they are noted for the frames that they
     spoil, those up to the next whole picture (key frame). Otherwise for all that come later.
     """
-    with opened(path) as container:
+    damage = _Damage() if careful else _First()
+    with opened(path) as container, listening() as said:
         stream = video_of(container, path)
-        stream.thread_type = "SLICE" if careful else "AUTO"
+        if careful:
+            stream.codec_context.thread_count = 1
+        else:
+            stream.thread_type = "FRAME"  # threads for parts of a frame keep H.264 from seeing damage
         stream.codec_context.flags |= Flags.unaligned  # a crop on the left is kept to the pixel
-        damage = _Damage() if careful else _First()
         packets = container.demux(stream)
-        while True:
-            with listening() as heard:
-                try:
-                    packet = next(packets)
-                except (StopIteration, EOFError):
-                    return
-                try:
-                    frames = packet.decode()
-                except EOFError:
-                    return
-                except FFmpegError as error:
-                    frames = []
-                    heard.append(str(error))
-            damage.note(packet, heard)
+        while (packet := next(packets, None)) is not None:
+            try:
+                frames = packet.decode()
+            except EOFError:
+                return
+            except FFmpegError as error:
+                frames = []
+                damage.note(packet, str(error))
+            damage.note(packet, said.errors() or ("a packet cut short" if packet.is_corrupt else ""))
             for frame in frames:
-                complaint = damage.of(frame) or ("a corrupt frame" if frame.is_corrupt else "")
-                yield Decoded(frame.time, _upright(frame, path), complaint)
+                yield Decoded(frame.time, _upright(frame, path), damage.of(frame))
 
 
 class _First:
@@ -67,13 +64,11 @@ class _First:
     def __init__(self) -> None:
         self._complaint = ""
 
-    def note(self, packet: Packet, heard: Sequence[str]) -> None:
-        self._complaint = self._complaint or next(
-            iter(heard), "a packet cut short" if packet.is_corrupt else ""
-        )
+    def note(self, _: Packet, complaint: str) -> None:
+        self._complaint = self._complaint or complaint
 
-    def of(self, _: VideoFrame) -> str:
-        return self._complaint
+    def of(self, frame: VideoFrame) -> str:
+        return self._complaint or ("a corrupt frame" if frame.is_corrupt else "")
 
 
 class _Damage:
@@ -83,19 +78,22 @@ class _Damage:
         self._now = self._before = (
             ""  # the first complaint since the last key frame; and between the two before
         )
-        self._key: int | None = None
+        self._key: Packet | None = None
         self._of: dict[int | None, str] = {}
+        self._shown = ""  # a frame since the last key frame has turned out to be corrupt
 
-    def note(self, packet: Packet, heard: Sequence[str]) -> None:
-        if packet.is_keyframe and packet.size:
-            self._before, self._now, self._key = self._now, "", packet.pts
-        self._now = self._now or next(iter(heard), "a packet cut short" if packet.is_corrupt else "")
+    def note(self, packet: Packet, complaint: str) -> None:
+        if packet.is_keyframe and packet.size and packet is not self._key:
+            self._before, self._now, self._key = self._now, "", packet
+        self._now = self._now or complaint
         # A frame that is shown before the key frame and comes after it is made of the frames before that, too.
-        leads = packet.pts is not None and self._key is not None and packet.pts < self._key
+        key = self._key.pts if self._key is not None else None
+        leads = packet.pts is not None and key is not None and packet.pts < key
         self._of[packet.pts] = self._now or (self._before if leads else "")
 
     def of(self, frame: VideoFrame) -> str:
-        return self._of.pop(frame.pts, self._now)
+        self._shown = "a corrupt frame" if frame.is_corrupt else "" if frame.key_frame else self._shown
+        return self._of.pop(frame.pts, self._now) or self._shown
 
 
 def _upright(frame: VideoFrame, path: Path) -> UInt8[np.ndarray, "H W 3"]:
@@ -115,17 +113,31 @@ def _upright(frame: VideoFrame, path: Path) -> UInt8[np.ndarray, "H W 3"]:
     return picture[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1]
 
 
+class Said:
+    """What FFmpeg's libraries say, on any of their threads."""
+
+    def __init__(self, messages: list[tuple[int, str, str]]) -> None:
+        self._messages, self._read = messages, 0
+
+    def errors(self) -> str:
+        """The first error since the last call; empty where there is none."""
+        new = self._messages[self._read :]
+        self._read += len(new)
+        return next((" ".join(text.split()) for level, _, text in new if _is_error(level, text)), "")
+
+
+def _is_error(level: int, text: str) -> bool:
+    return level <= av.logging.ERROR or text.startswith("concealing")  # H.264: parts of a frame made up
+
+
 @contextmanager
-def listening() -> Iterator[list[str]]:
-    """What FFmpeg's libraries report as errors meanwhile."""
-    heard: list[str] = []
+def listening() -> Iterator[Said]:
     with av.logging.Capture(local=False) as messages:
-        av.logging.set_level(av.logging.ERROR)
+        av.logging.set_level(av.logging.INFO)
         try:
-            yield heard
+            yield Said(messages)
         finally:
             av.logging.set_level(None)
-            heard.extend(" ".join(text.split()) for level, _, text in messages if level <= av.logging.ERROR)
 
 
 def opened(path: Path) -> InputContainer:

@@ -52,8 +52,7 @@ class Film:
     def frames(self, choices: Choices) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """One frame after the other. InputError for damage; where that is allowed, what is lost is told."""
         planned = self.schedule(choices.fps)
-        if planned.held:
-            choices.tell(f"{self.path}: {planned.held} frames are shown for longer than others, and repeated")
+        planned.tell_held(choices.tell, self.path)
         if choices.allow_damaged:
             yield from self._left(planned, choices.tell)
         else:
@@ -112,7 +111,8 @@ def open_film(path: Path) -> Film:
         stream = video_of(container, path)
         is_shown = shown_by(stream.codec_context.name, stream.codec_context.extradata or b"")
         places, end = 0, 0.0
-        with listening() as heard:
+        damage = [f"{lacking:,} bytes are missing at its end"] if (lacking := missing_bytes(path)) else []
+        with listening() as said:
             try:
                 for packet in container.demux():
                     end = max(end, _end(packet, container.start_time or 0))
@@ -121,12 +121,12 @@ def open_film(path: Path) -> Film:
                         if is_shown(packet) and not packet.is_discard:
                             stamps.append(packet.pts if packet.pts is not None else packet.dts)
             except FFmpegError as error:
-                heard.append(str(error))
+                damage.append(str(error))
+            if error := said.errors():
+                damage.append(error)
         if not stamps:
             raise InputError(f"{path}: a video without frames; check that it plays")
-        if lacking := missing_bytes(path):
-            heard.insert(0, f"{lacking:,} bytes are missing at its end")
-        return Film(path, _times(stamps, stream), _missing(container, stream, places, end), tuple(heard))
+        return Film(path, _times(stamps, stream), _missing(container, stream, places, end), tuple(damage))
 
 
 def _times(stamps: list[int | None], stream: VideoStream) -> Float[np.ndarray, " T"]:

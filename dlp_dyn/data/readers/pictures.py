@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames
+from dlp_dyn.data.readers.ends import missing_bytes
 from dlp_dyn.data.readers.times import Schedule, schedule
 from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
@@ -89,11 +90,12 @@ class Pages:
         rounding = _GIF_ROUNDING if self.path.suffix.lower() == ".gif" else 0.0011
         return schedule(np.array(self.durations), fps, str(self.path), rounding=rounding, last=True)
 
-    def frames(self, fps: float | str | None = None) -> Iterator[np.ndarray]:
-        counts = self.schedule(fps).counts
+    def frames(self, choices: Choices) -> Iterator[np.ndarray]:
+        planned = self.schedule(choices.fps)
+        planned.tell_held(choices.tell, self.path)
         try:
             with Image.open(self.path) as image:
-                for page, count in enumerate(counts.tolist()):
+                for page, count in enumerate(planned.counts.tolist()):
                     image.seek(page)
                     image.load()
                     yield from [self._page(image)] * count
@@ -114,7 +116,7 @@ def clip_episode(file: Path, part: Part | None, choices: Choices) -> EpisodeStre
     opened: Callable[[], Pages] = cache(lambda: open_pages(file))
 
     def frames() -> Frames:
-        return ((f"{file}, frame {i}", page) for i, page in enumerate(opened().frames(choices.fps)))
+        return ((f"{file}, frame {i}", page) for i, page in enumerate(opened().frames(choices)))
 
     return EpisodeStream(frames, part, alpha=True, fps=lambda: opened().schedule(choices.fps).fps)
 
@@ -122,10 +124,15 @@ def clip_episode(file: Path, part: Part | None, choices: Choices) -> EpisodeStre
 def open_pages(file: Path) -> Pages:
     """Reads how long each page is shown. InputError for what is no picture, or cut short."""
     durations = []
+    if missing_bytes(file):
+        raise _damaged(file)
     try:
         with Image.open(file) as image:
             _check_size(image, file)
-            for page in range(getattr(image, "n_frames", 1)):
+            n = getattr(image, "n_frames", 1)
+            if image.format == "WEBP" and n != _n_webp_pages(file):
+                raise _damaged(file)
+            for page in range(n):
                 image.seek(page)
                 image.load()
                 durations.append(image.info.get("duration", 0) / 1000)
@@ -134,6 +141,16 @@ def open_pages(file: Path) -> Pages:
     except _FAULTS as error:
         raise _damaged(file) from error
     return Pages(file, tuple(durations))
+
+
+def _n_webp_pages(file: Path) -> int:
+    """As the file lists them: its decoder leaves out what it cannot make sense of."""
+    pages, at, data = 0, 12, file.read_bytes()
+    while at + 8 <= len(data):
+        pages += data[at : at + 4] == b"ANMF"
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
+    return max(pages, 1)
 
 
 def _damaged(file: Path) -> InputError:

@@ -1,6 +1,8 @@
 """When frames are shown -> which frames to keep, evenly spaced."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -20,6 +22,10 @@ class Schedule:
     counts: Int[np.ndarray, " T"]
     fps: float | None
     held: int = 0
+
+    def tell_held(self, tell: Callable[[str], None], path: Path) -> None:
+        if self.held:
+            tell(f"{path}: {self.held} frames are shown for longer than others, and repeated")
 
 
 def schedule(
