@@ -115,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--bits", type=int, choices=(10, 12, 14, 16), help="that the camera of 16-bit pictures has"
     )
+    sub.add_argument("--camera", metavar="NAME", help="the one to read of several (default: all, as views)")
     sub.add_argument("--allow-damaged", action="store_true", help="read what is left of damaged films")
     _add_writing(sub, image_size=None)
 

@@ -85,7 +85,7 @@ def import_(args: argparse.Namespace) -> None:
             image_size=args.image_size,
             crop=_crop(args.crop),
             episode_length=args.episode_length,
-            choices=Choices(fps, args.bits, args.series, args.allow_damaged, bar.say),
+            choices=Choices(fps, args.bits, args.series, args.allow_damaged, args.camera, bar.say),
             seed=args.seed,
             progress=bar.reach,
         )

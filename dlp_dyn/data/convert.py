@@ -1,17 +1,21 @@
 """What others have made -> rollout file, a few frames in memory at a time."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from jaxtyping import UInt8
 
-from dlp_dyn.data.images import Crop, as_rgb, fit
+from dlp_dyn.data.images import Crop, as_mask, as_rgb, fit
 from dlp_dyn.data.readers import Choices, EpisodeStream, open_source
-from dlp_dyn.data.writer import BUFFER_BYTES, Episode, RolloutWriter
+from dlp_dyn.data.readers.base import Frames
+from dlp_dyn.data.writer import BUFFER_BYTES, MASKS, VIEWS, Episode, RolloutWriter
 from dlp_dyn.errors import InputError
 
 Frame = UInt8[np.ndarray, "H W 3"]
+Moment = Mapping[str, UInt8[np.ndarray, "H W ..."]]
+"""Images of one moment, by their names in a rollout file."""
 
 
 def convert(
@@ -32,7 +36,7 @@ def convert(
     - a folder of such episodes, of videos, of files of pages or of arrays, or the frames of one episode;
     - one video (mp4, gif, ...) or file of pages (tif, webp, png);
     - .npy of shape (T, H, W, 3) or (E, T, H, W, 3); .npz and HDF5 with steps, see `readers.arrays`;
-    - a Minari data set (folder or id) with image observations.
+    - a Minari data set (folder or id) with image observations, a LeRobot one, one of stable-worldmodel.
 
     image_size, crop: see `images.fit`; without them all frames must have one size.
     episode_length: cut longer episodes into pieces of this many frames (a last piece may be shorter).
@@ -56,11 +60,10 @@ def convert(
         for stream in reader:
             rates.add(stream.fps())
             start = 0
-            for frames, ends in _pieces(sized.frames(stream), episode_length):
-                writer.append(
-                    _episode(frames, stream.steps, start, ends, str(path)), stream.part, more=not ends
-                )
-                start += len(frames)
+            for images, ends in _pieces(sized.moments(stream), episode_length):
+                episode = _episode(images, stream, start, ends, str(path))
+                writer.append(episode, stream.part, text=stream.text, more=not ends)
+                start += len(episode)
                 done += ends
                 if progress and ends:
                     progress(done)
@@ -70,58 +73,87 @@ def convert(
 
 
 class _Sized:
-    """Frames of any kind as RGB of one size."""
+    """Frames of any kind as RGB, those of a camera of one size; masks likewise."""
 
     def __init__(self, image_size: int | None, crop: Crop | None, bits: int | None) -> None:
         self._image_size, self._bits = image_size, bits
         self._crop: Crop | None = crop
-        self._shape: tuple[int, ...] | None = None
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
-    def frames(self, stream: EpisodeStream) -> Iterator[Frame]:
-        """InputError for the first frame that has another size than those before it."""
-        for name, image in stream.frames():
-            rgb = as_rgb(image, name, bits=self._bits, alpha=stream.alpha)
-            frame = fit(rgb, self._image_size, self._crop, name)
-            self._shape = self._shape or frame.shape
-            if frame.shape != self._shape:
+    def moments(self, stream: EpisodeStream) -> Iterator[Moment]:
+        """What all cameras see. InputError where one of them has more frames than another."""
+        cameras = {"frames": stream.frames, **{f"{VIEWS}{name}": view for name, view in stream.views.items()}}
+        streams = {key: self._frames(key, view(), stream.alpha) for key, view in cameras.items()}
+        if stream.masks is not None:
+            streams[MASKS] = self._masks(stream.masks())
+        ended = object()
+        while True:
+            moment = {key: next(frames, ended) for key, frames in streams.items()}
+            missing = [key for key, frame in moment.items() if frame is ended]
+            if len(missing) == len(moment):
+                return
+            if missing:
                 raise InputError(
-                    f"{name}: {frame.shape[1]} x {frame.shape[0]} pixels, frames before it "
-                    f"{self._shape[1]} x {self._shape[0]}; give an image size"
+                    f"an episode: {missing[0]} has fewer frames than "
+                    f"{next(key for key in moment if key not in missing)}; all must show the same moments"
                 )
-            yield frame
+            yield cast(Moment, moment)
+
+    def _frames(self, key: str, frames: Frames, alpha: bool) -> Iterator[Frame]:
+        """InputError for the first frame that has another size than those before it."""
+        for name, image in frames:
+            rgb = as_rgb(image, name, bits=self._bits, alpha=alpha)
+            yield self._checked(key, fit(rgb, self._image_size, self._crop, name), name)
+
+    def _masks(self, frames: Frames) -> Iterator[UInt8[np.ndarray, "H W"]]:
+        for name, image in frames:
+            mask = fit(as_mask(image, name), self._image_size, self._crop, name, nearest=True)
+            yield self._checked("frames", mask, name)
+
+    def _checked(self, key: str, frame: np.ndarray, name: str) -> np.ndarray:
+        height, width = self._shapes.setdefault(key, frame.shape[:2])
+        if frame.shape[:2] != (height, width):
+            raise InputError(
+                f"{name}: {frame.shape[1]} x {frame.shape[0]} pixels, frames before it {width} x {height}; "
+                "give an image size"
+            )
+        return frame
 
 
-def _pieces(
-    frames: Iterator[Frame], length: int | None
-) -> Iterator[tuple[UInt8[np.ndarray, "T H W 3"], bool]]:
+def _pieces(moments: Iterator[Moment], length: int | None) -> Iterator[tuple[dict[str, np.ndarray], bool]]:
     """What fits in memory, and whether an episode ends with it: with the frames, or after `length` of them."""
-    piece: list[Frame] = []
+    piece: list[Moment] = []
     in_episode = 0
-    for frame in frames:
-        if piece and (in_episode == length or len(piece) * frame.nbytes >= BUFFER_BYTES):
-            yield np.stack(piece), in_episode == length
+    for moment in moments:
+        size = sum(image.nbytes for image in moment.values())
+        if piece and (in_episode == length or len(piece) * size >= BUFFER_BYTES):
+            yield _stacked(piece), in_episode == length
             in_episode = 0 if in_episode == length else in_episode
             piece = []
-        piece.append(frame)
+        piece.append(moment)
         in_episode += 1
     if piece:
-        yield np.stack(piece), True
+        yield _stacked(piece), True
+
+
+def _stacked(moments: Sequence[Moment]) -> dict[str, np.ndarray]:
+    return {key: np.stack([moment[key] for moment in moments]) for key in moments[0]}
 
 
 def _episode(
-    frames: UInt8[np.ndarray, "T H W 3"], steps: Mapping[str, np.ndarray], start: int, ends: bool, name: str
+    images: Mapping[str, np.ndarray], stream: EpisodeStream, start: int, ends: bool, name: str
 ) -> Episode:
-    """Frames from `start` of a source on, with their rows of the steps; what leads out of an episode is not known."""
-    rows = {}
-    for key, values in steps.items():
-        piece = values[start : start + len(frames) - ends].copy()
-        if len(piece) < len(frames) - ends:
+    """Frames from `start` of a source on, with their rows of the rest; what leads out of an episode is not known."""
+    n = len(images["frames"])
+    columns = {key: values[start : start + n] for key, values in stream.columns.items()}
+    for key, values in stream.steps.items():
+        piece = values[start : start + n - ends].copy()
+        if len(piece) < n - ends:
             raise InputError(
-                f"{name}: {len(values)} rows of {key} for {start + len(frames)} frames; give one a frame, "
-                "or one fewer"
+                f"{name}: {len(values)} rows of {key} for {start + n} frames; give one a frame, or one fewer"
             )
-        rows[key] = np.concatenate([piece, np.zeros((int(ends), *values.shape[1:]), values.dtype)])
-    return Episode(frames, **rows)
+        columns[key] = np.concatenate([piece, np.zeros((int(ends), *values.shape[1:]), values.dtype)])
+    return Episode.from_columns({**columns, **images})
 
 
 def _rate(rates: set[float | None], choices: Choices, name: str) -> dict[str, float]:

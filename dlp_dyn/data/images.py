@@ -79,12 +79,36 @@ def _of_bits(image: UInt16[np.ndarray, "H W C"], name: str, bits: int | None) ->
     return (image >> (bits - 8)).astype(np.uint8)
 
 
+def as_mask(image: Shaped[np.ndarray, "..."], name: str) -> UInt8[np.ndarray, "H W"]:
+    """The number of the thing in each pixel, 0 for none, from whole numbers up to 255 or from True and False.
+
+    Raises InputError, which begins with `name`, for colours and larger numbers.
+    """
+    if image.ndim == 3 and (image == image[..., :1]).all():
+        image = image[..., 0]
+    if image.ndim != 2 or image.dtype.kind not in "uib":
+        raise InputError(
+            f"{name}: {image.dtype} of shape {image.shape} is no mask; one whole number a pixel is expected"
+        )
+    if image.size and not 0 <= int(image.min()) <= int(image.max()) <= 255:
+        raise InputError(
+            f"{name}: numbers from {image.min()} to {image.max()}; masks have those from 0 to 255"
+        )
+    return image.astype(np.uint8)
+
+
 def fit(
-    image: UInt8[np.ndarray, "H W 3"], image_size: int | None, crop: Crop | None, name: str
-) -> UInt8[np.ndarray, "h w 3"]:
+    image: UInt8[np.ndarray, "H W ..."],
+    image_size: int | None,
+    crop: Crop | None,
+    name: str,
+    *,
+    nearest: bool = False,
+) -> UInt8[np.ndarray, "h w ..."]:
     """Crops, then resizes to a square of `image_size` pixels (None: as it is); shrinking averages over areas.
 
     `crop`: "square" is the largest one in the middle, four numbers are (left, top, right, bottom) in pixels.
+    nearest: no mean of pixels, for those that are numbers of things.
     """
     if image_size is not None and image_size < 1:
         raise InputError(f"image_size {image_size}: must be 1 or more")
@@ -102,7 +126,7 @@ def fit(
         image = image[top:bottom, left:right]
     if image_size is not None and image.shape[:2] != (image_size, image_size):
         shrinks = image_size <= min(image.shape[:2])
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        method = cv2.INTER_NEAREST if nearest else cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         image = np.asarray(cv2.resize(image, (image_size, image_size), interpolation=method), np.uint8)
     return np.ascontiguousarray(image)
 

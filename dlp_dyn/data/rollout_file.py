@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from dlp_dyn.data.writer import FORMAT_VERSION, MASKS, PARTS, dataset, one_line
+from dlp_dyn.data.writer import EPISODE_FIELDS, FORMAT_VERSION, MASKS, PARTS, dataset, is_images, one_line
 from dlp_dyn.errors import InputError
 
 REMAKE = "write it again with `dlp-dyn collect` or `dlp-dyn import`"
@@ -48,7 +48,10 @@ def _is_hdf5(path: Path) -> bool:
 
 
 class RolloutFile:
-    """One HDF5 file of a store: what is in it, and its frames past HDF5. InputError as of Rollouts."""
+    """One HDF5 file of a store: what is in it, and its frames past HDF5. InputError as of Rollouts.
+
+    texts: of each episode; empty where none was given.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -68,26 +71,34 @@ class RolloutFile:
                 dataset(file, name) for name in ("episode_ends", "episode_parts", "frames")
             )
             _check_layout(path, file, ends, parts, frames)
-            self.n_frames, self.row_shapes, self._pieces = len(frames), _row_shapes(file), _pieces(frames)
+            self.n_frames, self.row_shapes = len(frames), _row_shapes(file)
+            self.texts = _texts(path, file, len(ends))
+            self._pieces = {name: _pieces(dataset(file, name)) for name in self.row_shapes if is_images(name)}
+        for name, pieces in self._pieces.items():
+            if pieces is not None:
+                frame_bytes = int(np.prod(self.row_shapes[name]))
+                pieces.check(path, self.n_frames, frame_bytes, path.stat().st_size)
         # Not a memory map: a file that is cut short while it is mapped kills the process.
-        self._stream = None if self._pieces is None else path.open("rb", buffering=0)
-        if self._pieces is not None:
-            frame_bytes = int(np.prod(self.row_shapes["frames"]))
-            self._pieces.check(path, self.n_frames, frame_bytes, path.stat().st_size)
+        self._stream = path.open("rb", buffering=0)
 
     def read(
-        self, rows: Int[np.ndarray, " n"], images: UInt8[np.ndarray, "B H W 3"], at: Int[np.ndarray, " n"]
+        self,
+        name: str,
+        rows: Int[np.ndarray, " n"],
+        images: UInt8[np.ndarray, "B H W 3"],
+        at: Int[np.ndarray, " n"],
     ) -> None:
-        """Puts frame `rows[i]` of the file into `images[at[i]]`."""
-        if self._pieces is None or self._stream is None:
+        """Puts frame `rows[i]` of the file into `images[at[i]]`. name: `frames` or a view."""
+        pieces = self._pieces[name]
+        if pieces is None:
             # Compressed, by h5repack for one: slower, but it works.
             with _opened(self.path) as file:
-                frames = dataset(file, "frames")
+                frames = dataset(file, name)
                 for i, row in zip(at.tolist(), rows.tolist(), strict=True):
                     frames.read_direct(images[i], np.s_[row])
         else:
             flat, size = images.reshape(len(images), -1), images[0].size
-            for i, offset in zip(at.tolist(), self._pieces.offsets(rows, size).tolist(), strict=True):
+            for i, offset in zip(at.tolist(), pieces.offsets(rows, size).tolist(), strict=True):
                 if os.preadv(self._stream.fileno(), [flat[i].data], offset) != size:
                     raise InputError(
                         f"{self.path}: was cut short while it was read; copy it again or {REMAKE}"
@@ -134,7 +145,7 @@ def _check_layout(
         )
 
     def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and name not in ("episode_ends", "episode_parts"):
+        if isinstance(item, h5py.Dataset) and name not in EPISODE_FIELDS:
             if not item.shape or len(item) != len(frames):
                 raise InputError(
                     f"{path}: {name} {item.shape or 'a single value'}, frames {frames.shape}: one row a frame is "
@@ -143,6 +154,10 @@ def _check_layout(
             if item.dtype.kind not in "fiub" or (name == "actions" and item.ndim != 2):
                 raise InputError(
                     f"{path}: {name}: {item.dtype} {item.shape}: numbers are expected, of actions (T, A); {REMAKE}"
+                )
+            if is_images(name) and (item.dtype != np.uint8 or item.ndim != 4 or item.shape[-1] != 3):
+                raise InputError(
+                    f"{path}: {name}: {item.dtype} {item.shape}, expected uint8 RGB as (T, H, W, 3); {REMAKE}"
                 )
             if item.chunks is not None and not item.id.get_num_chunks():
                 raise InputError(f"{path}: {name}: was never written; {REMAKE}")
@@ -154,12 +169,24 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _texts(path: Path, file: h5py.File, n_episodes: int) -> tuple[str, ...]:
+    if "episode_texts" not in file:
+        return ("",) * n_episodes
+    item = dataset(file, "episode_texts")
+    if item.shape != (n_episodes,) or h5py.check_string_dtype(item.dtype) is None:
+        raise InputError(
+            f"{path}: episode_texts {item.dtype} {item.shape}, expected a text for each of {n_episodes} episodes; "
+            f"{REMAKE}"
+        )
+    return tuple(map(str, item.asstr(errors="replace")[:]))
+
+
 def _row_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
     """The shape of a row of every array of the file."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset):
+        if isinstance(item, h5py.Dataset) and name not in EPISODE_FIELDS:
             shapes[name] = item.shape[1:]
 
     file.visititems(note)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from dlp_dyn.data.rollout_file import RolloutFile
-from dlp_dyn.data.writer import MASKS, PARTS, STEP_FIELDS, Episode, Part
+from dlp_dyn.data.writer import MASKS, PARTS, STEP_FIELDS, VIEWS, Episode, Part
 from dlp_dyn.errors import InputError
 
 _FINGERPRINTED = 64  # frames
@@ -58,6 +58,7 @@ class Rollouts:
         self.episode_parts: UInt8[np.ndarray, " E"] = np.concatenate(
             [file.column("episode_parts") for file in self._files]
         )
+        self.episode_texts: tuple[str, ...] = sum((file.texts for file in self._files), ())
         self._columns: dict[str, np.ndarray] = {}
 
     def __reduce__(self) -> tuple[type["Rollouts"], tuple[Path]]:
@@ -104,6 +105,11 @@ class Rollouts:
         """Which arrays of the environment's own observation there are."""
         return self._names("observations/")
 
+    @property
+    def view_names(self) -> tuple[str, ...]:
+        """Which cameras there are beside the first."""
+        return self._names(VIEWS)
+
     def _names(self, group: str) -> tuple[str, ...]:
         return tuple(sorted(name.removeprefix(group) for name in self._row_shapes if name.startswith(group)))
 
@@ -126,7 +132,8 @@ class Rollouts:
     def fingerprint(self) -> str:
         """Tells these episodes from others, wherever they lie: made of bounds, parts, and frames spread evenly."""
         rows = np.linspace(0, self.n_frames - 1, min(self.n_frames, _FINGERPRINTED)).astype(np.int64)
-        digest = hashlib.sha256(repr(sorted(self._row_shapes.items())).encode())
+        shapes = self._row_shapes | {"episode_ends": (), "episode_parts": ()}  # as runs have recorded it
+        digest = hashlib.sha256(repr(sorted(shapes.items())).encode())
         for array in (self._bounds, self.episode_parts, self.frames(rows)):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
@@ -146,13 +153,14 @@ class Rollouts:
             raise InputError(
                 f"{self.path}: frames {start} to {start + length} asked for, there are {self.n_frames}"
             )
-        rows = slice(start, start + length)
-        steps: dict[str, Any] = {
-            name: self.column(name)[rows] for name in STEP_FIELDS if name in self._row_shapes
-        }
-        return Episode(
-            self.frames(np.arange(start, start + length)), **steps, states=self.states(start, length) or None
-        )
+        numbers = np.arange(start, start + length)
+        columns = {"frames": self.frames(numbers)}
+        for name in self._row_shapes:
+            if name in STEP_FIELDS or name.startswith("observations/"):
+                columns[name] = self.column(name)[start : start + length]
+        columns |= {f"states/{name}": array for name, array in self.states_at(numbers).items()}
+        columns |= {f"{VIEWS}{name}": self.frames(numbers, name) for name in self.view_names}
+        return Episode.from_columns(columns)
 
     def states(self, start: int, length: int) -> dict[str, np.ndarray]:
         """Ground truth of `length` frames from `start` on (see Episode); empty where there is none."""
@@ -165,16 +173,24 @@ class Rollouts:
             k: self._masks(rows) if name == MASKS else self.column(name)[rows] for k, name in arrays.items()
         }
 
-    def frames(self, rows: Int[np.ndarray, "*S"]) -> UInt8[np.ndarray, "*S H W 3"]:
-        """The frames with these numbers. IndexError for a number that no frame has."""
+    def frames(self, rows: Int[np.ndarray, "*S"], view: str | None = None) -> UInt8[np.ndarray, "*S H W 3"]:
+        """The frames with these numbers. IndexError for a number that no frame has.
+
+        view: another camera than the first, of `view_names`; InputError for one that is not there.
+        """
+        if view is not None and view not in self.view_names:
+            raise InputError(
+                f"{self.path}: no view {view!r}; there are {', '.join(self.view_names) or 'none'}"
+            )
+        name = "frames" if view is None else f"{VIEWS}{view}"
         flat = rows.ravel()
         if (flat < 0).any():
             raise IndexError("a number of a frame is negative")
-        images = np.empty((flat.size, *self._row_shapes["frames"]), np.uint8)
+        images = np.empty((flat.size, *self._row_shapes[name]), np.uint8)
         files = np.searchsorted(self._ends, flat, side="right")
         for number in np.unique(files):
             at = np.flatnonzero(files == number)
-            self._files[number].read(flat[at] - self._starts[number], images, at)
+            self._files[number].read(name, flat[at] - self._starts[number], images, at)
         return images.reshape(*rows.shape, *images.shape[1:])
 
     def _masks(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n H W"]:

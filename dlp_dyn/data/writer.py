@@ -1,8 +1,9 @@
 """Writing rollout files: an episode, and the file that many of them make, complete or not at all.
 
 The file is HDF5. Along one flat time axis: `frames` (uint8, uncompressed), where known `actions`, `rewards`,
-`terminated`, `truncated`, the ground truth `states/...` and what else an agent sees, `observations/...`; beside it
-`episode_ends` and `episode_parts` (an index into PARTS).
+`terminated`, `truncated`, the same moments seen by further cameras, `views/...`, the ground truth `states/...` and
+what else an agent sees, `observations/...`; beside it `episode_ends`, `episode_parts` (an index into PARTS) and, where
+known, `episode_texts`.
 """
 
 import errno
@@ -28,6 +29,8 @@ BUFFER_BYTES = (
 )  # short episodes are gathered up to this size: one HDF5 call costs as much as 50 frames
 CHUNK_BYTES = 1 << 20
 MASKS = "states/masks"  # always compressed: nearly all of it repeats
+VIEWS = "views/"
+EPISODE_FIELDS = ("episode_ends", "episode_parts", "episode_texts")
 STEP_FIELDS = ("actions", "rewards", "terminated", "truncated")
 
 
@@ -42,6 +45,7 @@ class Episode:
     `visible` (T, O) and, where known, `velocity` (T, O, 2) in units of `position` a frame, and `masks` (T, H, W) uint8:
     the object o that shows in each pixel as o + 1, 0 where none does.
     `observations` are the arrays of the environment's observation that are no pictures, such as goals.
+    `views` are the same moments seen by other cameras, each with frames of a size of its own.
     """
 
     frames: UInt8[np.ndarray, "T H W 3"]
@@ -51,9 +55,21 @@ class Episode:
     truncated: Bool[np.ndarray, " T"] | None = None
     states: Mapping[str, np.ndarray] | None = None
     observations: Mapping[str, np.ndarray] | None = None
+    views: Mapping[str, UInt8[np.ndarray, "T h w 3"]] | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, np.ndarray]) -> "Episode":
+        """An episode from its arrays by their names in the file."""
+        single = {name: array for name, array in columns.items() if "/" not in name}
+        groups: dict[str, Any] = {}
+        for name, array in columns.items():
+            if name not in single:
+                group, _, rest = name.partition("/")
+                groups.setdefault(group, {})[rest] = array
+        return cls(**single, **groups)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Every array by its name in the file, in the dtype of the file."""
@@ -68,7 +84,7 @@ class Episode:
                 full = f"{group}/{name}"
                 dtype = np.uint8 if full == MASKS else bool if value.dtype == bool else np.float32
                 arrays[full] = value.astype(dtype, copy=False)
-        return arrays
+        return arrays | {f"{VIEWS}{name}": frames for name, frames in (self.views or {}).items()}
 
 
 class _Sink(io.FileIO):
@@ -139,6 +155,7 @@ class RolloutWriter:
         self._buffered_bytes = 0
         self._lengths: list[int] = []
         self._parts: list[Part | None] = []
+        self._texts: list[str] = []
         self._row_shapes: dict[str, tuple[int, ...]] | None = None
         self._more = False
         try:
@@ -149,10 +166,13 @@ class RolloutWriter:
         self._file = h5py.File(self._sink, "w", rdcc_nbytes=4 * CHUNK_BYTES)
         return self
 
-    def append(self, episode: Episode, part: Part | None = None, *, more: bool = False) -> None:
+    def append(
+        self, episode: Episode, part: Part | None = None, *, text: str = "", more: bool = False
+    ) -> None:
         """Adds an episode; `part` overrides the seeded split: give it for all episodes or for none.
 
-        more: what is appended next goes on with this episode. So a long one is written in pieces.
+        text: what was to be done in it. more: what is appended next goes on with this episode. So a long one is
+        written in pieces.
         """
         columns = episode.columns()
         self._check(columns)
@@ -162,8 +182,9 @@ class RolloutWriter:
         else:
             self._lengths.append(len(episode))
             self._parts.append(part)
+            self._texts.append(text)
         self._more = more
-        self._buffered_bytes += episode.frames.nbytes
+        self._buffered_bytes += sum(array.nbytes for array in columns.values())
         if self._buffered_bytes >= BUFFER_BYTES:
             self._flush()
 
@@ -180,11 +201,14 @@ class RolloutWriter:
 
     def _check(self, columns: dict[str, np.ndarray]) -> None:
         number, frames = len(self._lengths), columns["frames"]
-        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or not len(frames):
-            raise InputError(
-                f"{self.path}: episode {number} has frames {frames.dtype} {frames.shape}; "
-                "uint8 (T, H, W, 3) with T >= 1 is expected"
-            )
+        for name, images in columns.items():
+            if is_images(name) and (
+                images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images)
+            ):
+                raise InputError(
+                    f"{self.path}: episode {number} has {name} {images.dtype} {images.shape}; "
+                    "uint8 (T, H, W, 3) with T >= 1 is expected"
+                )
         for name, array in columns.items():
             if len(array) != len(frames):
                 raise InputError(
@@ -210,7 +234,8 @@ class RolloutWriter:
         self._buffer, self._buffered_bytes = [], 0
         for name, array in columns.items():
             if name not in self._file:
-                chunk = max(1, CHUNK_BYTES // array[0].nbytes) if name in ("frames", MASKS) else 1024
+                images = is_images(name) or name == MASKS
+                chunk = max(1, CHUNK_BYTES // array[0].nbytes) if images else 1024
                 shape = array.shape[1:]
                 self._file.create_dataset(
                     name, (0, *shape), array.dtype, chunks=(chunk, *shape), maxshape=(None, *shape),
@@ -229,6 +254,8 @@ class RolloutWriter:
         self._flush()
         self._file["episode_ends"] = np.cumsum(self._lengths, dtype=np.int64)
         self._file["episode_parts"] = self._split()
+        if any(self._texts):
+            self._file.create_dataset("episode_texts", data=self._texts, dtype=h5py.string_dtype())
         attributes = {"format_version": FORMAT_VERSION, "split_seed": self.seed, **self.attributes}
         for name, value in attributes.items():
             self._file.attrs[name] = value
@@ -264,6 +291,11 @@ class RolloutWriter:
         return InputError(
             f"{self.path}: cannot be written ({one_line(error)}); check the folder and its permissions"
         )
+
+
+def is_images(name: str) -> bool:
+    """Whether an array of a rollout file holds frames, of the first camera or another."""
+    return name == "frames" or name.startswith(VIEWS)
 
 
 def one_line(error: BaseException) -> str:

@@ -24,7 +24,8 @@ class Choices:
 
     fps: take frames at this rate from films whose rate varies; "all": every frame once, at whatever time it comes.
     bits: of 16-bit pictures, see `images.as_rgb`. series: which files of a folder with several kinds of them: a pattern
-    (`rgba_*.png`) or "each" for one episode a series. allow_damaged: read what is left of a damaged film.
+    (`rgba_*.png`) or "each" for one episode a series. camera: the one to read of several; None: all, the first as
+    frames, the others as views. allow_damaged: read what is left of a damaged film.
     tell: takes remarks made while reading, one line each.
     """
 
@@ -32,6 +33,7 @@ class Choices:
     bits: int | None = None
     series: str | None = None
     allow_damaged: bool = False
+    camera: str | None = None
     tell: Callable[[str], None] = _nobody
 
 
@@ -39,7 +41,9 @@ class Choices:
 class EpisodeStream:
     """One episode as found: frames are read only when asked for, one at a time.
 
-    steps: rows of `writer.STEP_FIELDS`, one a frame or one fewer. alpha: a fourth channel is known to be alpha.
+    steps: rows of `writer.STEP_FIELDS`, one a frame or one fewer. columns: other rows, one a frame, by their names in a
+    rollout file (`observations/state`). views: the same moments seen by other cameras. masks: the number of the thing
+    in each pixel, 0 for none. text: what was to be done. alpha: a fourth channel is known to be alpha.
     fps: frames a second where the source says, None elsewhere.
     """
 
@@ -48,6 +52,10 @@ class EpisodeStream:
     steps: Mapping[str, np.ndarray] = field(default_factory=dict)
     alpha: bool = False
     fps: Callable[[], float | None] = lambda: None
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    views: Mapping[str, Callable[[], Frames]] = field(default_factory=dict)
+    masks: Callable[[], Frames] | None = None
+    text: str = ""
 
 
 @runtime_checkable
