@@ -7,6 +7,7 @@ from dlp_dyn.data.readers.arrays import ARRAYS, array_episodes
 from dlp_dyn.data.readers.base import Choices, EpisodeStream, Listed, Reader
 from dlp_dyn.data.readers.films import FILMS, film_episode
 from dlp_dyn.data.readers.folders import open_folder, store_of
+from dlp_dyn.data.readers.lerobot import open_lerobot
 from dlp_dyn.data.readers.minari import open_minari
 from dlp_dyn.data.readers.pictures import PICTURES, clip_episode, n_pages, read_picture
 from dlp_dyn.errors import InputError
@@ -32,7 +33,7 @@ def open_source(path: str | Path, choices: Choices | None = None) -> Reader:
     if store == "Minari":
         return open_minari(place if (place / "metadata.json").is_file() else place / "data")
     if store == "LeRobot":
-        raise InputError(f"{path}: a LeRobot data set, whose films hold several episodes each; not read yet")
+        return open_lerobot(place, choices)
     return open_folder(place, choices)
 
 
