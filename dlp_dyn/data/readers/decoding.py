@@ -134,9 +134,12 @@ def _is_error(level: int, text: str) -> bool:
 def listening() -> Iterator[Said]:
     with av.logging.Capture(local=False) as messages:
         av.logging.set_level(av.logging.INFO)
+        skipping = av.logging.get_skip_repeated()
+        av.logging.set_skip_repeated(False)  # two frames may be damaged alike
         try:
             yield Said(messages)
         finally:
+            av.logging.set_skip_repeated(skipping)
             av.logging.set_level(None)
 
 
