@@ -34,7 +34,7 @@ def n_pages(file: Path) -> int:
         with Image.open(file) as image:
             return getattr(image, "n_frames", 1)
     except _FAULTS as error:
-        raise _damaged(file) from error
+        raise _fault(file, error) from error
 
 
 def read_picture(file: Path) -> np.ndarray:
@@ -56,7 +56,7 @@ def read_picture(file: Path) -> np.ndarray:
     except InputError:
         raise
     except _FAULTS as error:
-        raise _damaged(file) from error
+        raise _fault(file, error) from error
 
 
 def _check_size(image: Image.Image, file: Path) -> None:
@@ -102,7 +102,7 @@ class Pages:
         except InputError:
             raise
         except _FAULTS as error:
-            raise _damaged(self.path) from error
+            raise _fault(self.path, error) from error
 
     def _page(self, image: Image.Image) -> np.ndarray:
         if not _is_deep(image):
@@ -139,7 +139,7 @@ def open_pages(file: Path) -> Pages:
     except InputError:
         raise
     except _FAULTS as error:
-        raise _damaged(file) from error
+        raise _fault(file, error) from error
     return Pages(file, tuple(durations))
 
 
@@ -151,6 +151,12 @@ def _n_webp_pages(file: Path) -> int:
         length = int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + length + length % 2
     return max(pages, 1)
+
+
+def _fault(file: Path, error: Exception) -> InputError:
+    if isinstance(error, Image.DecompressionBombError):
+        return InputError(f"{file}: has too many pixels; make it smaller")
+    return _damaged(file)
 
 
 def _damaged(file: Path) -> InputError:
