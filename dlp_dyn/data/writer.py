@@ -9,6 +9,7 @@ known, `episode_texts`.
 import errno
 import io
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any, Literal
 
 import h5py
 import numpy as np
+from filelock import FileLock, Timeout
 from jaxtyping import Bool, Float, UInt8
 
 from dlp_dyn.errors import InputError
@@ -116,14 +118,14 @@ class _Sink(io.FileIO):
 class RolloutWriter:
     """Writes a rollout file episode by episode; the file appears under its name only when it is complete.
 
-    Use it as a context manager. Until the end the data is in `<path>.<process id>.partial`; an exception
-    removes that, and an earlier file under `path` stays as it was. `fractions` and `seed` decide which
+    Use it as a context manager. Until the end the data is in `<path>.partial`, which its process holds locked; an
+    exception removes that, a kill leaves it to the next writer, and an earlier file under `path` stays as it was. `fractions` and `seed` decide which
     episode belongs to the train, validation and test part, unless `append` is told. `attributes` are stored
     as they are (`env_id`, `seed`, `frame_skip`, `fps`, ...). compress: a smaller file, whose frames
     have to be unpacked on every read.
 
-    Raises InputError when the disk is full, the place is not writable, or an episode does not match the first
-    one.
+    Raises InputError when the disk is full, the place is not writable, another process writes this file, or an
+    episode does not match the first one.
     """
 
     def __init__(
@@ -150,7 +152,7 @@ class RolloutWriter:
             raise InputError(
                 f"{self.path}: is a folder; give the name of a file to write, such as {self.path}/data.h5"
             )
-        self._partial = self.path.with_name(f"{self.path.name}.{os.getpid()}.partial")
+        self._partial = self.path.with_name(f"{self.path.name}.partial")
         self._buffer: list[dict[str, np.ndarray]] = []
         self._buffered_bytes = 0
         self._lengths: list[int] = []
@@ -159,12 +161,25 @@ class RolloutWriter:
         self._row_shapes: dict[str, tuple[int, ...]] | None = None
         self._more = False
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._sink = _Sink(self._partial, "w+b")
+            self._sink = self._own()
         except OSError as error:
             raise self._write_error(error) from error
         self._file = h5py.File(self._sink, "w", rdcc_nbytes=4 * CHUNK_BYTES)
         return self
+
+    def _own(self) -> _Sink:
+        """The partial file, empty and locked; what a killed process left in it is told and written over."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self._partial)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise InputError(
+                f"{self.path}: is being written by another process; wait until it has ended, or write another file"
+            ) from None
+        if left := self._partial.stat().st_size:
+            print(f"{self._partial}: {left:,} bytes that a killed process left; written anew", file=sys.stderr)
+        return _Sink(self._partial, "w+b")
 
     def append(
         self, episode: Episode, part: Part | None = None, *, text: str = "", more: bool = False
@@ -281,6 +296,7 @@ class RolloutWriter:
         self._file.close()
         self._sink.close()
         self._partial.unlink(missing_ok=True)
+        self._lock.release()
 
     def _write_error(self, error: OSError) -> InputError:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -233,7 +233,7 @@ def test_exception_leaves_the_earlier_file(path):
     assert [p.name for p in path.parent.iterdir()] == ["data.h5"]
 
 
-def test_killed_writer_leaves_no_file(tmp_path):
+def test_a_killed_writer_leaves_no_file_but_room_to_the_next_one(tmp_path, capsys):
     script = (
         "import os, signal, sys, numpy as np\n"
         "from dlp_dyn.data.writer import Episode, RolloutWriter\n"
@@ -243,7 +243,20 @@ def test_killed_writer_leaves_no_file(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "x.h5")], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert not (tmp_path / "x.h5").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5.partial"]
+    write(tmp_path / "x.h5", Episode(np.zeros((2, 8, 8, 3), np.uint8)))
+    said = capsys.readouterr().err
+    assert "x.h5.partial" in said
+    assert "killed process left" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
+
+
+def test_two_writers_of_one_file_are_one_too_many(tmp_path):
+    with RolloutWriter(tmp_path / "x.h5") as first:
+        with pytest.raises(InputError, match="written by another process"), RolloutWriter(tmp_path / "x.h5"):
+            pass
+        first.append(Episode(np.zeros((2, 8, 8, 3), np.uint8)))
+    assert [path.name for path in tmp_path.iterdir()] == ["x.h5"]
 
 
 @pytest.mark.parametrize("limit", [1000, 2_000_000, 11_500_000])

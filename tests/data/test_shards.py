@@ -105,7 +105,7 @@ def test_files_are_in_the_order_of_their_names(tmp_path: Path) -> None:
     for number, name in enumerate(("b", "a", "c")):
         write(tmp_path / f"{name}.h5", [make_episode(number)], number)
     (tmp_path / "README.md").write_text("no rollout file, and not named like one")
-    (tmp_path / "d.h5.1.partial").write_text("a file that is being written")
+    (tmp_path / "d.h5.partial").write_text("a file that is being written")
     rollouts = Rollouts(tmp_path)
     assert [file.name for file in rollouts.files] == ["a.h5", "b.h5", "c.h5"]
     assert rollouts.episode_lengths.tolist() == [LENGTHS[1], LENGTHS[0], LENGTHS[2]]
