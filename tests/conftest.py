@@ -8,6 +8,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import jaxtyping
 from jaxtyping import install_import_hook
 
 # Shapes and types of every annotated signature are checked while tests run.
@@ -26,6 +27,14 @@ def _denormals() -> Iterator[None]:
     """Training flushes them for the rest of its process, in which hypothesis then refuses to draw numbers."""
     yield
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without checks of shapes and types, for loops of hundreds of steps: they would take half of the time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session", autouse=True)

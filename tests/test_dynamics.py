@@ -268,6 +268,7 @@ def test_the_unit_of_actions_does_not_matter():
     assert_close(*predicted)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("kind", ["graph", "joint", "factorised"])
 def test_learns_one_clip(kind):
     """Particles on circles: the loss of a rollout falls to a small part of what it was."""

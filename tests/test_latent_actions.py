@@ -300,6 +300,7 @@ def told_to_move(kind, n=32, seed=0):
     return scene(position), scene(moved), conditions
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("kind", ["language", "goal"])
 def test_particles_go_where_a_text_or_a_goal_says(kind):
     """From the policy, which sees no future frame."""

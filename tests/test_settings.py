@@ -100,6 +100,7 @@ def one_line(schema: type, key: str, value: Any, folder: Path) -> str:
     return ""
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_every_wrong_value_of_every_setting_is_one_line_that_names_it(schema: type, tmp_path: Path) -> None:
     tries = [(key, value) for owner, key, value in CASES if owner is schema]
@@ -113,6 +114,7 @@ def test_every_wrong_value_of_every_setting_is_one_line_that_names_it(schema: ty
     assert len(tries) > 10 * sum(owner is schema for owner, _, _ in FIELDS)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_every_wrong_value_on_the_command_line_is_one_line_that_names_it(schema: type) -> None:
     taken = []

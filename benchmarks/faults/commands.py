@@ -166,5 +166,9 @@ def _obey_permissions() -> None:
 
 def _listing(place: Path) -> dict[str, tuple[int, int]]:
     """Files with size and time of change; what is kept beside a run is no change of it."""
-    stats = {path: path.stat() for path in place.rglob("*") if "particles" not in path.parts and path.name != ".lock"}
+    stats = {
+        path: path.stat()
+        for path in place.rglob("*")
+        if "particles" not in path.parts and path.name != ".lock"
+    }
     return {str(path): (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items() if path.is_file()}

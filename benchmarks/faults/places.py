@@ -16,15 +16,23 @@ from dlp_dyn.bundled import BALLS
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.training.loop import train
 
-SMALL = ["batch_size=2", "eval_frames=2", "device=cpu", "steps=4", "log_every=1", "eval_every=4", "save_every=2"]
+SMALL = [
+    "batch_size=2",
+    "eval_frames=2",
+    "device=cpu",
+    "steps=4",
+    "log_every=1",
+    "eval_every=4",
+    "save_every=2",
+]
 VIDEO = [
     *SMALL, "dynamics.window=4", "dynamics.rollout_steps=2", "dynamics.graph.hidden_dim=16",
     "optimizer.warm_up_steps=1",
 ]  # fmt: skip
 AGENT = [
     "observation.kind=state", "env.settings.time_limit=6", "env.n_envs=2", "warm_up.steps=20", "steps=40",
-    "algorithm.batch_size=8", "algorithm.gradient_steps=1", "algorithm.buffer_size=100", "log_every=20", "eval_every=20",
-    "eval_episodes=2", "save_every=20", "network.kind=flat", "network.flat=[8]",
+    "algorithm.batch_size=8", "algorithm.gradient_steps=1", "algorithm.buffer_size=100", "log_every=20",
+    "eval_every=20", "eval_episodes=2", "save_every=20", "network.kind=flat", "network.flat=[8]",
 ]  # fmt: skip
 CLIPS = ["data.clip_length=4", "identity.static_frames=1", "dynamics.graph.hidden_dim=16"]
 ANCHORS = ("data", "image", "video", "agent", "samples")
@@ -41,7 +49,11 @@ def prepare(place: Path) -> dict[str, Path]:
     ]  # fmt: skip
     train(config.load("soft_intro_2d", soft))
     agent_training.train(agent_config.load("push1", [*AGENT, f"out={place / 'agent'}"]))
-    return {name: place / name for name in ("image", "video", "samples", "agent")} | {"data": data} | _others(place)
+    return (
+        {name: place / name for name in ("image", "video", "samples", "agent")}
+        | {"data": data}
+        | _others(place)
+    )
 
 
 def _others(place: Path) -> dict[str, Path]:

@@ -119,10 +119,10 @@ class RolloutWriter:
     """Writes a rollout file episode by episode; the file appears under its name only when it is complete.
 
     Use it as a context manager. Until the end the data is in `<path>.partial`, which its process holds locked; an
-    exception removes that, a kill leaves it to the next writer, and an earlier file under `path` stays as it was. `fractions` and `seed` decide which
-    episode belongs to the train, validation and test part, unless `append` is told. `attributes` are stored
-    as they are (`env_id`, `seed`, `frame_skip`, `fps`, ...). compress: a smaller file, whose frames
-    have to be unpacked on every read.
+    exception removes that, a kill leaves it to the next writer, and an earlier file under `path` stays as it was.
+    `fractions` and `seed` decide which episode belongs to the train, validation and test part, unless `append` is
+    told. `attributes` are stored as they are (`env_id`, `seed`, `frame_skip`, `fps`, ...). compress: a smaller file,
+    whose frames have to be unpacked on every read.
 
     Raises InputError when the disk is full, the place is not writable, another process writes this file, or an
     episode does not match the first one.
@@ -178,7 +178,9 @@ class RolloutWriter:
                 f"{self.path}: is being written by another process; wait until it has ended, or write another file"
             ) from None
         if left := self._partial.stat().st_size:
-            print(f"{self._partial}: {left:,} bytes that a killed process left; written anew", file=sys.stderr)
+            print(
+                f"{self._partial}: {left:,} bytes that a killed process left; written anew", file=sys.stderr
+            )
         return _Sink(self._partial, "w+b")
 
     def append(

@@ -97,6 +97,7 @@ def walkers(n: int = 600, block: int = 1) -> Steps:
     )  # fmt: skip
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_learns_what_was_shown(kind: str) -> None:
     torch.manual_seed(0)
@@ -156,6 +157,7 @@ def test_flow_matching_ignores_what_comes_after_an_episode() -> None:
     assert_close(found, (end - played)[:, :2].square().mean(1))
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("expectile", [0.5, 0.9])
 def test_the_value_of_a_state_is_an_expectile(expectile: float) -> None:
     """Of the values 0 and 1, as often one as the other, the expectile is itself: e = t * (1 - e) / (...)."""

@@ -21,7 +21,12 @@ SMALL = [
     ("preset", "package", "short"),
     [
         ("pusht", "gym_pusht", ["env.settings.max_episode_steps=30"]),
-        ("pong", "ale_py", ["env.settings.max_episode_steps=60", "env.settings.noop_max=1"]),
+        pytest.param(
+            "pong",
+            "ale_py",
+            ["env.settings.max_episode_steps=60", "env.settings.noop_max=1"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_preset_learns_on_particles_and_is_measured(

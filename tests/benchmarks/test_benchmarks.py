@@ -35,6 +35,7 @@ def test_one_call_measures_steps_and_scripts(tmp_path: Path, monkeypatch: pytest
     assert answer["ceiling"]["flops"].keys() == {"float32", "bfloat16"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [gpu.WAYS[0], replace(gpu.WAYS[5], name="half")], ids=lambda way: way.name)
 def test_other_ways_take_the_step_too(way: gpu.Way) -> None:
     row = gpu.step_row(way, False, CPU, True, ceiling(CPU))

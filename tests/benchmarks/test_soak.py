@@ -17,8 +17,8 @@ def test_growth_is_that_of_the_second_half() -> None:
 
 
 def test_a_training_is_watched(balls_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["tiny", f"data.path={balls_file}", f"out={tmp_path / 'run'}", "steps=400", "log_every=5"]
-    assert main([*words, "--every", "0.1"]) == 0
+    words = ["tiny", f"data.path={balls_file}", f"out={tmp_path / 'run'}", "steps=90", "log_every=2"]
+    assert main([*words, "--every", "0.05"]) == 0
     said = capsys.readouterr().out
     assert "open files" in said
     assert "in 1,000 steps" in said

@@ -26,7 +26,7 @@ def test_reads_and_copies_are_counted() -> None:
         ("shapes_dlpv2", 1, 0),
         ("shapes_dlpv2", 1251, 0),
         ("shapes_dlpv3", None, 0),
-        ("balls_ddlp model.reconstruction=vgg", None, 0),
+        pytest.param("balls_ddlp model.reconstruction=vgg", None, 0, marks=pytest.mark.slow),
         ("balls_joint", None, 2),  # the Hungarian match is worked out on the CPU: there and back
     ],
 )

@@ -1,7 +1,9 @@
 """The fused compositor beside the eager one, case by case; prints the largest differences of each as JSON.
 
     TRITON_INTERPRET=1 python tests/kernels/compared.py cpu
+    TRITON_INTERPRET=1 python tests/kernels/compared.py cpu compiled
     python tests/kernels/compared.py cuda
+    python tests/kernels/compared.py cuda compiled
 
 A process of its own: Triton asks for its interpreter once, when it is imported, and does not read functions that
 pytest's type checks have wrapped.
@@ -214,8 +216,6 @@ def _main(device: str) -> None:
     answer |= {
         "gradcheck": check_gradients(device),
         "model": model_terms(device),
-        "compiled images": compiled_terms(False, device),
-        "compiled clips": compiled_terms(True, device),
         "operators": operators_hold(device),
         "broken shows": broken(device),
     }
@@ -224,10 +224,14 @@ def _main(device: str) -> None:
     print(json.dumps(answer))
 
 
+def _compiled(device: str) -> None:
+    print(json.dumps({"images": compiled_terms(False, device), "clips": compiled_terms(True, device)}))
+
+
 def _gradients(device: str) -> tuple[Tensor, ...]:
     inputs = [x.to(device).requires_grad_() for x in near()]
     return torch.autograd.grad(kernel_alone(*inputs, canvas=16)[0].square().sum(), inputs)
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    (_compiled if "compiled" in sys.argv else _main)(sys.argv[1])
