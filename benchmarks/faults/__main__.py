@@ -1,0 +1,3 @@
+from benchmarks.faults.saving import main
+
+main()
