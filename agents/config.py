@@ -42,7 +42,7 @@ class EnvConfig:
     pixel_settings: dict[str, Any] = field(default_factory=dict)
     """arguments of the environment: more of them, where pictures are looked at."""
     training_settings: dict[str, Any] = field(default_factory=dict)
-    """arguments of the environment: other ones while the agent learns, but not where it is judged: a curriculum."""
+    """arguments of the environment: other ones while the agent learns, but not where it is evaluated: a curriculum."""
     n_envs: Count = 8
     """Environments that play at the same time, in this process; their frames are encoded in one batch."""
 

@@ -1,4 +1,4 @@
-"""How good an agent is: success with its interval, per object and of all of them, and a film of what it sees.
+"""How good an agent is: success with its interval, per object and of all of them, and a video of what it sees.
 
 python -m agents.evaluate RUN --episodes 400 --gif X.gif --set n_objects=3
 """
@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from omegaconf import OmegaConf
 
-from agents import bundle, environments, film
-from agents.bundle import Score
+from agents import checkpoint, environments, recording
+from agents.checkpoint import Score
 from agents.command import run_command
 from agents.config import WarmUpConfig
 from agents.environments import AgentEnv
@@ -113,19 +113,19 @@ def _settings(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    """Play, print figures, and draw a film where one is asked for."""
+    """Play, print figures, and write a video where one is asked for."""
     for name in ("episodes", "gif_episodes"):
         if getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)}: give 1 or more")
     if args.gif is not None and args.script is not None:
         raise InputError("--gif shows the agent, not a script; leave one of --gif and --script out")
-    if args.gif is not None and Path(args.gif).suffix not in film.SUFFIXES:
-        raise InputError(f"{args.gif}: cannot write that; use one of {', '.join(film.SUFFIXES)}")
-    found = bundle.find(args.run_folder, args.checkpoint)
+    if args.gif is not None and Path(args.gif).suffix not in recording.SUFFIXES:
+        raise InputError(f"{args.gif}: cannot write that; use one of {', '.join(recording.SUFFIXES)}")
+    found = checkpoint.find(args.run_folder, args.checkpoint)
     encoder = found.load_encoder(args.encoder, args.device)
     settings = _settings(args.settings)
     env = environments.make(found.cfg, min(N_ENVS, args.episodes), encoder, settings)
-    actor: Any = bundle.load(found, env.observation_space, args.device)
+    actor: Any = checkpoint.load(found, env.observation_space, args.device)
     if args.script is not None:
         actor = Script(args.script, env, args.seed)
     with track("evaluate", args.episodes, "episodes") as bar:
@@ -140,10 +140,12 @@ def evaluate(args: argparse.Namespace) -> None:
                 f"{args.episodes} episodes are few: the interval is wide; use {FEW} or more to compare agents"
             )
     if args.gif is not None:
-        stage = environments.make(found.cfg, 1, encoder, {**film.settings(found.cfg), **settings})
-        write_video(args.gif, film.shoot(actor, stage, encoder, args.gif_episodes, args.seed), fps=film.FPS)
+        stage = environments.make(found.cfg, 1, encoder, {**recording.settings(found.cfg), **settings})
+        write_video(
+            args.gif, recording.record(actor, stage, encoder, args.gif_episodes, args.seed), fps=recording.FPS
+        )
         stage.close()
-        print(f"film: {args.gif}")
+        print(f"video: {args.gif}")
 
 
 def _table(figures: dict[str, float]) -> str:

@@ -21,8 +21,8 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
-from agents import bundle
-from agents.bundle import Bundle
+from agents import checkpoint
+from agents.checkpoint import Checkpoint
 from agents.command import run_command
 from agents.extractor import entities
 from agents.offline.policies import EntityPolicy
@@ -101,7 +101,7 @@ class Deployed(nn.Module):
 
 
 def deploy(
-    found: Bundle, encoder: ParticleEncoder | None
+    found: Checkpoint, encoder: ParticleEncoder | None
 ) -> tuple[Deployed, tuple[Tensor, ...], tuple[str, ...]]:
     """An agent to be exported, an example of what it is shown, and the names of its inputs.
 
@@ -116,7 +116,7 @@ def deploy(
     space, actions = found.spaces
     boxes = space.spaces if isinstance(space, gym.spaces.Dict) else {"": space}
     eyes = None if encoder is None else Eyes(encoder)
-    model = Deployed(bundle.load(found), list(boxes), actions, eyes).eval()
+    model = Deployed(checkpoint.load(found), list(boxes), actions, eyes).eval()
     example = []
     for box in boxes.values():
         one = torch.as_tensor(box.sample())
@@ -127,7 +127,7 @@ def deploy(
     return model, tuple(example), tuple(key or KEY for key in boxes)
 
 
-def export(found: Bundle, encoder: ParticleEncoder | None, out: Path) -> None:
+def export(found: Checkpoint, encoder: ParticleEncoder | None, out: Path) -> None:
     """Write the agent as ONNX (.onnx) or as a program of torch.export (.pt2), by the suffix of `out`.
 
     Raises InputError for another suffix, an agent that cannot be exported, and where onnx is not installed.
@@ -154,7 +154,7 @@ def export(found: Bundle, encoder: ParticleEncoder | None, out: Path) -> None:
 
 
 def _run(args: argparse.Namespace) -> None:
-    found = bundle.find(args.run_folder, args.checkpoint)
+    found = checkpoint.find(args.run_folder, args.checkpoint)
     export(found, found.load_encoder(args.encoder), Path(args.out))
     print(f"written: {args.out}")
 

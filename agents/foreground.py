@@ -19,7 +19,7 @@ FEWEST_FRAMES = 50
 
 @dataclass(frozen=True)
 class ForegroundConfig:
-    """Particles are grouped by looks. How often a group moves says whether it is background, agent or objects."""
+    """Particles are grouped by appearance. How often a group moves says whether it is background, agent or objects."""
 
     groups: Count = 12
     """Groups of looks; more than there are kinds of things."""
@@ -41,7 +41,7 @@ class ForegroundConfig:
 
 @dataclass(frozen=True)
 class Foreground:
-    """Groups of looks, how often each moved, and which are objects."""
+    """Groups of like appearance, how often each moved, and which are objects."""
 
     centres: Float[np.ndarray, "K F"]
     moving: Float[np.ndarray, " K"]
@@ -76,13 +76,13 @@ def fit(cfg: ForegroundConfig, rollouts: list[Things], seed: int = 0) -> Foregro
     n_frames = sum(len(r.present) for r in rollouts)
     if n_frames < FEWEST_FRAMES:
         raise InputError(f"foreground: {n_frames} frames are too few; give {FEWEST_FRAMES} or more")
-    looks = np.concatenate([r.features[r.present] for r in rollouts]).astype(np.float64)
-    if len(looks) < cfg.groups:
+    appearance = np.concatenate([r.features[r.present] for r in rollouts]).astype(np.float64)
+    if len(appearance) < cfg.groups:
         raise InputError(
-            f"foreground: only {len(looks)} particles are on in {n_frames} frames; check the encoder"
+            f"foreground: only {len(appearance)} particles are on in {n_frames} frames; check the encoder"
         )
     rng = np.random.default_rng(seed)
-    centres, group = kmeans2(looks, cfg.groups, minit="++", rng=rng, missing="warn")
+    centres, group = kmeans2(appearance, cfg.groups, minit="++", rng=rng, missing="warn")
     moved, followed = zip(*(_moved(r, cfg.motion) for r in rollouts), strict=True)
     in_group = np.split(group, np.cumsum([r.present.sum() for r in rollouts])[:-1])
     moves, seen = np.zeros(cfg.groups), np.zeros(cfg.groups)
@@ -119,5 +119,5 @@ def _moved(rollout: Things, motion: float) -> tuple[Bool[np.ndarray, "S N"], Boo
     return distance >= motion, followed
 
 
-def _group(looks: Float[np.ndarray, "*B F"], centres: Float[np.ndarray, "K F"]) -> Int[np.ndarray, "*B"]:
-    return np.square(looks[..., None, :] - centres).sum(-1).argmin(-1)
+def _group(appearance: Float[np.ndarray, "*B F"], centres: Float[np.ndarray, "K F"]) -> Int[np.ndarray, "*B"]:
+    return np.square(appearance[..., None, :] - centres).sum(-1).argmin(-1)

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from agents.bundle import Bundle
+    from agents.checkpoint import Checkpoint
 
 
 @runtime_checkable
@@ -56,7 +56,7 @@ class Learner(Protocol):
         """The rest that going on needs, in types that `torch.load(weights_only=True)` accepts."""
         ...
 
-    def restore(self, saved: "Bundle") -> list[str]:
+    def restore(self, saved: "Checkpoint") -> list[str]:
         """Bring back what was saved; gives what could not be, in words.
 
         Raises InputError for files that are gone, damaged, or of other settings.

@@ -15,8 +15,8 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import Tensor
 
-from agents import algorithms, bundle, environments, plain_replay
-from agents.bundle import Bundle
+from agents import algorithms, checkpoint, environments, plain_replay
+from agents.checkpoint import Checkpoint
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
 from agents.replay import GoalReplayBuffer
@@ -112,15 +112,15 @@ class OnlineLearner:
         if buffer is None:
             return {}
         write = buffer.save if isinstance(buffer, GoalReplayBuffer) else partial(plain_replay.save, buffer)
-        return {bundle.REPLAY: write}
+        return {checkpoint.REPLAY: write}
 
-    def restore(self, saved: Bundle) -> list[str]:
+    def restore(self, saved: Checkpoint) -> list[str]:
         """Bring back what was saved; gives what could not be, in words.
 
         Raises InputError for files that are gone, damaged, or of other settings.
         """
-        model, state = self.algorithm, bundle.read_state(saved)
-        bundle.fill(model.policy, bundle.read_weights(saved), saved)
+        model, state = self.algorithm, checkpoint.read_state(saved)
+        checkpoint.fill(model.policy, checkpoint.read_weights(saved), saved)
         parameters: Any = {"policy": model.policy.state_dict(), **state["optimizers"]}
         model.set_parameters(parameters)
         if (entropy := _entropy(model)) is not None:
@@ -131,7 +131,7 @@ class OnlineLearner:
         model.ep_success_buffer = deque(state["successes"], model._stats_window_size)
         if isinstance(model, GoalTD3):
             model.held = _mapped(Tensor.numpy, state["held"])
-        lost, file = [], saved.folder / bundle.REPLAY
+        lost, file = [], saved.folder / checkpoint.REPLAY
         if isinstance(model, OffPolicyAlgorithm):
             assert model.replay_buffer is not None
             if isinstance(model.replay_buffer, GoalReplayBuffer):

@@ -184,8 +184,8 @@ class GoalReplayBuffer(ReplayBuffer):
     def _reached(
         self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"], goal: Int[np.ndarray, " B"]
     ) -> Bool[np.ndarray, " B"]:
-        judged = self.observations if self.achieved is None else self.achieved
-        return self.reward(judged[here, envs], judged[goal % self.rows, envs]) >= 0
+        evaluated = self.observations if self.achieved is None else self.achieved
+        return self.reward(evaluated[here, envs], evaluated[goal % self.rows, envs]) >= 0
 
     def _future(self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
         """For each step a row after it in its episode, any with equal chance."""
@@ -202,11 +202,11 @@ class GoalReplayBuffer(ReplayBuffer):
     ) -> DictReplayBufferSamples:
         """The first `n_mixed` have goals that are put together."""
         there = (here + 1) % self.rows
-        judged = self.observations if self.achieved is None else self.achieved
-        wanted = judged[goal, envs]
+        evaluated = self.observations if self.achieved is None else self.achieved
+        wanted = evaluated[goal, envs]
         if n_mixed:
             wanted[:n_mixed] = self._mixed(here[:n_mixed], envs[:n_mixed])
-        reward = self.reward(judged[there, envs], wanted)
+        reward = self.reward(evaluated[there, envs], wanted)
         if self.goals == "observations":
             wanted = self.observations[goal, envs]
         desired = self._tensor(wanted)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from agents import bundle, config, environments, foreground, seeing
-from agents.bundle import Bundle, Score
+from agents import checkpoint, config, environments, fit_observation, foreground
+from agents.checkpoint import Checkpoint, Score
 from agents.command import run_command
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
@@ -28,7 +28,7 @@ from agents.warm_up import warm_up
 from dlp_dyn.interrupt import Interrupt, Interrupted, interrupts
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.progress import Tracker, track
-from dlp_dyn.settings import split_words
+from dlp_dyn.settings import split_arguments
 from dlp_dyn.training import run_log
 
 EVALUATION_SEED = 20_000  # beside those of the training
@@ -42,16 +42,16 @@ class Agent:
     learner: Learner
     encoder: ParticleEncoder | None
     extras: dict[str, bytes]
-    score: Score = bundle.NO_SCORE  # the best one so far
+    score: Score = checkpoint.NO_SCORE  # the best one so far
 
     def save(self, name: str) -> None:
         """`best` is to be used; `last` is also to go on from."""
         folder = Path(self.cfg.out) / "checkpoints" / name
-        bundle.save(
-            folder, self.learner, self.cfg, self.encoder, self.score, self.extras, going_on=name == "last"
+        checkpoint.save(
+            folder, self.learner, self.cfg, self.encoder, self.score, self.extras, resume=name == "last"
         )
 
-    def judge(self, env: AgentEnv) -> dict[str, float]:
+    def evaluate(self, env: AgentEnv) -> dict[str, float]:
         """Figures of episodes that are always the same; the best agent is kept."""
         record = play(self.learner.actor, env, self.cfg.eval_episodes, EVALUATION_SEED + self.cfg.seed)
         if record.score >= self.score:
@@ -60,10 +60,10 @@ class Agent:
         return record.figures()
 
 
-def train(cfg: AgentConfig, going_on: bool = False) -> Path:
+def train(cfg: AgentConfig, resume: bool = False) -> Path:
     """Train an agent as a config says; gives the run folder `cfg.out`.
 
-    The `best` checkpoint is that of the highest success, and among equals of the highest return. going_on: from the
+    The `best` checkpoint is that of the highest success, and among equals of the highest return. resume: from the
     `last` checkpoint in `cfg.out`: networks, optimisers, goal replay buffer, random generators and running episodes
     are as they were. What could not be brought back is said in a line.
 
@@ -71,8 +71,8 @@ def train(cfg: AgentConfig, going_on: bool = False) -> Path:
     Ctrl-C or SIGTERM.
     """
     torch.set_flush_denormal(True)
-    with run_log.owned(Path(cfg.out), new=not going_on):
-        return _train(_from_anywhere(cfg), going_on)
+    with run_log.owned(Path(cfg.out), new=not resume):
+        return _train(_from_anywhere(cfg), resume)
 
 
 def _from_anywhere(cfg: AgentConfig) -> AgentConfig:
@@ -87,26 +87,28 @@ def _from_anywhere(cfg: AgentConfig) -> AgentConfig:
     return replace(cfg, observation=seen, data=replace(cfg.data, path=whole(cfg.data.path)))
 
 
-def _train(cfg: AgentConfig, going_on: bool) -> Path:
+def _train(cfg: AgentConfig, resume: bool) -> Path:
     run = Path(cfg.out)
-    saved = bundle.find(run, "last") if going_on and run_log.goes_on(run, cfg.save_every) else None
-    encoder = saved.load_encoder(cfg.observation.encoder, cfg.device) if saved else seeing.encoder_for(cfg)
+    saved = checkpoint.find(run, "last") if resume and run_log.can_resume(run, cfg.save_every) else None
+    encoder = (
+        saved.load_encoder(cfg.observation.encoder, cfg.device) if saved else fit_observation.encoder_for(cfg)
+    )
     reward, extras = _reward(cfg, encoder, saved)
-    judge = environments.make(cfg, min(N_ENVS, cfg.eval_episodes), encoder)
+    eval_env = environments.make(cfg, min(N_ENVS, cfg.eval_episodes), encoder)
     learner = (
         OfflineLearner.build(cfg, encoder)
         if cfg.algorithm.offline
         else OnlineLearner.build(cfg, encoder, reward)
     )
     score = (
-        max(saved.score, bundle.find(run).score) if saved else bundle.NO_SCORE
+        max(saved.score, checkpoint.find(run).score) if saved else checkpoint.NO_SCORE
     )  # `best` may be newer than `last`
     agent = Agent(cfg, learner, encoder, extras, score)
     if saved:
         lost = "".join(f"; {note}" for note in learner.restore(saved))
         begun = [f"{run}: going on after step {saved.step} of {cfg.steps}{lost}"]
     else:
-        begun = [f"{run}: {run_log.BEGUN_ANEW}"] if going_on else []
+        begun = [f"{run}: {run_log.BEGUN_ANEW}"] if resume else []
     with (
         run_log.RunLog(run, cfg, torch.device(cfg.device), learner.step) as log,
         interrupts() as interrupt,
@@ -116,21 +118,21 @@ def _train(cfg: AgentConfig, going_on: bool) -> Path:
             agent.save("last")  # whatever comes, there is something to go on from
         for line in (*begun, *learner.notes()):
             progress.say(line)
-        _learn(agent, judge, log, progress, interrupt)
+        _learn(agent, eval_env, log, progress, interrupt)
     learner.close()
-    judge.close()
+    eval_env.close()
     if interrupt.signum:
         raise Interrupted(
-            f"saved after step {bundle.find(run, 'last').step}; go on with: python -m agents.train --resume {run}",
+            f"saved after step {checkpoint.find(run, 'last').step}; go on with: python -m agents.train --resume {run}",
             interrupt.signum,
         )
     return run
 
 
 def _learn(
-    agent: Agent, judge: AgentEnv, log: run_log.RunLog, progress: Tracker, interrupt: Interrupt
+    agent: Agent, eval_env: AgentEnv, log: run_log.RunLog, progress: Tracker, interrupt: Interrupt
 ) -> None:
-    """Rounds of learning until the last step, or until interrupted; logs, judges and saves between them."""
+    """Rounds of learning until the last step, or until interrupted; logs, evaluates and saves between them."""
     cfg, learner = agent.cfg, agent.learner
     if isinstance(learner, OnlineLearner) and not learner.step:
         warm_up(learner.algorithm, cfg.warm_up, progress, interrupt)
@@ -145,7 +147,7 @@ def _learn(
             log.write(step, "train", {**learner.figures(), **clock.figures(step - first)})
         if last or _passes(before, step, cfg.eval_every):
             with clock.paused():
-                figures = agent.judge(judge)
+                figures = agent.evaluate(eval_env)
             log.write(step, "evaluation", figures)
             shown = {k: v for k, v in figures.items() if k in ("success", "success_per_object", "return")}
             progress.say(f"step {step}: " + ", ".join(f"{k} {v:.3g}" for k, v in shown.items()))
@@ -181,33 +183,33 @@ def _passes(before: int, now: int, every: int) -> bool:
 
 
 def _reward(
-    cfg: AgentConfig, encoder: ParticleEncoder | None, saved: Bundle | None
+    cfg: AgentConfig, encoder: ParticleEncoder | None, saved: Checkpoint | None
 ) -> tuple[ChamferReward | None, dict[str, bytes]]:
     """The reward, if it is not the environment's, and the files that it and the observation need."""
     if encoder is None:
         return None, {}
     assert encoder.normalizer is not None
-    extras = {bundle.NORMALIZER: encoder.normalizer.to_json().encode()}
+    extras = {checkpoint.NORMALIZER: encoder.normalizer.to_json().encode()}
     if cfg.reward.kind == "environment":
         return None, extras
     found: Foreground
     if saved:
-        found = foreground.load(saved.folder / bundle.FOREGROUND)
-        reward = ChamferReward(cfg.reward.chamfer, seeing.Unpacker(encoder.normalizer, found))
+        found = foreground.load(saved.folder / checkpoint.FOREGROUND)
+        reward = ChamferReward(cfg.reward.chamfer, fit_observation.Unpacker(encoder.normalizer, found))
     else:
-        reward, found = seeing.chamfer_reward(cfg, encoder)
-    return reward, extras | {bundle.FOREGROUND: found.to_json().encode()}
+        reward, found = fit_observation.chamfer_reward(cfg, encoder)
+    return reward, extras | {checkpoint.FOREGROUND: found.to_json().encode()}
 
 
 def resume(run: str | Path, overrides: Sequence[str] = ()) -> Path:
     """Go on with a run from its last checkpoint, with its own config and overrides on top (`steps=...`)."""
     run = Path(run)
-    file = bundle.find(run, "last").folder / bundle.CONFIG
-    return train(replace(config.read(file, overrides), out=str(run)), going_on=True)
+    file = checkpoint.find(run, "last").folder / checkpoint.CONFIG
+    return train(replace(config.read(file, overrides), out=str(run)), resume=True)
 
 
 def _run(args: argparse.Namespace) -> None:
-    name, overrides = split_words(args.config, args.resume)
+    name, overrides = split_arguments(args.config, args.resume)
     run = resume(args.resume, overrides) if args.resume else train(config.load(name, overrides))
     print(f"run folder: {run}")
 

@@ -74,7 +74,7 @@ def _step() -> dict[str, float]:
 def _rollout() -> dict[str, float]:
     """A rollout that recomputes nothing grows with its horizon and not faster."""
     cfg = config.load("balls_joint", ["data.path=unused"])
-    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics)).eval()
+    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics)).eval()
     shape = 1, cfg.dynamics.window, cfg.model.n_particles
     widths = (2, 2, 1, 1, cfg.model.feature_dim)
     scene = Scene(

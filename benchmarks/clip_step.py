@@ -59,7 +59,7 @@ def build(
     ]
     training = config.load(base, ["data.path=unused", *changes])
     torch.manual_seed(0)
-    model = VideoModel(VideoConfig(training.model, training.identity, training.dynamics)).to(device)
+    model = VideoModel(VideoConfig(training.model, training.tracking, training.dynamics)).to(device)
     if plain:
         model.to(memory_format=torch.contiguous_format)
     length, side = training.data.clip_length, training.model.image_size

@@ -47,7 +47,7 @@ def build(n_frames: int) -> tuple[ClipElbo, Callable[[], tuple[Tensor, ...]]]:
     changes = ("data.path=unused", *OBJ3D128, *SMALL, LAYERS, f"data.clip_length={n_frames}")
     cfg = config.load("balls_ddlp", changes)
     torch.manual_seed(0)
-    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics))
     objective = ClipElbo(model)
     weights = objective.weights(cfg.weights)
     side = cfg.model.image_size

@@ -169,7 +169,7 @@ def step_row(way: Way, vgg: bool, device: torch.device, quick: bool, most: Ceili
 def build(cfg: TrainConfig, way: Way, device: torch.device) -> tuple[VideoModel, Callable[[], None]]:
     """A model with random weights and its training step on random clips."""
     torch.manual_seed(0)
-    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics)).to(device)
+    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics)).to(device)
     model.to(memory_format=torch.contiguous_format if way.plain else torch.channels_last)
     side = cfg.model.image_size
     frames = torch.randint(0, 256, (cfg.batch_size, cfg.data.clip_length, side, side, 3), dtype=torch.uint8)

@@ -37,7 +37,7 @@ def build(name: str, device: torch.device) -> VideoModel:
     cfg = config.load(name, ["data.path=none"])
     image = config.load("balls", ["data.path=none"]).model if cfg.stage == "dynamics" else cfg.model
     torch.manual_seed(0)
-    return VideoModel(VideoConfig(image, cfg.identity, cfg.dynamics)).to(device).eval()
+    return VideoModel(VideoConfig(image, cfg.tracking, cfg.dynamics)).to(device).eval()
 
 
 def run(device: torch.device, quick: bool) -> list[Row]:

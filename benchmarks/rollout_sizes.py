@@ -82,10 +82,10 @@ def _model(case: Case) -> VideoModel:
     image = config.load("balls", ["data.path=none"]).model if cfg.stage == "dynamics" else cfg.model
     n_proposals = image.n_proposals and max(image.n_proposals, case.drawn)  # 0 is all of them
     image = replace(image, n_particles=case.drawn, n_proposals=n_proposals)
-    identity = TrackingConfig("grid") if case.particles > case.drawn else cfg.identity
+    tracking = TrackingConfig("grid") if case.particles > case.drawn else cfg.tracking
     graph = replace(cfg.dynamics.graph, neighbours=case.neighbours)
     torch.manual_seed(0)
-    return VideoModel(VideoConfig(image, identity, replace(cfg.dynamics, graph=graph)))
+    return VideoModel(VideoConfig(image, tracking, replace(cfg.dynamics, graph=graph)))
 
 
 def _context(case: Case, cfg: DLPConfig) -> Scene:

@@ -57,7 +57,7 @@ def loads() -> list[Load]:
 def parameters(name: str, *changes: str) -> int:
     cfg = config.load(name, ["data.path=unused", *changes])
     video = cfg.dynamics.kind != "none"
-    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics)) if video else DLP(cfg.model)
+    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics)) if video else DLP(cfg.model)
     return sum(p.numel() for p in model.parameters())
 
 

@@ -40,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("files", nargs="+", type=Path, help="rollout files")
     parser.add_argument("--steps", type=int, default=3000, help="(default: 3000)")
-    parser.add_argument("--episodes", type=int, help="of the test part that are judged (default: all)")
+    parser.add_argument("--episodes", type=int, help="of the test part that are evaluated (default: all)")
     parser.add_argument("--out", type=Path, default=Path("runs/sources"), help="(default: runs/sources)")
     parser.add_argument(
         "--set", nargs="+", default=[], help="settings for all sources alike, as in ablations"

@@ -17,17 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from dlp_dyn import folders
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
-from dlp_dyn.settings import has_section, read_section, to_yaml
+from dlp_dyn.settings import has_section, read_section, read_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
 from dlp_dyn.sharing.weights import WEIGHTS, load_weights, to_bytes
-from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.video import VideoModel
 
 TRAINING_STATE, SCORE = "training_state.pt", "score.json"
@@ -109,14 +108,18 @@ def load_training_state(folder: Path) -> dict[str, Any]:
 
 
 def content_hash(run: str | Path) -> str:
-    """SHA-256 over the weights and the model's config: equal for checkpoints that compute the same function."""
+    """SHA-256 over the weights and the model's settings, as config.yaml spells them.
+
+    Equal for checkpoints that compute the same function. Settings that a later version renames or adds leave the hash
+    of a folder as it is: what an agent was trained with stays recognisable.
+    """
     folder = resolve(run)
     file = folder / CONFIG
     digest = hashlib.sha256()
-    digest.update(to_yaml(read_section(file, "model", DLPConfig)).encode())
-    if has_dynamics(folder):
-        digest.update(to_yaml(read_section(file, "identity", TrackingConfig)).encode())
-        digest.update(to_yaml(read_section(file, "dynamics", DynamicsConfig)).encode())
+    settings = read_yaml(file)
+    for section in ("model", "identity", "tracking", "dynamics") if has_dynamics(folder) else ("model",):
+        if section in settings:
+            digest.update(OmegaConf.to_yaml(settings[section]).encode())
     for name, tensor in sorted(load_weights(folder).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes())

@@ -1,4 +1,4 @@
-"""The command line: `dlp-dyn VERB ...`. The words it understands; `dlp_dyn.commands` does what they say."""
+"""The command line: `dlp-dyn VERB ...`. The arguments it takes; `dlp_dyn.commands` does what they say."""
 
 import argparse
 import os
@@ -104,7 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         "turn frame folders, videos, arrays or data sets of other tools into a rollout file",
     )
     sub.add_argument("path", metavar="PATH", help="folder, file, or Minari id")
-    sub.add_argument("--episode-length", type=int, help="cut longer episodes into pieces of this many frames")
+    sub.add_argument("--episode-length", type=int, help="cut longer episodes into chunks of this many frames")
     sub.add_argument(
         "--fps", help="frames a second to take from films, or all: each once, at whatever time it comes"
     )
@@ -184,7 +184,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = verb("plan", plan.plan, "play an environment by planning: bring its particles to a goal")
     sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
-    sub.add_argument("--env", help='a Gymnasium id, or "module:Id", for one episode and its film')
+    sub.add_argument("--env", help='a Gymnasium id, or "module:Id", for one episode and its video')
     sub.add_argument("--task", help="or a task: push1, push2, push3, tworoom-far; measured beside baselines")
     sub.add_argument(
         "--data", help="of a task: rollout file whose ways tell how far goals are (default: none)"
@@ -195,7 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--goal", default="", help='a picture, or places "SLOT:X,Y ..." (default: what the environment shows)'
     )
-    sub.add_argument("--out", help="the film of the episode: X.gif, X.webp or X.mp4")
+    sub.add_argument("--out", help="the video of the episode: X.gif, X.webp or X.mp4")
     sub.add_argument("--steps", type=int, default=100, help="of the environment at most (default: 100)")
     sub.add_argument("--horizon", type=int, default=5, help="blocks of actions that are planned (default: 5)")
     sub.add_argument("--replan", type=int, default=1, help="blocks that are done of each plan (default: 1)")

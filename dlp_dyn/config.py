@@ -19,8 +19,10 @@ from dlp_dyn.settings import (
     NonNegative,
     Positive,
     Seed,
+    Was,
     at_least,
     between,
+    former_names,
     has_section,
     load_as,
     read_as,
@@ -86,7 +88,7 @@ class TrainConfig:
 
     data: DataConfig
     model: DLPConfig = field(default_factory=DLPConfig)
-    identity: TrackingConfig = field(default_factory=TrackingConfig)
+    tracking: Annotated[TrackingConfig, Was("identity")] = field(default_factory=TrackingConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
     keypoint_vae: KeypointVAEConfig | None = None
     """a section, or null: DLPv1 in the place of `model`."""
@@ -187,6 +189,13 @@ def _renamed(raw: dict[str, Any]) -> list[str]:
     if raw.get("stage") != "dynamics" or "longer_rollouts_steps" in phases:
         return []
     return [f"phases.longer_rollouts_steps={phases.get('later_frames_steps', 0)}"]
+
+
+def notes(path: Path) -> list[str]:
+    """A line where a run's config is of an earlier version, saying what its settings are called now."""
+    names = former_names(TrainConfig, read_yaml(path))
+    told = ", ".join(f"{old} is {new}" for old, new in names.items())
+    return [f"{path}: settings of an earlier version go by their names of today: {told}"] if names else []
 
 
 def save(cfg: TrainConfig, path: Path) -> None:

@@ -13,7 +13,7 @@ from dlp_dyn.clip import to_images
 from dlp_dyn.data.images import as_rgb
 from dlp_dyn.data.readers import open_source
 from dlp_dyn.data.rollouts import Part, Rollouts
-from dlp_dyn.data.thinned import read_thinned, thinned_lengths
+from dlp_dyn.data.strided import read_strided, strided_lengths
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import check_fits, frame_stride
 from dlp_dyn.particles import Scene
@@ -121,14 +121,14 @@ def _read(
         raise InputError(f"{path}: no episode in the {part} part; choose another part")
     wants_actions = model.cfg.dynamics.action_dim > 0
     least = context + horizon if wants_actions else context
-    lengths = thinned_lengths(rollouts, index, stride)
+    lengths = strided_lengths(rollouts, index, stride)
     if lengths.max() < least:
         raise InputError(
             f"{path}: the longest episode of the {part} part has {lengths.max()} frames, {least} are needed: "
             "lower context or horizon"
         )
     index, lengths = index[lengths >= least][:episodes], lengths[lengths >= least][:episodes]
-    read = [read_thinned(rollouts, int(i), int(lengths.min()), stride) for i in index]
+    read = [read_strided(rollouts, int(i), int(lengths.min()), stride) for i in index]
     frames = np.stack([episode.frames for episode in read])
     if not wants_actions:
         return frames, None

@@ -22,7 +22,7 @@ from dlp_dyn.particles import Draw, Scene, mean, most_visible, sampler
 from dlp_dyn.settings import has_section, read_section
 from dlp_dyn.sharing.mixin import SharedModel
 from dlp_dyn.tracking.build import build_tracking
-from dlp_dyn.tracking.config import TrackingConfig
+from dlp_dyn.tracking.config import TrackingConfig, read_tracking
 from dlp_dyn.tracking.state import State
 from dlp_dyn.tree import cat
 
@@ -32,7 +32,7 @@ class VideoConfig:
     """The parts of a video model."""
 
     image: DLPConfig = field(default_factory=DLPConfig)
-    identity: TrackingConfig = field(default_factory=TrackingConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
 
 
@@ -47,7 +47,7 @@ class VideoModel(SharedModel):
         super().__init__()
         self.cfg = cfg
         self.image = DLP(cfg.image)
-        self.identity = build_tracking(cfg.identity, cfg.image)
+        self.tracking = build_tracking(cfg.tracking, cfg.image)
         self.dynamics = dynamics or build_dynamics(cfg.dynamics, _form(cfg))
 
     @classmethod
@@ -62,10 +62,10 @@ class VideoModel(SharedModel):
                 f"dlp-dyn train balls_video image={file.parent}"
             )
         image = read_section(file, "model", DLPConfig)
-        return cls(VideoConfig(image, read_section(file, "identity", TrackingConfig), dynamics))
+        return cls(VideoConfig(image, read_tracking(file), dynamics))
 
     def sections(self) -> dict[str, object]:
-        return {"model": self.cfg.image, "identity": self.cfg.identity, "dynamics": self.cfg.dynamics}
+        return {"model": self.cfg.image, "tracking": self.cfg.tracking, "dynamics": self.cfg.dynamics}
 
     def encode(
         self,
@@ -75,14 +75,14 @@ class VideoModel(SharedModel):
         options: EncodeOptions = STANDARD,
     ) -> tuple[Encoding, State]:
         """Particles with a slot each; going on from a state gives the numbers of the whole clip."""
-        return self.identity.encode(self.image.encoder, video, draw, options, state)
+        return self.tracking.encode(self.image.encoder, video, draw, options, state)
 
     @torch.no_grad()
-    def follow(self, pieces: Iterable[Float[Tensor, "B _ C H W"]]) -> Scene:
-        """The scenes of a long video that comes in pieces, so that memory does not grow with it."""
+    def follow(self, chunks: Iterable[Float[Tensor, "B _ C H W"]]) -> Scene:
+        """The scenes of a long video that comes in chunks, so that memory does not grow with it."""
         state, scenes = None, []
-        for piece in pieces:
-            encoding, state = self.encode(piece, state)
+        for chunk in chunks:
+            encoding, state = self.encode(chunk, state)
             scenes.append(encoding.scene)
         return cat(scenes, 1)
 
@@ -92,10 +92,10 @@ class VideoModel(SharedModel):
 
     def drawn(self, scene: Scene) -> Scene:
         """The particles that are drawn."""
-        return most_visible(scene, self.cfg.image.n_particles) if self.cfg.identity.kind == "grid" else scene
+        return most_visible(scene, self.cfg.image.n_particles) if self.cfg.tracking.kind == "grid" else scene
 
     def draw(self, scene: Scene, chunk: int = 64) -> Iterator[tuple[Scene, Decoded]]:
-        """Decode scenes over (B, T) in pieces of `chunk` images, so that memory does not grow with them."""
+        """Decode scenes over (B, T) in chunks of `chunk` images, so that memory does not grow with them."""
         flat = self.drawn(scene.map(lambda x: x.flatten(0, 1)))
         for begin in range(0, len(flat.background), chunk):
             piece = flat[begin : begin + chunk]
@@ -184,7 +184,7 @@ class VideoModel(SharedModel):
 
 def _form(cfg: VideoConfig) -> SceneForm:
     """What the dynamics have to know of the image model and the tracking."""
-    image, grid = cfg.image, cfg.identity.kind == "grid"
+    image, grid = cfg.image, cfg.tracking.kind == "grid"
     return SceneForm(
         image.n_patches if grid else image.n_particles,
         image.feature_dim,

@@ -100,7 +100,7 @@ def test_wrong_checkpoints_are_refused_in_one_line(tmp_path: Path, model: DLP) -
     save(folder, model)
     weights = {name: weight.contiguous() for name, weight in model.state_dict().items()}
     save_file(weights, file, {"format": FORMAT, "version": "999"})
-    with pytest.raises(InputError, match="checkpoint format 999, this dlp_dyn reads 1"):
+    with pytest.raises(InputError, match="checkpoint format 999, this dlp_dyn reads 1 and 2"):
         checkpoint.load_model(folder)
     save_file(weights, file)
     with pytest.raises(

@@ -25,7 +25,7 @@ for file in sys.argv[1:]:
     train(config.read(Path(file)), sample=mean)
 """
 CLIPS = [
-    "data.clip_length=4", "identity.static_frames=2", "model.image_size=32", "model.patch_size=8",
+    "data.clip_length=4", "tracking.static_frames=2", "model.image_size=32", "model.patch_size=8",
     "model.n_particles=2", "model.n_proposals=4", "model.networks.proposal_channels=[8,16]",
     "model.networks.background_channels=[8,16,32]", "model.networks.recompute=false", "dynamics.window=3",
     "dynamics.transformer.dim=16", "dynamics.transformer.n_layers=1", "dynamics.transformer.n_heads=2",

@@ -127,7 +127,7 @@ def test_a_checkpoint_of_another_version(
         folder = run / "checkpoints" / name
         weights = checkpoint.load_weights(folder)
         save_file(weights, folder / checkpoint.WEIGHTS, {"format": FORMAT, "version": "7"})
-    needle = "checkpoint format 7, this dlp_dyn reads 1"
+    needle = "checkpoint format 7, this dlp_dyn reads 1 and 2"
     assert needle in fails("evaluate", run, "--data", balls_file)
     assert needle in fails("train", "--resume", run, "steps=2")
 

@@ -42,7 +42,7 @@ DLPV3 = replace(
         map_channels=8,
         hidden_dim=64,
     ),
-    encoder=EncoderConfig(passes=1, apart=0.0),
+    encoder=EncoderConfig(passes=1, min_separation=0.0),
 )
 DLPV2 = replace(
     LEAN,

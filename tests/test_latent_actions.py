@@ -213,7 +213,7 @@ def video_model():
             proposal_channels=[8, 8], glimpse_channels=[8], background_channels=[8, 8],
             hidden_dim=16, glimpse_start=4,
         ),
-        encoder=EncoderConfig(grid=True, passes=1, apart=0.0),
+        encoder=EncoderConfig(grid=True, passes=1, min_separation=0.0),
     )  # fmt: skip
     dynamics = DynamicsConfig(kind="latent_actions", window=WINDOW, latent_actions=SMALL)
     torch.manual_seed(0)

@@ -41,7 +41,7 @@ def settings(data: Path, out: Path, image: Path) -> dict[str, TrainConfig]:
         cfg = config.load("tiny", [f"data.path={data}", *STEADY, "batch_size=4", "steps=8", *overrides])
         return replace(cfg, out=str(out / name))
 
-    clips = ["identity.static_frames=2", "data.clip_length=4", "steps=4"]
+    clips = ["tracking.static_frames=2", "data.clip_length=4", "steps=4"]
     return {
         "image": tiny("image", "steps=10", "sample_every=10"),
         "accumulated": tiny("accumulated", "accumulate=2", "optimizer.ema_decay=0.9"),

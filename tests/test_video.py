@@ -39,9 +39,9 @@ FACTORISED = TransformerConfig(attention="factorised", dim=32, n_layers=1, n_hea
 TRANSFORMER = DynamicsConfig("transformer", window=3, rollout_steps=2, transformer=FACTORISED)
 
 
-def build(kind: Any = "match", dynamics=GRAPH, **identity):
+def build(kind: Any = "match", dynamics=GRAPH, **tracking):
     torch.manual_seed(0)
-    return VideoModel(VideoConfig(IMAGE, TrackingConfig(kind, **{"static_frames": 2, **identity}), dynamics))
+    return VideoModel(VideoConfig(IMAGE, TrackingConfig(kind, **{"static_frames": 2, **tracking}), dynamics))
 
 
 def clip(frames=4, actions=None):
@@ -179,7 +179,7 @@ def overridden(tiny, video_file, settings):
 
 
 def test_joint_training_runs(tiny, video_file, tmp_path):
-    settings = {**JOINT, "identity.static_frames": 2, "out": tmp_path / "joint"}
+    settings = {**JOINT, "tracking.static_frames": 2, "out": tmp_path / "joint"}
     settings["model.networks.hidden_dim"] = 32  # some particles of these random weights are on
     cfg = overridden(tiny, video_file, settings)
     run = train(cfg)

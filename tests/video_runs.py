@@ -35,10 +35,10 @@ def write_run(
     cfg = TrainConfig(
         DataConfig("x", stride=stride),
         model=image,
-        identity=TrackingConfig(kind),
+        tracking=TrackingConfig(kind),
         dynamics=dynamics(action_dim),
     )
-    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics))
     checkpoint.save(folder / "checkpoints" / "best", model.state_dict(), to_yaml(cfg))
     return folder
 
@@ -57,11 +57,11 @@ def write_latent_run(folder: Path, **settings: Any) -> Path:
     )
     cfg = TrainConfig(
         DataConfig("x"),
-        model=replace(IMAGE, encoder=EncoderConfig(grid=True, passes=1, apart=0.0)),
-        identity=TrackingConfig("grid", static_frames=1),
+        model=replace(IMAGE, encoder=EncoderConfig(grid=True, passes=1, min_separation=0.0)),
+        tracking=TrackingConfig("grid", static_frames=1),
         dynamics=DynamicsConfig("latent_actions", window=4, latent_actions=latent),
     )
-    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics))
     with torch.no_grad():
         for name, x in model.dynamics.named_parameters():
             if "modulation" in name or "heads" in name:

@@ -1,4 +1,4 @@
-"""OfflineLearner: an agent that learns from data, an update at a time; environments only judge it."""
+"""OfflineLearner: an agent that learns from data, an update at a time; environments only evaluate it."""
 
 from typing import Any
 
@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents import algorithms, bundle, environments
-from agents.bundle import Bundle
+from agents import algorithms, checkpoint, environments
+from agents.checkpoint import Checkpoint
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
 from agents.offline import data, objectives
@@ -96,9 +96,9 @@ class OfflineLearner:
     def files(self) -> dict[str, Any]:
         return {}
 
-    def restore(self, saved: Bundle) -> list[str]:
-        state = bundle.read_state(saved)
-        bundle.fill(self.model, bundle.read_weights(saved), saved)
+    def restore(self, saved: Checkpoint) -> list[str]:
+        state = checkpoint.read_state(saved)
+        checkpoint.fill(self.model, checkpoint.read_weights(saved), saved)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.step, self.rng.bit_generator.state = state["step"], state["samples"]

@@ -1,5 +1,5 @@
-"""What the verbs of the command line do: check the words, load and call. One module a verb or two of a kind.
+"""What the verbs of the command line do: check the arguments, load and call. One module a verb or two of a kind.
 
-Each imports heavy libraries inside its functions: `dlp-dyn --help` is to be fast. All raise InputError for words that
-make no sense.
+Each imports heavy libraries inside its functions: `dlp-dyn --help` is to be fast. All raise InputError for arguments
+that make no sense.
 """

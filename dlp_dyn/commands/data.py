@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlp_dyn.commands.words import key_values
+from dlp_dyn.commands.arguments import key_values
 from dlp_dyn.errors import InputError
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 import argparse
 
+from dlp_dyn.commands.arguments import device
 from dlp_dyn.commands.terminal import console
-from dlp_dyn.commands.words import device
 
 DRAWN = 3  # clips in the picture; the table is of all
 NEXT = """

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dlp_dyn.commands.arguments import device
 from dlp_dyn.commands.terminal import console
-from dlp_dyn.commands.words import device
 from dlp_dyn.errors import InputError
 
 if TYPE_CHECKING:

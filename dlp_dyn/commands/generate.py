@@ -2,7 +2,7 @@
 
 import argparse
 
-from dlp_dyn.commands.words import device
+from dlp_dyn.commands.arguments import device
 
 
 def generate(args: argparse.Namespace) -> None:

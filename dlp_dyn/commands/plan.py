@@ -3,19 +3,19 @@
 import argparse
 import json
 
-from dlp_dyn.commands.words import key_values
+from dlp_dyn.commands.arguments import key_values
 from dlp_dyn.errors import InputError
 
 
 def plan(args: argparse.Namespace) -> None:
-    """Plan, draw the film, and say how it went."""
+    """Plan, write the video, and say how it went."""
     if (args.env is None) == (args.task is None):
         raise InputError("plan: give --env ID for one episode, or --task T for the problems of a task")
     if args.task is not None:
-        _judge(args)
+        _evaluate(args)
         return
     if args.out is None:
-        raise InputError("plan: --env draws a film: say where with --out X.gif")
+        raise InputError("plan: --env writes a video: say where with --out X.gif")
     from dlp_dyn.planning.play import play
 
     played = play(
@@ -33,8 +33,8 @@ def plan(args: argparse.Namespace) -> None:
     print(args.out)
 
 
-def _judge(args: argparse.Namespace) -> None:
-    from dlp_dyn.planning.judge import judge
+def _evaluate(args: argparse.Namespace) -> None:
+    from dlp_dyn.planning.evaluate_run import evaluate_run
     from dlp_dyn.progress import track
 
     try:
@@ -42,7 +42,7 @@ def _judge(args: argparse.Namespace) -> None:
     except ValueError:
         raise InputError(f"--seeds {args.seeds}: whole numbers with commas between, as in 0,1,42") from None
     with track("plan", None, "problems") as bar:
-        report = judge(
+        report = evaluate_run(
             args.run_folder,
             args.task,
             args.pairs,

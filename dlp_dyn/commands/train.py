@@ -8,12 +8,12 @@ from pathlib import Path
 def train(args: argparse.Namespace) -> None:
     """Train from a config, resume a run, or print configs."""
     from dlp_dyn import config
-    from dlp_dyn.settings import split_words
+    from dlp_dyn.settings import split_arguments
 
     if args.list:
         _list()
         return
-    name, overrides = split_words(args.config, args.resume)
+    name, overrides = split_arguments(args.config, args.resume)
     if args.show:
         _show(name or str(Path(args.resume) / "config.yaml"), overrides)
         return

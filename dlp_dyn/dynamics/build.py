@@ -38,7 +38,7 @@ def build_dynamics(cfg: DynamicsConfig, form: SceneForm) -> Dynamics:
     if cfg.kind == "latent_actions":
         if form.centres is None:
             raise InputError(
-                "dynamics.kind=latent_actions moves every patch's particle: set identity.kind to grid"
+                "dynamics.kind=latent_actions moves every patch's particle: set tracking.kind to grid"
             )
         return LatentActionDynamics(
             cfg.latent_actions,

@@ -80,7 +80,7 @@ class DynamicsConfig:
 
     kind: Literal["none", "graph", "transformer", "latent_actions"] = "none"
     """none is a model of single images; latent_actions is LPWM's, whose
-    futures are random, with identity.kind=grid."""
+    futures are random, with tracking.kind=grid."""
     window: Annotated[int, at_least(2, "frames")] = 10
     """What a step looks back on."""
     action_dim: Natural = 0

@@ -1,4 +1,4 @@
-"""Judging an image model on rollouts: pictures, and particles where the truth is known."""
+"""Evaluating an image model on rollouts: pictures, and particles where the truth is known."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -17,8 +17,8 @@ from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation import masks, moving
-from dlp_dyn.evaluation.masks import MaskScores, judge_masks
-from dlp_dyn.evaluation.moving import Moving, judge_moving
+from dlp_dyn.evaluation.masks import MaskScores, evaluate_masks
+from dlp_dyn.evaluation.moving import Moving, evaluate_moving
 from dlp_dyn.image.model import DLP
 
 Score = Callable[[Tensor, Tensor], Tensor]  # (target, image) of shape (B, C, H, W) -> (B,)
@@ -81,12 +81,12 @@ def evaluate(
     scores: dict[str, Score] = {"psnr": metrics.psnr, "ssim": metrics.ssim}
     if lpips:
         scores["lpips"] = metrics.Lpips().to(device)
-    judged = []
+    evaluated = []
     for done, index in enumerate(episodes, start=1):
-        judged.append(judge(model, rollouts.episode(int(index)), scores, found=found))
+        evaluated.append(evaluate_episode(model, rollouts.episode(int(index)), scores, found=found))
         if progress:
             progress(done)
-    return report(judged)
+    return report(evaluated)
 
 
 def check_size(model: DLP, rollouts: Rollouts) -> None:
@@ -117,17 +117,17 @@ def spread_frames(rollouts: Rollouts, part: Part, n: int) -> Episode:
     return Episode(rollouts.frames(rows), states=rollouts.states_at(rows) or None)
 
 
-def judge_held_out(model: DLP, frames: Episode, found: Inspection | None = None) -> dict[str, float]:
+def evaluate_held_out(model: DLP, frames: Episode, found: Inspection | None = None) -> dict[str, float]:
     """PSNR of frames, what is drawn of what moves and, where the truth is known, position error, recall, precision."""
     was_training = model.training
     model.eval()
-    figures = summary([judge(model, frames, {"psnr": metrics.psnr}, found=found)])
+    figures = summary([evaluate_episode(model, frames, {"psnr": metrics.psnr}, found=found)])
     model.train(was_training)
     return figures
 
 
 @torch.no_grad()
-def judge(
+def evaluate_episode(
     model: DLP,
     episode: Episode,
     scores: Mapping[str, Score],
@@ -157,7 +157,9 @@ def judge(
             frames = episode.frames[begin : begin + batch_size]
             drawn = picture.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
             places = geometry.to_pixel(positions[-1], frames.shape[1]).numpy()
-            pieces.append(judge_moving(found, frames, drawn, places, transparencies[-1].numpy() > metrics.ON))
+            pieces.append(
+                evaluate_moving(found, frames, drawn, places, transparencies[-1].numpy() > metrics.ON)
+            )
     on = torch.cat(transparencies).numpy() > metrics.ON
     pictures = {name: torch.cat(values).numpy() for name, values in images.items()}
     all_moving = (
@@ -165,7 +167,7 @@ def judge(
         if pieces
         else None
     )
-    segmented = None if truth is None else judge_masks(np.concatenate(labels), truth)
+    segmented = None if truth is None else evaluate_masks(np.concatenate(labels), truth)
     if not episode.states or "position" not in episode.states:
         return FrameScores(pictures, on.sum(1), moving=all_moving, masks=segmented)
 
@@ -189,18 +191,20 @@ def _contact(
     return visible & (np.where(other, distance, np.inf) < nearer).any(2)
 
 
-def report(judged: Sequence[FrameScores]) -> Report:
+def report(evaluated: Sequence[FrameScores]) -> Report:
     """Means over episodes joined; slot changes are counted within each."""
-    overall = summary(judged)
-    known = [j.matches for j in judged if j.matches is not None]
+    overall = summary(evaluated)
+    known = [j.matches for j in evaluated if j.matches is not None]
     changes, chances = np.sum([metrics.slot_changes(m.slot, m.distance) for m in known] or [(0, 0)], axis=0)
     if chances:
         overall["flicker"] = float(changes / chances)
     counts = sorted({int(n) for m in known for n in m.visible.sum(1)})
-    return Report(overall, {n: summary([_with_objects(j, n) for j in judged if j.matches]) for n in counts})
+    return Report(
+        overall, {n: summary([_with_objects(j, n) for j in evaluated if j.matches]) for n in counts}
+    )
 
 
-def summary(judged: Sequence[FrameScores]) -> dict[str, float]:
+def summary(evaluated: Sequence[FrameScores]) -> dict[str, float]:
     """Means over frames. A figure that has nothing to be taken over (no object, nothing on) is left out.
 
     position_error_px: mean distance of matched pairs. recall: share of visible objects with a particle of their own
@@ -208,10 +212,10 @@ def summary(judged: Sequence[FrameScores]) -> dict[str, float]:
     recall_free: of objects whose middle is nearer to another's than a moving thing is large, and of the others.
     fg_ari, miou, mbo: of the particles' masks, where there are instance masks (see `evaluation.masks`).
     """
-    figures = {name: _mean(j.images[name] for j in judged) for name in judged[0].images}
-    figures["particles_on"] = _mean(j.n_on for j in judged)
-    figures["frames"] = float(sum(len(j.n_on) for j in judged))
-    known = [(j.matches, j.n_on) for j in judged if j.matches is not None]
+    figures = {name: _mean(j.images[name] for j in evaluated) for name in evaluated[0].images}
+    figures["particles_on"] = _mean(j.n_on for j in evaluated)
+    figures["frames"] = float(sum(len(j.n_on) for j in evaluated))
+    known = [(j.matches, j.n_on) for j in evaluated if j.matches is not None]
     if known:
         distances = np.concatenate([m.distance.ravel() for m, _ in known])
         n_visible, n_on = sum(int(m.visible.sum()) for m, _ in known), sum(int(on.sum()) for _, on in known)
@@ -223,8 +227,8 @@ def summary(judged: Sequence[FrameScores]) -> dict[str, float]:
         if n_on:
             figures["precision"] = n_found / n_on
         figures |= _recall_by_contact([m for m, _ in known])
-    figures |= masks.summary(j.masks for j in judged if j.masks is not None)
-    return figures | moving.summary(j.moving for j in judged if j.moving is not None)
+    figures |= masks.summary(j.masks for j in evaluated if j.masks is not None)
+    return figures | moving.summary(j.moving for j in evaluated if j.moving is not None)
 
 
 def _recall_by_contact(known: Sequence[Matches]) -> dict[str, float]:

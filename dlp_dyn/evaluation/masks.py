@@ -1,4 +1,4 @@
-"""Judging the masks of particles against instance masks: FG-ARI, mIoU, mBO.
+"""Evaluating the masks of particles against instance masks: FG-ARI, mIoU, mBO.
 
 A pixel belongs to whatever draws most of it, one particle or the background. Label 0 is the background.
 """
@@ -33,7 +33,9 @@ def labels_of(shares: Float[Tensor, "B N H W"]) -> Int[np.ndarray, "B H W"]:
     return torch.cat([background, shares], 1).argmax(1).cpu().numpy()
 
 
-def judge_masks(predicted: Integer[np.ndarray, "T H W"], truth: Integer[np.ndarray, "T H W"]) -> MaskScores:
+def evaluate_masks(
+    predicted: Integer[np.ndarray, "T H W"], truth: Integer[np.ndarray, "T H W"]
+) -> MaskScores:
     """Scores frame by frame."""
     rows = [(fg_ari(p, t), *mean_overlaps(p, t)) for p, t in zip(predicted, truth, strict=True)]
     return MaskScores(*np.array(rows, float).reshape(-1, 3).T)
@@ -71,9 +73,9 @@ def mean_overlaps(predicted: Labels, truth: Labels) -> tuple[float, float]:
     return float(matched), float(iou.max(1, initial=0).mean())
 
 
-def summary(judged: Iterable[MaskScores]) -> dict[str, float]:
+def summary(evaluated: Iterable[MaskScores]) -> dict[str, float]:
     """Means over the frames that show an object; without one, a score is left out."""
-    rows = [np.stack(astuple(scores)) for scores in judged]
+    rows = [np.stack(astuple(scores)) for scores in evaluated]
     if not rows:
         return {}
     joined = np.concatenate(rows, axis=1)

@@ -1,4 +1,4 @@
-"""Judging particles without labels: the blobs that differ from what stands still, and the energy that is drawn."""
+"""Evaluating particles without labels: the blobs that differ from what stands still, and the energy that is drawn."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Moving:
     left: Float[np.ndarray, " T"]
 
 
-def judge_moving(
+def evaluate_moving(
     inspection: Inspection,
     frames: UInt8[np.ndarray, "T S S 3"],
     pictures: Float[np.ndarray, "T S S 3"],
@@ -44,11 +44,11 @@ def judge_moving(
     return Moving(n_blobs, n_found, on.sum(1), _energy(difference, mask), _energy(error, mask))
 
 
-def summary(judged: Iterable[Moving]) -> dict[str, float]:
+def summary(evaluated: Iterable[Moving]) -> dict[str, float]:
     """moving_recall: share of blobs with a particle within 4 pixels. moving_precision: share of the particles that are
     on which are such a particle. moving_share: of the energy of what moves, how much is drawn right.
     """
-    every = list(judged)
+    every = list(evaluated)
     blobs, found, on = (sum(int(getattr(m, k).sum()) for m in every) for k in ("n_blobs", "n_found", "n_on"))
     energy, left = (sum(float(getattr(m, k).sum()) for m in every) for k in ("energy", "left"))
     figures = {}

@@ -1,4 +1,4 @@
-"""Judging predictions on rollouts: pictures, positions, motion and actions, beside simple baselines."""
+"""Evaluating predictions on rollouts: pictures, positions, motion and actions, beside simple baselines."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from dlp_dyn import config, metrics
 from dlp_dyn.checkpoint import CONFIG, load_video_model, resolve
 from dlp_dyn.clip import Clip
 from dlp_dyn.data.rollouts import Part, Rollouts
-from dlp_dyn.data.thinned import read_thinned, thinned_lengths
+from dlp_dyn.data.strided import read_strided, strided_lengths
 from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation import trajectories as tracks
@@ -20,7 +20,7 @@ from dlp_dyn.evaluation.frechet import ClipFeatures
 from dlp_dyn.evaluation.images import Score, check_size
 from dlp_dyn.evaluation.motion_statistics import diameters
 from dlp_dyn.evaluation.trajectories import Trajectories
-from dlp_dyn.evaluation.video_report import Judged, VideoReport, report
+from dlp_dyn.evaluation.video_report import ClipScores, VideoReport, report
 from dlp_dyn.particles import Scene
 from dlp_dyn.video import VideoModel
 
@@ -54,7 +54,7 @@ def evaluate_video(
     if not len(episodes):
         raise InputError(f"{data}: no episode in the {part} part; choose another with --part")
     steps = _horizon(
-        int(thinned_lengths(rollouts, episodes, stride).min()), context, horizon, f"{data}, {part}"
+        int(strided_lengths(rollouts, episodes, stride).min()), context, horizon, f"{data}, {part}"
     )
     scores: dict[str, Score] = {"psnr": metrics.psnr, "ssim": metrics.ssim}
     if lpips:
@@ -62,17 +62,17 @@ def evaluate_video(
     network = None if fvd is None else ClipFeatures(fvd, device)
     exchanged = model.cfg.dynamics.action_dim > 0 and len(episodes) > 1
     others = episodes[derangement(len(episodes), seed)] if exchanged else None
-    judged = []
+    evaluated = []
     for begin in range(0, len(episodes), _AT_ONCE):
         some = slice(begin, begin + _AT_ONCE)
-        read = [read_thinned(rollouts, int(i), context + steps, stride) for i in episodes[some]]
+        read = [read_strided(rollouts, int(i), context + steps, stride) for i in episodes[some]]
         other = None
         if others is not None:
-            other = [read_thinned(rollouts, int(i), context + steps, stride) for i in others[some]]
-        judged.append(judge(model, read, context, scores, other, network))
+            other = [read_strided(rollouts, int(i), context + steps, stride) for i in others[some]]
+        evaluated.append(evaluate_clips(model, read, context, scores, other, network))
         if progress:
             progress(begin + len(read))
-    return report(judged, context, rollouts.image_size[0])
+    return report(evaluated, context, rollouts.image_size[0])
 
 
 def frame_stride(run: str | Path) -> int:
@@ -119,14 +119,14 @@ def derangement(n: int, seed: int) -> Int[np.ndarray, " n"]:
 
 
 @torch.no_grad()
-def judge(
+def evaluate_clips(
     model: VideoModel,
     episodes: Sequence[Episode],
     context: int,
     scores: Mapping[str, Score],
     others: Sequence[Episode] | None = None,
     network: ClipFeatures | None = None,
-) -> Judged:
+) -> ClipScores:
     """Predict equally long episodes and compare.
 
     others: as many episodes, whose actions take the place of the true ones after the last context frame: the method
@@ -166,7 +166,7 @@ def judge(
         figures["true constant velocity"] = _true_constant_velocity(truth, states, context, side)
     features = _compare_pictures(model, video, context, scenes, scores, network, figures)
     motions = {method: path.frames(context - 1) for method, path in motions.items()}
-    return Judged(figures, motions, diameter, features)
+    return ClipScores(figures, motions, diameter, features)
 
 
 def _actions(model: VideoModel, episodes: Sequence[Episode]) -> Float[Tensor, "B T A"] | None:

@@ -1,4 +1,4 @@
-"""What is reported of a video model: clips that were judged some at a time, joined."""
+"""What is reported of a video model: clips that were evaluated some at a time, joined."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class VideoReport:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ClipScores:
     """Some clips: figures by method and name, motion from the last context frame on, features of the futures."""
 
     figures: dict[str, dict[str, Float[np.ndarray, "B H"]]]
@@ -49,14 +49,14 @@ class Judged:
     features: dict[str, Float[np.ndarray, "B D"]] = field(default_factory=dict)
 
 
-def report(judged: Sequence[Judged], context: int, side: int) -> VideoReport:
+def report(evaluated: Sequence[ClipScores], context: int, side: int) -> VideoReport:
     """Means over all clips; a figure that nothing is known of is left out."""
     overall: Figures = {}
     per_step: Steps = {}
-    for method, names in judged[0].figures.items():
+    for method, names in evaluated[0].figures.items():
         overall[method], per_step[method] = {}, {}
         for name in names:
-            curve = _mean(np.concatenate([j.figures[method][name] for j in judged]))
+            curve = _mean(np.concatenate([j.figures[method][name] for j in evaluated]))
             per_step[method][name] = _steps(curve)
             if np.isnan(curve).all():
                 continue
@@ -64,12 +64,12 @@ def report(judged: Sequence[Judged], context: int, side: int) -> VideoReport:
             if name == "error" and len(curve) >= _FIRST_STEPS and not np.isnan(curve[:_FIRST_STEPS]).any():
                 overall[method]["med_10"] = float(curve[:_FIRST_STEPS].sum())
                 overall[method]["error_step_10"] = float(curve[_FIRST_STEPS - 1])
-    for method in judged[0].features.keys() - {"truth"}:
-        truth, mine = (np.concatenate([j.features[m] for j in judged]) for m in ("truth", method))
+    for method in evaluated[0].features.keys() - {"truth"}:
+        truth, mine = (np.concatenate([j.features[m] for j in evaluated]) for m in ("truth", method))
         overall[method]["fvd"] = frechet_distance(truth, mine)
 
-    motions = {name: _joined([j.motions[name] for j in judged]) for name in judged[0].motions}
-    known = [j.diameter for j in judged if j.diameter is not None]
+    motions = {name: _joined([j.motions[name] for j in evaluated]) for name in evaluated[0].motions}
+    known = [j.diameter for j in evaluated if j.diameter is not None]
     diameter = np.concatenate(known) if known else None
     reference = next(iter(motions))
     n_clips, n_frames = motions[reference].visible.shape[:2]

@@ -35,7 +35,7 @@ class VideoGenerator(SharedModel):
         self.cfg = cfg
         self.video = VideoModel(video).requires_grad_(False)
         image = video.image
-        n = image.n_patches if video.identity.kind == "grid" else image.n_particles
+        n = image.n_patches if video.tracking.kind == "grid" else image.n_particles
         self.diffusion = ClipDiffusion(cfg, n, ScenePacking(image.feature_dim, image.background_dim))
 
     @classmethod

@@ -85,12 +85,12 @@ class AttributeRefiner(_Heads):
     """
 
     def __init__(self, cfg: DLPConfig, networks: Networks, reader: nn.Module, flat: int) -> None:
-        judges = cfg.encoder.merge > 0
-        outputs = {"offset": 4, "scale": 4} | ({"transparency": 1} if judges else {})
+        reads_transparency = cfg.encoder.merge > 0
+        outputs = {"offset": 4, "scale": 4} | ({"transparency": 1} if reads_transparency else {})
         super().__init__(networks, reader, flat, outputs | _depth(cfg))
-        self.judges, self.largest = judges, cfg.largest_fraction
+        self.reads_transparency, self.largest = reads_transparency, cfg.largest_fraction
         # Particles chosen apart do not meet again when each moves less than half of their distance.
-        self.reach = 0.5 * cfg.apart if cfg.apart else 1.0
+        self.reach = 0.5 * cfg.min_distance if cfg.min_distance else 1.0
 
     def forward(self, glimpses: Float[Tensor, "B N C S S"], first: Attributes) -> Attributes:
         out = self.outputs(glimpses)
@@ -100,7 +100,7 @@ class AttributeRefiner(_Heads):
             normal(first.offset.loc + self.reach * offset.tanh(), offset_log_variance),
             normal(_bounded(first.scale.loc + scale, self.largest), scale_log_variance),
             gated_beta(gate_of(first.transparency) + out["transparency"])
-            if self.judges
+            if self.reads_transparency
             else first.transparency,
             _depth_of(out),
         )

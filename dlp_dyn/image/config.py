@@ -13,6 +13,7 @@ from dlp_dyn.settings import (
     Natural,
     NonNegative,
     Positive,
+    Was,
     Widths,
     above,
     at_least,
@@ -56,11 +57,11 @@ class EncoderConfig:
     selection: Literal["confidence", "variance", "distance", "random", "mixer"] = "confidence"
     """Which proposals become particles. The first chooses after their
     attributes are read (DLPv3), the others before; mixer learns weights for it (DLPv2)."""
-    apart: Annotated[float, at_least(0, "in glimpse sides")] = 0.75
+    min_separation: Annotated[float, at_least(0, "in glimpse sides"), Was("apart")] = 0.75
     """Proposals nearer than this to a chosen one are passed over, which stops several
     particles from sharing an object; lower it where objects touch. Of the confidence selection."""
     other_colour: NonNegative = 0.0
-    """Of 1: proposals whose colours differ by this are as good as `apart`, so that a small thing is found at a
+    """Of 1: proposals whose colours differ by this are as good as `min_separation`, so that a small thing is found at a
     large one; 0 looks at places alone. Needs model.reference."""
     merge: Annotated[float, at_least(0, "in glimpse sides")] = 0.0
     """Of particles that lie nearer than this after the second look one stays on, which
@@ -77,7 +78,7 @@ class EncoderConfig:
     """Layers of that attention."""
     grid: bool = False
     """Interaction tells particles by their patch, and those that are not looked at closely have learned features: the
-    image model of LPWM, for identity.kind=grid."""
+    image model of LPWM, for tracking.kind=grid."""
     views: Count = 1
     """Views of a scene whose particles attend to each other; with grid."""
     hard_background_mask: bool = True
@@ -172,14 +173,14 @@ class DLPConfig:
         return 3 if self.reference == "none" else 6
 
     @property
-    def apart(self) -> float:
-        """`encoder.apart` as a distance between positions."""
-        return 2 * self.encoder.apart * self.glimpse_fraction
+    def min_distance(self) -> float:
+        """`encoder.min_separation` as a distance between positions."""
+        return 2 * self.encoder.min_separation * self.glimpse_fraction
 
     @property
     def colour_distance(self) -> float:
         """What a difference of colours of 1 weighs beside one of positions."""
-        return self.apart / self.encoder.other_colour if self.encoder.other_colour else 0.0
+        return self.min_distance / self.encoder.other_colour if self.encoder.other_colour else 0.0
 
     def check(self) -> None:
         """Raise InputError for values that do not fit each other; `build_networks` checks those of the layers."""

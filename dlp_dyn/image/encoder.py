@@ -32,7 +32,7 @@ _SCALE_NOISE = 0.1  # of glimpse sizes in DLPv2's first phases
 
 @dataclass(frozen=True)
 class Located(TensorTree):
-    """Particles whose place is known but not yet their looks.
+    """Particles whose place is known but not yet their appearance.
 
     anchors: where the offsets start. confidence: of each, the lower the surer; None where selection was early.
     proposals: keypoints that the Chamfer term pulls the anchors to.
@@ -48,7 +48,7 @@ class Located(TensorTree):
 class Placed(TensorTree):
     """Located particles with the draws of what their glimpse told, and their appearance crops.
 
-    marked: those that are looked at closely and have a crop; None is all.
+    visible_index: those that are looked at closely and have a crop; None is all.
     """
 
     located: Located
@@ -56,7 +56,7 @@ class Placed(TensorTree):
     scale: Float[Tensor, "B N 2"]
     transparency: Float[Tensor, "B N 1"]
     glimpses: Float[Tensor, "B K C S S"]
-    marked: Int[Tensor, "B K"] | None = None
+    visible_index: Int[Tensor, "B K"] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Encoding(TensorTree):
 
     posterior: given the draws below. scene: the draws. anchors: where the offsets start.
     proposals: keypoints that the Chamfer term pulls the anchors to. glimpses: appearance crops.
-    marked: the particles of a grid that have one, which are drawn; None is all.
+    visible_index: the particles of a grid that have one, which are drawn; None is all.
     """
 
     posterior: SceneDistribution
@@ -73,13 +73,13 @@ class Encoding(TensorTree):
     anchors: Float[Tensor, "*B N 2"]
     proposals: Float[Tensor, "*B M 2"]
     glimpses: Float[Tensor, "*B K C S S"]
-    marked: Int[Tensor, "*B K"] | None = None
+    visible_index: Int[Tensor, "*B K"] | None = None
 
     def drawn(self) -> Scene:
         """The draws of the particles that are drawn."""
-        if self.marked is None:
+        if self.visible_index is None:
             return self.scene
-        index = self.marked[..., None]
+        index = self.visible_index[..., None]
         return Scene(self.scene.particles.map(lambda x: x.take_along_dim(index, -2)), self.scene.background)
 
 
@@ -140,8 +140,8 @@ class SceneEncoder(nn.Module):
         """Every patch a particle, of which the `n_particles` most confident ones are looked at closely (LPWM)."""
         located = self.locate(images, options, all_patches=True)
         assert located.confidence is not None
-        marked = located.confidence[..., 0].topk(self.cfg.n_particles, dim=-1, largest=False).indices
-        return self.describe(images, self.place(images, located, draw, options, marked), draw)
+        visible_index = located.confidence[..., 0].topk(self.cfg.n_particles, dim=-1, largest=False).indices
+        return self.describe(images, self.place(images, located, draw, options, visible_index), draw)
 
     def keypoints(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B M 2"]:
         """The keypoint of every patch."""
@@ -179,7 +179,7 @@ class SceneEncoder(nn.Module):
                 traits = torch.cat([expected, colour * cfg.colour_distance], -1)
             confidence = spread[..., None]
             if not all_patches:
-                index = select_late(spread, traits, cfg.n_particles, cfg.apart)
+                index = select_late(spread, traits, cfg.n_particles, cfg.min_distance)
                 anchors, attributes = gather(anchors, index), attributes.take(index)
                 confidence = gather(confidence, index)
         if cfg.encoder.passes == 2:
@@ -210,9 +210,9 @@ class SceneEncoder(nn.Module):
         located: Located,
         draw: Draw = mean,
         options: EncodeOptions = STANDARD,
-        marked: Int[Tensor, "B K"] | None = None,
+        visible_index: Int[Tensor, "B K"] | None = None,
     ) -> Placed:
-        """Draw position, scale and transparency, and cut out what is there, of the marked particles or of all.
+        """Draw position, scale and transparency, and cut out what is there, of `visible_index` or of all particles.
 
         The features of the others start from a constant, and the background is not told of them (LPWM's particle grid).
         """
@@ -222,10 +222,13 @@ class SceneEncoder(nn.Module):
         transparency = draw(attributes.transparency)
         crop_position = position.detach() if options.detach_crops else position
         crop_scale = scale if self.networks.crops_change_scale else scale.detach()
-        if marked is not None:
-            crop_position, crop_scale = gather(crop_position, marked), gather(crop_scale, marked)
+        if visible_index is not None:
+            crop_position, crop_scale = (
+                gather(crop_position, visible_index),
+                gather(crop_scale, visible_index),
+            )
         glimpses = self._crop(self._seen(images), crop_position, crop_scale.sigmoid())
-        return Placed(located, position, scale, transparency, glimpses, marked)
+        return Placed(located, position, scale, transparency, glimpses, visible_index)
 
     def describe(
         self,
@@ -237,11 +240,11 @@ class SceneEncoder(nn.Module):
         located, attributes = placed.located, placed.located.attributes
         if self.reference is not None and self.reference.fixed:
             images = self.reference.difference(images)  # all that a still background does not tell
-        looks, backdrop = self._appearances(images, placed)
+        appearance, backdrop = self._appearances(images, placed)
         if self.interaction is None:
             assert attributes.depth is not None
             depth = attributes.depth
-            features, background = (normal(*x.chunk(2, -1)) for x in (looks, backdrop))
+            features, background = (normal(*x.chunk(2, -1)) for x in (appearance, backdrop))
         else:
             assert located.confidence is not None
             depth, features, background = self.interaction(
@@ -249,7 +252,7 @@ class SceneEncoder(nn.Module):
                 placed.position,
                 placed.scale,
                 placed.transparency,
-                looks,
+                appearance,
                 backdrop,
                 located.confidence,
             )
@@ -261,7 +264,9 @@ class SceneEncoder(nn.Module):
         )
         particles = Particles(placed.position, placed.scale, draw(depth), placed.transparency, draw(features))
         scene = Scene(particles, draw(background))
-        return Encoding(posterior, scene, located.anchors, located.proposals, placed.glimpses, placed.marked)
+        return Encoding(
+            posterior, scene, located.anchors, located.proposals, placed.glimpses, placed.visible_index
+        )
 
     def look_again(self, images: Float[Tensor, "B 3 H W"], placed: Placed) -> Encoding:
         """The posterior of other images, of which particles are where they were placed in the first ones."""
@@ -329,16 +334,16 @@ class SceneEncoder(nn.Module):
 
     def _appearances(self, images: Tensor, placed: Placed) -> tuple[Tensor, Tensor]:
         """What the appearance and the background encoder say."""
-        seen, marked = self.appearance(placed.glimpses), placed.marked
-        if marked is None:
+        seen, visible_index = self.appearance(placed.glimpses), placed.visible_index
+        if visible_index is None:
             return seen, self.background(images, placed.position, placed.transparency)
         unseen = seen.new_zeros(seen.shape[-1]) if self.unseen is None else self.unseen.to(seen.dtype)
         unseen = unseen.expand(*placed.position.shape[:2], -1)
-        looks = unseen.scatter(1, marked[..., None].expand_as(seen), seen)
+        appearance = unseen.scatter(1, visible_index[..., None].expand_as(seen), seen)
         backdrop = self.background(
-            images, gather(placed.position, marked), gather(placed.transparency, marked)
+            images, gather(placed.position, visible_index), gather(placed.transparency, visible_index)
         )
-        return looks, backdrop
+        return appearance, backdrop
 
     def _standard_size(self, anchors: Tensor) -> Tensor:
         """Of glimpses before any scale is known."""

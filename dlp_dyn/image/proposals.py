@@ -72,15 +72,15 @@ def select_early(proposals: Proposals, how: str, n: int) -> Proposals:
 
 
 def select_late(
-    spread: Float[Tensor, "B M"], traits: Float[Tensor, "B M D"], n: int, apart: float
+    spread: Float[Tensor, "B M"], traits: Float[Tensor, "B M D"], n: int, min_distance: float
 ) -> Int[Tensor, "B K"]:
     """The n proposals of least spread, the surest first (DLPv3).
 
-    apart: a proposal loses its rank while its traits lie within this distance of those of one already chosen, so that
-    two particles do not share an object; 0 is DLPv3's plain order. traits: positions in [-1, 1], and what else tells
-    two things apart, in units of distance.
+    min_distance: a proposal loses its rank while its traits lie within this distance of those of one already chosen, so
+    that two particles do not share an object; 0 is DLPv3's plain order. traits: positions in [-1, 1], and what else
+    tells two things apart, in units of distance.
     """
-    if apart == 0:
+    if min_distance == 0:
         return spread.topk(n, dim=-1, largest=False).indices
     far = spread.detach().clone()
     step = far.max() - far.min() + 1
@@ -88,7 +88,7 @@ def select_late(
     for _ in range(n):
         best = far.argmin(-1, keepdim=True)
         chosen.append(best)
-        near = (traits - gather(traits, best)).square().sum(-1) < apart**2
+        near = (traits - gather(traits, best)).square().sum(-1) < min_distance**2
         far = (far + step * near).scatter(1, best, torch.inf)
     return torch.cat(chosen, 1)
 

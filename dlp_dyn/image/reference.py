@@ -27,7 +27,9 @@ class Reference(nn.Module):
     def __init__(self, cfg: DLPConfig) -> None:
         super().__init__()
         self.fixed = cfg.reference == "median"
-        self.window = max(int(cfg.apart * cfg.image_size / 2) // 2 * 2 + 1, _LEAST_WINDOW)  # pixels; odd
+        self.window = max(
+            int(cfg.min_distance * cfg.image_size / 2) // 2 * 2 + 1, _LEAST_WINDOW
+        )  # pixels; odd
         self.register_buffer("picture", torch.zeros(3, cfg.image_size, cfg.image_size))
 
     def difference(self, images: Float[Tensor, "B 3 S S"]) -> Float[Tensor, "B 3 S S"]:

@@ -39,8 +39,8 @@ class ClipElbo(Objective):
 
     def compile(self, **options: Any) -> None:
         """A model that tracks is compiled in parts: its loop over frames would be unrolled, and compiled as often."""
-        if isinstance(self.model.identity, Tracker):
-            self.model.identity.compile(**options)
+        if isinstance(self.model.tracking, Tracker):
+            self.model.tracking.compile(**options)
             self._terms = torch.compile(self.clip_terms, **options)
         else:
             self._run = torch.compile(self.losses, **options)
@@ -50,7 +50,7 @@ class ClipElbo(Objective):
         first = self.static_frames(n_frames, step)
         if n_frames <= first:
             raise InputError(
-                f"clips of {n_frames} frames, the first identity.static_frames={first} have no prior from dynamics: "
+                f"clips of {n_frames} frames, the first tracking.static_frames={first} have no prior from dynamics: "
                 "use a larger data.clip_length"
             )
         self.model.check_actions(batch.actions, n_frames - 1)
@@ -59,7 +59,7 @@ class ClipElbo(Objective):
 
     def static_frames(self, n_frames: int, step: int) -> int:  # noqa: ARG002 - one objective's depend on them
         """How many first frames of a clip keep the constant priors at a step."""
-        return self.model.cfg.identity.static_frames
+        return self.model.cfg.tracking.static_frames
 
     def ramp(self, n_frames: int, step: int, device: torch.device | None = None) -> Float[Tensor, " U"]:
         """How much each frame counts whose prior is the dynamics."""
@@ -102,7 +102,7 @@ class ClipElbo(Objective):
         model = self.model
         b, n_frames = video.shape[:2]
         if ramp is None:
-            ramp = video.new_ones(n_frames - model.cfg.identity.static_frames)
+            ramp = video.new_ones(n_frames - model.cfg.tracking.static_frames)
         if share is None:
             share = video.new_full((1, n_frames), 1 / n_frames)
         first = n_frames - len(ramp)

@@ -44,7 +44,7 @@ class ClipWeights(ImageWeights):
     """Weights of the terms of a clip: those of images for its first frames, the others for the rest."""
 
     reconstruction_dynamic: NonNegative = 0.1
-    """`reconstruction` of frames after the first `identity.static_frames`."""
+    """`reconstruction` of frames after the first `tracking.static_frames`."""
     dynamic_position: NonNegative = 0.01
     """KL of positions to what the dynamics expected; higher makes motion easier to predict."""
     dynamic_scale: NonNegative = 0.01

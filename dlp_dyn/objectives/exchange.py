@@ -9,7 +9,7 @@ from torch import Tensor
 from dlp_dyn.metrics import ON
 from dlp_dyn.particles import Particles, Scene
 
-_LOOKS, _LOOKS_MOST, _FARTHEST = (
+_APPEARANCE, _APPEARANCE_MOST, _FARTHEST = (
     0.15,
     3.0,
     0.5,
@@ -46,7 +46,9 @@ def _half(p: Particles, i: int) -> Particles:
 def _partners(first: Particles, second: Particles) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Nearest particle of the other frame, and whether each is the other's nearest, for both frames."""
     distance = torch.cdist(first.position, second.position)
-    distance = distance + _LOOKS * torch.cdist(first.features, second.features).clamp_max(_LOOKS_MOST)
+    distance = distance + _APPEARANCE * torch.cdist(first.features, second.features).clamp_max(
+        _APPEARANCE_MOST
+    )
     visible = (first.transparency > ON) & (second.transparency > ON).mT
     distance = distance.masked_fill(~visible, torch.inf)
     (to_second, forth), (to_first, back) = distance.min(2), distance.min(1)

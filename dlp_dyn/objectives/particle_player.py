@@ -1,8 +1,8 @@
 """Particles that play: what a particle image model answers when Soft-IntroVAE asks.
 
-Only looks are judged. Places, sizes, depths and transparencies are those of the batch's own images, without gradient,
-and fakes are encoded where their own particles are ("guided"): no particle can hide by moving, no background error can
-stand for an object, and what agents see of places does not change.
+Only appearance is compared. Places, sizes, depths and transparencies are those of the batch's own images, without
+gradient, and fakes are encoded where their own particles are ("guided"): no particle can hide by
+moving, no background error can stand for an object, and what agents see of places does not change.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class PlayerConfig:
 class ParticlePlayer(nn.Module):
     """A latent is the features of all particles and the background vector, one after the other.
 
-    Raises InputError for models whose particles are a grid, and for settings of the game that need more than looks.
+    Raises InputError for models whose particles are a grid, and for settings of the game that need more.
     """
 
     def __init__(self, scenes: DLP, game: GameConfig) -> None:
@@ -101,8 +101,8 @@ class ParticlePlayer(nn.Module):
         assert self._placed is not None
         n, d = self._shape
         each = kl_divergence(posterior, self._prior(len(posterior.loc)))
-        looks = each[:, : n * d].unflatten(1, (n, d)).sum(-1)
-        return (looks * self._placed.transparency[..., 0]).sum(1) + each[:, n * d :].sum(1)
+        appearance = each[:, : n * d].unflatten(1, (n, d)).sum(-1)
+        return (appearance * self._placed.transparency[..., 0]).sum(1) + each[:, n * d :].sum(1)
 
     def error(self, x: Float[Tensor, "B 3 H W"], drawn: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
         return (x - drawn).square().sum((1, 2, 3))

@@ -16,8 +16,7 @@ from dlp_dyn.image.encoder import SceneEncoder
 from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.observation.traced import Traced
 from dlp_dyn.particles import ParticleLayout, Particles
-from dlp_dyn.settings import has_section, read_section
-from dlp_dyn.tracking.config import TrackingConfig
+from dlp_dyn.tracking.config import read_tracking
 
 
 class ParticleEncoder:
@@ -43,9 +42,7 @@ class ParticleEncoder:
         cfg = self.encoder.cfg
         self.image_size, self.n_particles = cfg.image_size, cfg.n_particles
         self.layout = ParticleLayout(cfg.feature_dim)
-        self.identity = TrackingConfig()
-        if has_section(folder / checkpoint.CONFIG, "identity"):
-            self.identity = read_section(folder / checkpoint.CONFIG, "identity", TrackingConfig)
+        self.tracking = read_tracking(folder / checkpoint.CONFIG)
         self.normalizer = normalizer
         if cfg.encoder.selection == "random":
             raise InputError(

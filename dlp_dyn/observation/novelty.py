@@ -25,7 +25,7 @@ class Novelty:
     """Of pictures, higher where they are less like what a model was trained on.
 
     picture: weighted squared error of its reconstruction and KL of the looks of particles and background, in nats.
-    particles: each one's share of that: the error of the pixels that it draws, and the KL of its looks.
+    particles: each one's share of that: the error of the pixels that it draws, and the KL of its appearance.
     error, kl: the two parts of `picture`.
     """
 
@@ -54,12 +54,12 @@ def novelty(
     decoded = model.decode(scene)
     wrong = reconstruction * (images - decoded.image).square().sum(1)
     prior = model.prior(images.new_zeros(len(images), model.cfg.n_particles, 2))
-    looks = kl * terms.kl_normal(posterior.particles.features, prior.particles.features)
-    looks = looks * scene.particles.transparency[..., 0]
+    appearance = kl * terms.kl_normal(posterior.particles.features, prior.particles.features)
+    appearance = appearance * scene.particles.transparency[..., 0]
     backdrop = kl * terms.kl_normal(posterior.background, prior.background)
     shares = model.masks(scene, decoded)
-    particles = looks + (shares * wrong[:, None]).sum((2, 3))
-    error, told = wrong.sum((1, 2)), looks.sum(1) + backdrop
+    particles = appearance + (shares * wrong[:, None]).sum((2, 3))
+    error, told = wrong.sum((1, 2)), appearance.sum(1) + backdrop
     return Novelty(error + told, particles, error, told)
 
 

@@ -72,7 +72,7 @@ class Observer:
             _check_picture(space, key, encoder)
 
         n, dim, side = encoder.n_particles, encoder.layout.dim, encoder.image_size
-        matcher = Matcher(encoder.identity.patience, encoder.identity.reach)
+        matcher = Matcher(encoder.tracking.patience, encoder.tracking.reach)
         self._frames = {key: FrameMemory(n_envs, side, n, dim) for key in pictures}
         self._tracks = {key: Tracks(n_envs, n, encoder.layout, matcher) for key in pictures if track}
         self._views = max(len(keys) for keys in self.cameras.values())

@@ -147,7 +147,7 @@ def convert(checkpoint: Path, hparams: Path, out: Path) -> None:
     run = TrainConfig(data=DataConfig(path="unknown"), weights=LossWeights(**weights), out=str(out))
     if isinstance(model, VideoModel):
         cfg = model.cfg
-        run = replace(run, model=cfg.image, identity=cfg.identity, dynamics=cfg.dynamics)
+        run = replace(run, model=cfg.image, tracking=cfg.tracking, dynamics=cfg.dynamics)
     else:
         run = replace(run, model=model.cfg)
     out.mkdir(parents=True)

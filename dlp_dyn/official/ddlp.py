@@ -39,7 +39,7 @@ def official(model: VideoModel) -> bool:
     """Whether the official code has such a model."""
     d, image = model.cfg.dynamics, model.cfg.image
     transformer = d.kind == "transformer" and d.transformer.attention == "joint" and d.action_dim == 0
-    return transformer and model.cfg.identity.kind == "tracker" and image.networks.style == "dlpv2"
+    return transformer and model.cfg.tracking.kind == "tracker" and image.networks.style == "dlpv2"
 
 
 def buffers(model: VideoModel) -> dict[str, torch.Tensor]:

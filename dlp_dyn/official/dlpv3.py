@@ -176,7 +176,7 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
             background_start=h["bg_res_from_fc"],
         ),
         encoder=EncoderConfig(
-            apart=0.0,
+            min_separation=0.0,
             passes=1,
             grid=h.get("timestep_horizon", 1) > 1,
             views=h.get("n_views", 1),

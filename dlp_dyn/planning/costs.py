@@ -19,7 +19,7 @@ from dlp_dyn.particles import Particles, Scene
 OverTime = Literal["running", "last", "least"]
 
 _SIDE = 2.0  # of an image, in the units of positions
-_MOST_LOOKS = 10.0  # squared feature distance beyond which two particles look no more different
+_MOST_APPEARANCE = 10.0  # squared feature distance beyond which two particles look no more different
 _TINY = 1e-12  # under a root, whose gradient at 0 is infinite
 
 
@@ -33,7 +33,7 @@ class Prices:
     """What else than distance counts, in image sides. looks: of a squared feature distance of 1, up to 10 of them.
     fading: of a predicted particle that is off, so that fading is no way out."""
 
-    looks: float = 0.02
+    appearance: float = 0.02
     fading: float = 1.0
 
 
@@ -49,8 +49,10 @@ def distances(
 ) -> Float[Tensor, "..."]:
     """How far particles are from what they shall be; leading axes broadcast."""
     total = length(p.position - position) / _SIDE + prices.fading * (1 - p.transparency[..., 0])
-    if features is not None and prices.looks:
-        total = total + prices.looks * (p.features - features).square().sum(-1).clamp_max(_MOST_LOOKS)
+    if features is not None and prices.appearance:
+        total = total + prices.appearance * (p.features - features).square().sum(-1).clamp_max(
+            _MOST_APPEARANCE
+        )
     return total
 
 

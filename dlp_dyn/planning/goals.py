@@ -215,8 +215,8 @@ def partners(
     and which have one. One to one. last: where they were seen a block before, which tells more than the goal's place.
     """
     near, place = (_FROM_GOAL, goal.position) if last is None else (_FROM_LAST, last)
-    looks = torch.cdist(_looks(goal), _looks(now)).square()
-    cost = (looks + near * torch.cdist(place, now.position).square()).numpy()
+    appearance = torch.cdist(_appearance(goal), _appearance(now)).square()
+    cost = (appearance + near * torch.cdist(place, now.position).square()).numpy()
     index = np.zeros(wanted.shape, np.int64)
     found = np.zeros(wanted.shape, bool)
     for b, (want, have) in enumerate(zip(wanted.numpy(), there.numpy(), strict=True)):
@@ -226,5 +226,5 @@ def partners(
     return torch.from_numpy(index), torch.from_numpy(found)
 
 
-def _looks(p: Particles) -> Float[Tensor, "B N L"]:
+def _appearance(p: Particles) -> Float[Tensor, "B N L"]:
     return torch.cat([p.features, p.scale], -1)

@@ -16,9 +16,9 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import frame_stride
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.controller import Controller, Target
-from dlp_dyn.planning.film import film
 from dlp_dyn.planning.goals import Goal, Places, goal_scene
 from dlp_dyn.planning.planner import Planner
+from dlp_dyn.planning.recording import record
 from dlp_dyn.planning.shooting import Predictor
 from dlp_dyn.planning.solvers import ICEM, Categorical, Solver
 from dlp_dyn.planning.stage import Picture, Pictures, Stage, as_taken, goal_picture
@@ -94,7 +94,7 @@ def play(
             done += 1
     finally:
         stage.close()
-    plots.write_video(out, film(control.model, control.moments(), replan, picture), fps)
+    plots.write_video(out, record(control.model, control.moments(), replan, picture), fps)
     return Played(done, stage.success, control.why())
 
 

@@ -1,4 +1,4 @@
-"""Who is judged: a planner, and what to hold beside it."""
+"""Who is evaluated: a planner, and what to hold beside it."""
 
 import time
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""What the judge needs of a task: problems, worlds that pose them, and predicates of success."""
+"""What an evaluation needs of a task: problems, worlds that pose them, and predicates of success."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -97,7 +97,7 @@ class Push:
     def budget(self) -> int:
         return 50 * self.n_objects
 
-    prices = Prices(looks=0.0)
+    prices = Prices(appearance=0.0)
     pushed = True
 
     @property

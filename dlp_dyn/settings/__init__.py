@@ -4,6 +4,7 @@ Of any schema; `dlp_dyn.config` has that of training. All raise InputError, nami
 keys, wrong kinds of values, values out of range, and missing ones.
 """
 
+from dlp_dyn.settings.arguments import split_arguments
 from dlp_dyn.settings.files import CONFIGS, find, has_section, names, read_yaml, summary, to_dict, to_yaml
 from dlp_dyn.settings.kinds import (
     Count,
@@ -22,8 +23,7 @@ from dlp_dyn.settings.kinds import (
     between,
     section_of,
 )
-from dlp_dyn.settings.loading import check, given, load_as, parsed, read_as, read_section
-from dlp_dyn.settings.words import split_words
+from dlp_dyn.settings.loading import check, former_names, given, load_as, parsed, read_as, read_section
 
 __all__ = [
     "CONFIGS",
@@ -43,6 +43,7 @@ __all__ = [
     "between",
     "check",
     "find",
+    "former_names",
     "given",
     "has_section",
     "load_as",
@@ -52,7 +53,7 @@ __all__ = [
     "read_section",
     "read_yaml",
     "section_of",
-    "split_words",
+    "split_arguments",
     "summary",
     "to_dict",
     "to_yaml",

@@ -86,7 +86,7 @@ class Pattern:
     """What a text looks like: a regular expression, and the same in words."""
 
     expression: str
-    words: str
+    meaning: str
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _wanted(hint: Any, base: Any) -> str:
         return kind if limits is None or str(limits) == "any" else f"{kind}, {limits}"
     if base is str:
         pattern = declared(hint, Pattern)
-        return pattern.words if pattern else "a text"
+        return pattern.meaning if pattern else "a text"
     if origin is tuple and get_args(base)[-1] is not Ellipsis:
         return f"a list of {len(get_args(base))}: {'; '.join(wanted(part) for part in get_args(base))}"
     if origin in (list, tuple):

@@ -59,6 +59,19 @@ def check(cfg: Any, section: str = "") -> None:
     _layer(type(cfg), asdict(cfg), None, "config", prefix, earlier=False)
 
 
+def former_names(schema: type, values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Settings that go by a name of an earlier version -> what they are called now."""
+    found = {}
+    for name, hint in get_type_hints(schema, include_extras=True).items():
+        was, section = declared(hint, Was), section_of(hint)
+        for key in (name, *(was.names if was else ())):
+            if key in values and key != name:
+                found[f"{prefix}{key}"] = f"{prefix}{name}"
+            if section is not None and isinstance(values.get(key), dict):
+                found |= former_names(section, values[key], f"{prefix}{name}.")
+    return found
+
+
 def parsed(schema: type, override: str) -> dict[str, Any]:
     """The layer of one `section.key=value`."""
     key, equals, text = override.partition("=")

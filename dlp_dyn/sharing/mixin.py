@@ -122,12 +122,11 @@ class SharedModel(nn.Module, ModelHubMixin):
 
     def _description(self, name: str) -> dict[str, bytes]:
         """All files but the weights."""
-        config: dict[str, Any] = {}
-        files: dict[str, bytes] = {}
-        if self.checkpoint is not None:
-            config = _without_places(read_yaml(self.checkpoint / CONFIG))
-            files = _log(self.checkpoint)
-        config |= {section: to_dict(cfg) for section, cfg in self.sections().items()}
+        if self.checkpoint is None:
+            config = {section: to_dict(cfg) for section, cfg in self.sections().items()}
+            files = {}
+        else:
+            config, files = _without_places(read_yaml(self.checkpoint / CONFIG)), _log(self.checkpoint)
         card = model_card(name, type(self).__name__, sum(p.numel() for p in self.parameters()), config, files)
         return files | {CONFIG: yaml.safe_dump(config, sort_keys=False).encode(), CARD: card.encode()}
 

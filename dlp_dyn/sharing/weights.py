@@ -10,7 +10,8 @@ from torch import Tensor
 from dlp_dyn.errors import InputError
 
 FORMAT = "dlp_dyn checkpoint"
-VERSION = "1"
+VERSION = "2"
+READABLE = ("1", VERSION)  # weights are the same in both; 1 has other names of settings
 WEIGHTS = "model.safetensors"
 
 
@@ -36,10 +37,10 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
                 raise InputError(
                     f"{file}: not a dlp_dyn checkpoint; import official ones with dlp-dyn convert"
                 )
-            if metadata.get("version") != VERSION:
+            if metadata.get("version") not in READABLE:
                 raise InputError(
-                    f"{file}: checkpoint format {metadata.get('version')}, this dlp_dyn reads {VERSION}; "
-                    "install the dlp_dyn that wrote it, or train again"
+                    f"{file}: checkpoint format {metadata.get('version')}, this dlp_dyn reads {' and '.join(READABLE)}"
+                    "; install the dlp_dyn that wrote it, or train again"
                 )
             return {name: _single(stream.get_tensor(name)) for name in stream.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError:

@@ -1,11 +1,12 @@
 """Settings of tracking."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.settings import Count, above, at_least, check
+from dlp_dyn.settings import Count, above, at_least, check, has_section, read_section
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,16 @@ class TrackingConfig:
 
     def check(self, image: DLPConfig) -> None:
         """Raise InputError for values that do not fit each other or the image model."""
-        check(self, "identity")
+        check(self, "tracking")
         if self.kind == "grid" and image.encoder.early:
             raise InputError(
-                "identity.kind=grid makes every patch a particle: it needs model.encoder.selection=confidence"
+                "tracking.kind=grid makes every patch a particle: it needs model.encoder.selection=confidence"
             )
+
+
+def read_tracking(file: Path) -> TrackingConfig:
+    """The section of a run's config file, which version 1 called `identity`; defaults where there is none."""
+    for section in ("tracking", "identity"):
+        if has_section(file, section):
+            return read_section(file, section, TrackingConfig)
+    return TrackingConfig()

@@ -15,7 +15,7 @@ from dlp_dyn.tracking.state import MatchState, State
 from dlp_dyn.tree import stack, tree_map
 
 ON = 0.5  # transparency above which a particle is an object to be followed
-_LOOKS = 0.02  # what a squared feature distance of 1 counts as a squared distance in the image
+_APPEARANCE = 0.02  # what a squared feature distance of 1 counts as a squared distance in the image
 
 
 class Matcher:
@@ -86,13 +86,13 @@ class Matcher:
             return torch.arange(n, device=found.position.device).expand(batch, -1)
         expected = state.particles.position + state.velocity
         distance = torch.cdist(expected.float(), found.position.float()).square()
-        looks = torch.cdist(state.particles.features.float(), found.features.float()).square()
+        appearance = torch.cdist(state.particles.features.float(), found.features.float()).square()
         alive = (state.missed <= self.patience)[:, :, None]
         visible = _on(found)[:, None]
         near = distance <= self.reach**2
         # An object without a partner costs as much as the farthest allowed one, a partner out of reach more than two.
         lonely = self.reach**2
-        cost = torch.where(near, distance + _LOOKS * looks.clamp_max(10), 3 * lonely)
+        cost = torch.where(near, distance + _APPEARANCE * appearance.clamp_max(10), 3 * lonely)
         cost = torch.where(alive & visible, cost, lonely * (alive ^ visible))
         # Fresh objects take the slots that have been empty the longest.
         cost = cost - 1e-6 * state.missed[:, :, None].clamp_max(1000) * visible

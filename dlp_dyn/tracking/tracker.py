@@ -48,7 +48,7 @@ class Tracker:
         state: State = None,
     ) -> tuple[Encoding, State]:
         assert state is None or isinstance(state, TrackState)
-        # What is judged comes in batches of other sizes, and would be compiled again for each.
+        # What is evaluated comes in batches of other sizes, and would be compiled again for each.
         compiled = self._compiled if torch.is_grad_enabled() else None
         first, following, whole = compiled or (_first, _next, _whole)
         n_frames = video.shape[1]

@@ -37,7 +37,7 @@ from dlp_dyn.training.state import TrainingState
 from dlp_dyn.training.step import TrainingStep
 from dlp_dyn.training.tasks.base import Task
 
-# How long processes wait for the main one, which alone encodes data, judges and writes.
+# How long processes wait for the main one, which alone encodes data, evaluates and writes.
 _PATIENCE = timedelta(hours=6)
 
 
@@ -79,9 +79,9 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
     assert isinstance(state.model, setup.Model)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
         task = setup.build_task(cfg, state.model, rollouts)
-        goes_on = resumed and run_log.goes_on(run, cfg.save_every, main)
+        resumes = resumed and run_log.can_resume(run, cfg.save_every, main)
     set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
-    if goes_on:
+    if resumes:
         state.load(last, accelerator.process_index, accelerator.num_processes)
         state.best = max(state.best, checkpoint.load_score(best))  # it may be newer than `last`
     accelerator.wait_for_everyone()
@@ -101,6 +101,7 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
         if checks_each_step:
             _stop_if_broken(accelerator, watch, last)
 
+    renamed = config.notes(run / "config.yaml") if resumed else []  # before it is written anew
     wrapped = accelerator.prepare_model(objective)
     take_step = TrainingStep(objective, state.optimizers, wrapped, cfg.optimizer.max_grad_norm, inspect)
     with (
@@ -108,13 +109,15 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=state.step, quiet=not main) as progress,
     ):
-        if found is not None and not goes_on:
+        if found is not None and not resumes:
             progress.say(found.summary())
         for note in objective.notes():
             progress.say(note)
         if resumed:
             where = f"going on after step {state.step} of {cfg.steps}"
-            progress.say(f"{run}: {where if goes_on else run_log.BEGUN_ANEW}")
+            progress.say(f"{run}: {where if resumes else run_log.BEGUN_ANEW}")
+            for note in renamed:
+                progress.say(note)
         for step in range(state.step + 1, cfg.steps + 1):
             weights = {name: ramped(full[name], cfg.ramps, step) for name in full}
             lr = learning_rate(cfg, step)

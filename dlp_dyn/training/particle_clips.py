@@ -113,7 +113,7 @@ def encode_part(
 def _key(model: VideoModel, rollouts: Rollouts) -> str:
     """Changes with anything that the encoded particles depend on."""
     digest = hashlib.sha256()
-    digest.update(f"{model.cfg.image} {model.cfg.identity}".encode())
+    digest.update(f"{model.cfg.image} {model.cfg.tracking}".encode())
     for file in rollouts.files:
         status = file.stat()
         digest.update(f" {status.st_size} {status.st_mtime_ns}".encode())

@@ -66,7 +66,7 @@ def _contents(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name != folders.LOCK]
 
 
-def goes_on(run: Path, save_every: int, main: bool = True) -> bool:
+def can_resume(run: Path, save_every: int, main: bool = True) -> bool:
     """Whether a run has a `last` checkpoint to go on from, or was ended before it saved its first one.
 
     main: this process may finish what a kill between two renames left undone. Raises InputError where a checkpoint is

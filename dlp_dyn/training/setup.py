@@ -75,10 +75,10 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
             f"config: data.clip_length is {length}, the {d.kind} model sees dynamics.window={d.window} frames and "
             f"predicts one more: use {d.window + 1} or less"
         )
-    elif d.kind != "none" and length <= cfg.identity.static_frames:
+    elif d.kind != "none" and length <= cfg.tracking.static_frames:
         raise InputError(
-            f"config: data.clip_length is {length}, of which the first identity.static_frames="
-            f"{cfg.identity.static_frames} have no prior from dynamics: use a larger clip_length"
+            f"config: data.clip_length is {length}, of which the first tracking.static_frames="
+            f"{cfg.tracking.static_frames} have no prior from dynamics: use a larger clip_length"
         )
     return replace(cfg, data=replace(cfg.data, clip_length=length))
 
@@ -88,7 +88,7 @@ def _resolve_generation(cfg: TrainConfig, generation: DiffusionConfig) -> TrainC
     if cfg.image is None:
         raise InputError("config: generation needs the run of a video model; add image=RUN to the command")
     video = VideoModel.from_config(checkpoint.resolve(cfg.image) / checkpoint.CONFIG).cfg
-    cfg = replace(cfg, model=video.image, identity=video.identity, dynamics=video.dynamics)
+    cfg = replace(cfg, model=video.image, tracking=video.tracking, dynamics=video.dynamics)
     return replace(cfg, data=replace(cfg.data, clip_length=generation.frames))
 
 
@@ -102,13 +102,13 @@ def build_model(cfg: TrainConfig, found: Inspection | None = None) -> Model:
     if cfg.soft_intro is not None:
         return families.build(cfg.soft_intro)
     if cfg.generation is not None:
-        model = VideoGenerator(VideoConfig(cfg.model, cfg.identity, cfg.dynamics), cfg.generation)
+        model = VideoGenerator(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics), cfg.generation)
         model.video.load_state_dict(checkpoint.load_video_model(cfg.image or "").state_dict())
         return model
     image = None if cfg.image is None else checkpoint.load_model(cfg.image)
     if cfg.dynamics.kind == "none":
         return image.train() if image is not None else _started(DLP(cfg.model), found)
-    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics))
     if image is not None:
         model.image.load_state_dict(image.state_dict())
     else:

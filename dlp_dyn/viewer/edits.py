@@ -91,7 +91,7 @@ def show(history: Scene, i: int, found: Scene) -> Scene:
     return replace(shown, particles=replace(p, position=_at(p.position, i, p.position[-1, i])))
 
 
-def swap_looks(history: Scene, i: int, j: int) -> Scene:
+def swap_appearance(history: Scene, i: int, j: int) -> Scene:
     """The features of two particles exchanged, in all frames."""
     order = list(range(n_particles(history)))
     order[i], order[j] = j, i

@@ -67,7 +67,7 @@ def _show(session: Session, asked: Json) -> Json:
 
 def _recolour(session: Session, asked: Json) -> Json:
     i, j = _particle(session, asked, "particle"), _particle(session, asked, "other")
-    session.edit(lambda history: edits.swap_looks(history, i, j))
+    session.edit(lambda history: edits.swap_appearance(history, i, j))
     return _scene(session)
 
 

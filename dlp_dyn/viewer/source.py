@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from dlp_dyn.data.rollouts import Part, Rollouts
-from dlp_dyn.data.thinned import read_thinned, thinned_lengths
+from dlp_dyn.data.strided import read_strided, strided_lengths
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.images import check_size
 from dlp_dyn.evaluation.video import check_fits
@@ -48,7 +48,7 @@ class RolloutSource:
         self._index = rollouts.part(part)
         if not len(self._index):
             raise InputError(f"{rollouts.path}: no episode in the {part} part; choose another with --part")
-        self._lengths = [int(n) for n in thinned_lengths(rollouts, self._index, stride)]
+        self._lengths = [int(n) for n in strided_lengths(rollouts, self._index, stride)]
 
     @property
     def lengths(self) -> Sequence[int]:
@@ -61,7 +61,7 @@ class RolloutSource:
     def actions(self, episode: int) -> Float[Tensor, "T A"] | None:
         if not self._rollouts.has_actions:
             return None
-        read = read_thinned(self._rollouts, int(self._index[episode]), self._lengths[episode], self._stride)
+        read = read_strided(self._rollouts, int(self._index[episode]), self._lengths[episode], self._stride)
         return torch.as_tensor(read.actions).float()
 
 

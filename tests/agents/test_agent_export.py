@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from agents import bundle, environments, export, train
+from agents import checkpoint, environments, export, train
 from agents.config import AgentConfig
 from dlp_dyn.data.collect import collect
 
 Push = Callable[..., AgentConfig]
 
 
-def shown(found: bundle.Bundle, encoder: Any, n: int) -> tuple[Any, list[np.ndarray]]:
+def shown(found: checkpoint.Checkpoint, encoder: Any, n: int) -> tuple[Any, list[np.ndarray]]:
     """What `n` environments show the agent, and the inputs of its exported form."""
     env = environments.make(found.cfg, n, encoder)
     env.seed(1)
@@ -66,10 +66,10 @@ def test_actions_are_those_of_the_agent(
             overrides = [*overrides, f"data.path={tmp_path / 'x.h5'}"]
         few = ["steps=60", "warm_up.steps=30", "eval_every=1000"]
         trained[name] = train.train(push(*few, *overrides, kind=kind))
-    found = bundle.find(trained[name])
+    found = checkpoint.find(trained[name])
     encoder, out = found.load_encoder(), tmp_path / f"agent{suffix}"
     export.export(found, encoder, out)
-    policy = bundle.load(found)
+    policy = checkpoint.load(found)
     for n in (1, 3):
         seen, inputs = shown(found, encoder, n)
         expected = policy.predict(seen, deterministic=True)[0]  # type: ignore[operator]

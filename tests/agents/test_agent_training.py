@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents import bundle, environments, evaluate, older_bundles, train
+from agents import checkpoint, environments, evaluate, older_checkpoints, train
 from agents import config as agent_config
 from agents.config import AgentConfig
 from agents.online import OnlineLearner
@@ -32,7 +32,7 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def weights(run: Path, which: str = "last") -> dict[str, torch.Tensor]:
-    return bundle.read_weights(bundle.find(run, which))
+    return checkpoint.read_weights(checkpoint.find(run, which))
 
 
 @pytest.mark.parametrize(
@@ -85,14 +85,14 @@ def test_a_run_that_was_left_goes_on_to_the_last_bit(
     """In the middle of episodes of six steps of three environments."""
     whole = train.train(push(f"out={tmp_path / 'whole'}", "steps=180", *overrides, kind=kind))
     left = train.train(push(f"out={tmp_path / 'left'}", "steps=90", *overrides, kind=kind))
-    assert bundle.find(left, "last").step == 90
+    assert checkpoint.find(left, "last").step == 90
     assert train.main(["--resume", str(left), "steps=180"]) == 0
     assert "going on after step 90 of 180" in capsys.readouterr().err
     for which in ("last", "best"):
         expected = weights(whole, which)
         for name, x in weights(left, which).items():
             assert torch.equal(x, expected[name]), (which, name)
-    assert bundle.find(left).score == bundle.find(whole).score
+    assert checkpoint.find(left).score == checkpoint.find(whole).score
     with np.load(left / "checkpoints/last/replay.npz") if "ppo" not in str(overrides) else nullcontext() as a:
         if a is not None:
             with np.load(whole / "checkpoints/last/replay.npz") as b:
@@ -116,7 +116,7 @@ def test_a_signal_saves_before_it_leaves(push: Push, sent: int, monkeypatch: pyt
     ) as caught:
         train.train(cfg)
     assert caught.value.signum == sent
-    assert bundle.find(cfg.out, "last").step == 90
+    assert checkpoint.find(cfg.out, "last").step == 90
 
 
 def test_an_agent_killed_in_its_warm_up_begins_it_anew(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,17 +167,17 @@ def test_an_agent_of_states_plays_with_more_objects(push: Push, capsys: Any) -> 
 
 def test_the_saved_agent_acts_alike_and_holds_no_encoder(push: Push) -> None:
     run = train.train(push())
-    found = bundle.find(run, "last")
+    found = checkpoint.find(run, "last")
     encoder = found.load_encoder()
     env = environments.make(found.cfg, 3, encoder)
     env.seed(0)
     seen: Any = env.reset()
-    policies: list[Any] = [bundle.load(found) for _ in range(2)]
+    policies: list[Any] = [checkpoint.load(found) for _ in range(2)]
     a, b = (policy.predict(seen, deterministic=True)[0] for policy in policies)
     np.testing.assert_array_equal(a, b)
     assert encoder is not None
     names = set(encoder.encoder.state_dict())
-    stored = bundle.read_weights(found)
+    stored = checkpoint.read_weights(found)
     assert not any(key.split(".", 2)[-1] in names for key in stored)
     assert sum(x.numel() for x in stored.values()) < 50_000  # networks and their targets
 
@@ -208,17 +208,17 @@ def test_another_encoder_is_refused_and_a_lost_one_is_named(
 def test_a_checkpoint_that_is_gone_or_damaged_is_one_line(push: Push, capsys: Any) -> None:
     run = train.train(push(kind="state"))
     agent = run / "checkpoints" / "best" / "agent.safetensors"
-    found = bundle.find(run)
+    found = checkpoint.find(run)
     whole = agent.read_bytes()
     agent.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="cannot be loaded"):
-        bundle.load(found)
+        checkpoint.load(found)
     agent.unlink()
     with pytest.raises(InputError, match="was the checkpoint deleted"):
-        bundle.load(found)
+        checkpoint.load(found)
     (agent.parent / "agent.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
-        bundle.find(run)
+        checkpoint.find(run)
     capsys.readouterr()
     for arguments, message in (
         ([str(run / "nothing")], "no such run folder"),
@@ -266,7 +266,7 @@ def test_the_bootstrap_interval_is_that_of_the_mean() -> None:
 def test_an_agent_of_an_earlier_version_is_told_and_its_weights_are_taken(push: Push, capsys: Any) -> None:
     """As they were written: SB3's zip, with a pickle that must not be loaded, and facts without a version."""
     run = train.train(push(kind="state"))
-    found, kept = bundle.find(run), weights(run, "best")
+    found, kept = checkpoint.find(run), weights(run, "best")
     folder = found.folder
     (folder / "agent.safetensors").unlink()
     with zipfile.ZipFile(folder / "agent.zip", "w") as zipped:
@@ -285,8 +285,8 @@ def test_an_agent_of_an_earlier_version_is_told_and_its_weights_are_taken(push: 
         return said[0]
 
     assert "--trust-zip makes" in refused(evaluate.main([str(run), "--episodes", "2"]))
-    assert "holds a pickle" in refused(older_bundles.main([str(run)]))
-    assert older_bundles.main([str(run), "--trust-zip"]) == 0
+    assert "holds a pickle" in refused(older_checkpoints.main([str(run)]))
+    assert older_checkpoints.main([str(run), "--trust-zip"]) == 0
     assert "only its weights are taken" in capsys.readouterr().err
     assert all(torch.equal(x, kept[name]) for name, x in weights(run, "best").items())
     assert evaluate.main([str(run), "--episodes", "2"]) == 0

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import envs  # noqa: F401 - registers
-from agents import environments, seeing
+from agents import environments, fit_observation
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
 from dlp_dyn.errors import InputError
@@ -59,7 +59,7 @@ def test_particles_are_those_of_the_single_wrapper_with_one_encoding_a_step(
     push: Push, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cfg = push()
-    encoder = seeing.encoder_for(cfg)
+    encoder = fit_observation.encoder_for(cfg)
     assert encoder is not None
     env = environments.make(cfg, 3, encoder)
     calls: list[int] = []
@@ -113,7 +113,7 @@ def test_pixels_are_the_pictures_with_channels_first(push: Push) -> None:
 @pytest.mark.parametrize("kind", ["state", "pixels", "particles"])
 def test_a_seed_repeats_everything_and_infos_hold_no_pictures(push: Push, kind: str) -> None:
     cfg = push(kind=kind)
-    encoder = seeing.encoder_for(cfg)
+    encoder = fit_observation.encoder_for(cfg)
 
     def run() -> list[np.ndarray]:
         env = environments.make(cfg, 2, encoder)
@@ -134,7 +134,7 @@ def test_a_seed_repeats_everything_and_infos_hold_no_pictures(push: Push, kind: 
 
 def test_compute_reward_is_the_environments_and_takes_no_particles(push: Push) -> None:
     cfg = push()
-    env = environments.make(cfg, 2, seeing.encoder_for(cfg))
+    env = environments.make(cfg, 2, fit_observation.encoder_for(cfg))
     seen = env.reset()
     _, rewards, _, infos = env.step(actions(env, 1)[0])
     achieved, desired = (np.stack([info[key] for info in infos]) for key in environments.STATES)
@@ -151,6 +151,6 @@ def test_what_cannot_be_seen_is_said_in_a_line(push: Push) -> None:
         (["env.id=Nothing-v0"], "state", "cannot be made"),
     ):
         cfg = push(*overrides, kind=kind)
-        encoder = seeing.encoder_for(push()) if kind == "particles" else None
+        encoder = fit_observation.encoder_for(push()) if kind == "particles" else None
         with pytest.raises(InputError, match=message):
             environments.make(cfg, 1, encoder)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from agents import bundle, environments, evaluate, train
+from agents import checkpoint, environments, evaluate, train
 from agents.config import AgentConfig, FlowConfig
 from agents.networks import EntityConfig
 from agents.offline import data
@@ -225,8 +225,8 @@ def test_an_agent_from_data_is_trained_resumed_and_measured(
     assert "steps of 6 episodes" in capsys.readouterr().err
     monkeypatch.chdir(tmp_path)
     assert train.main(["--resume", str(left), "steps=6"]) == 0
-    expected = bundle.read_weights(bundle.find(whole, "last"))
-    for name, x in bundle.read_weights(bundle.find(left, "last")).items():
+    expected = checkpoint.read_weights(checkpoint.find(whole, "last"))
+    for name, x in checkpoint.read_weights(checkpoint.find(left, "last")).items():
         assert torch.equal(x, expected[name]), name
     more = ["--set", "n_objects=2"] if sees == "state" else []
     capsys.readouterr()

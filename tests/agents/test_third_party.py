@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agents import bundle, evaluate, train
+from agents import checkpoint, evaluate, train
 
 SMALL = [
     "env.n_envs=2", "steps=120", "warm_up.steps=40", "algorithm.batch_size=8", "algorithm.gradient_steps=1",
@@ -37,7 +37,7 @@ def test_a_preset_learns_on_particles_and_is_measured(
     run = tmp_path / "run"
     words = [preset, f"observation.encoder={encoder_run}", f"out={run}", *SMALL, *short]
     assert train.main(words) == 0, capsys.readouterr().err
-    assert bundle.find(run, "last").step >= 120
+    assert checkpoint.find(run, "last").step >= 120
     capsys.readouterr()
     assert evaluate.main([str(run), "--episodes", "2", "--json", "--gif", str(tmp_path / "x.gif")]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[0])["episodes"] == 2

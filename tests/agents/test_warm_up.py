@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agents import bundle, environments, train
+from agents import checkpoint, environments, train
 from agents.config import AgentConfig, WarmUpConfig
 from agents.warm_up import Players
 from dlp_dyn.errors import InputError
@@ -35,7 +35,7 @@ def test_agents_with_discrete_actions_learn_on_particles(
 ) -> None:
     words = [str(buttons), f"observation.encoder={encoder_run}", f"out={tmp_path / 'run'}"]
     assert train.main(words) == 0, capsys.readouterr().err
-    assert bundle.find(tmp_path / "run", "last").step == 80
+    assert checkpoint.find(tmp_path / "run", "last").step == 80
 
 
 def test_noise_is_for_continuous_actions(

@@ -258,7 +258,7 @@ def test_particles_are_encoded_again_when_one_file_has_changed(
     tiny: Callable[..., TrainConfig], balls: Path, tmp_path: Path
 ) -> None:
     cfg = tiny(**{"dynamics.kind": "graph"})
-    model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics))
+    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics))
     cache = tmp_path / "particles"
     for _ in range(2):
         encode_part(model, Rollouts(balls), "test", cache)

@@ -50,7 +50,7 @@ def judge(particles: list, on: list, objects: list, visible: list) -> evaluate.F
     episode = Episode(np.zeros((len(objects), SIDE, SIDE, 3), np.uint8), states=states)
     transparency = torch.tensor(on)[..., None].float()
     oracle = Oracle(torch.from_numpy(unit(particles)), transparency)
-    return evaluate.judge(oracle, episode, {"psnr": metrics.psnr}, batch_size=2)
+    return evaluate.evaluate_episode(oracle, episode, {"psnr": metrics.psnr}, batch_size=2)
 
 
 def test_figures_of_a_case_worked_out_by_hand() -> None:
@@ -92,7 +92,7 @@ def test_nothing_on_leaves_out_what_cannot_be_told() -> None:
 def test_without_ground_truth_only_pictures_are_judged() -> None:
     oracle = Oracle(torch.zeros(3, 2, 2), torch.ones(3, 2, 1))
     episode = Episode(np.zeros((3, SIDE, SIDE, 3), np.uint8))
-    report = evaluate.report([evaluate.judge(oracle, episode, {"psnr": metrics.psnr})])
+    report = evaluate.report([evaluate.evaluate_episode(oracle, episode, {"psnr": metrics.psnr})])
     assert report.overall == pytest.approx({"psnr": 20.0, "particles_on": 2.0, "frames": 3.0}, rel=1e-4)
     assert report.by_objects == {}
 

@@ -16,7 +16,7 @@ from dlp_dyn import metrics
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode
-from dlp_dyn.evaluation.video import derangement, evaluate_video, judge
+from dlp_dyn.evaluation.video import derangement, evaluate_clips, evaluate_video
 from dlp_dyn.evaluation.video_report import report
 from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.video import VideoConfig, VideoModel
@@ -86,7 +86,7 @@ def fly(seen, horizon, actions):
 
 def test_errors_have_the_known_answer(episodes):
     truth = positions(episodes)
-    figures = judge(Knowing(truth, fly), episodes, CONTEXT, SCORES).figures
+    figures = evaluate_clips(Knowing(truth, fly), episodes, CONTEXT, SCORES).figures
     truth = truth.numpy()
     ahead = np.arange(1, HORIZON + 1)[:, None, None]
 
@@ -109,8 +109,8 @@ def test_errors_have_the_known_answer(episodes):
 def test_a_model_that_knows_the_future_is_right_and_moves_as_things_do(episodes):
     truth = positions(episodes)
     model = Knowing(truth, lambda seen, *_: truth.flip(2)[:, seen.shape[1] :])
-    judged = judge(model, episodes, CONTEXT, SCORES)
-    told = report([judged], CONTEXT, SIDE)
+    evaluated = evaluate_clips(model, episodes, CONTEXT, SCORES)
+    told = report([evaluated], CONTEXT, SIDE)
     assert told.overall["model"]["med_10"] == pytest.approx(0, abs=1e-6)
     assert told.overall["model"]["lost"] == 0
     assert told.reference == "truth"
@@ -119,10 +119,12 @@ def test_a_model_that_knows_the_future_is_right_and_moves_as_things_do(episodes)
     assert told.motion["truth"]["overlaps"] == 0
     for method in ("model", "tracking"):
         assert told.motion[method] == pytest.approx(told.motion["truth"], abs=1e-5)
-    halves = [judge(Knowing(truth[a], fly), episodes[a], CONTEXT, SCORES) for a in (slice(1), slice(1, 3))]
+    halves = [
+        evaluate_clips(Knowing(truth[a], fly), episodes[a], CONTEXT, SCORES) for a in (slice(1), slice(1, 3))
+    ]
     parts, whole = (
         report(halves, CONTEXT, SIDE),
-        report([judge(Knowing(truth, fly), episodes, CONTEXT, SCORES)], CONTEXT, SIDE),
+        report([evaluate_clips(Knowing(truth, fly), episodes, CONTEXT, SCORES)], CONTEXT, SIDE),
     )
     assert parts.overall["model"] == pytest.approx(whole.overall["model"])
     assert parts.motion["model"] == pytest.approx(whole.motion["model"])
@@ -130,7 +132,7 @@ def test_a_model_that_knows_the_future_is_right_and_moves_as_things_do(episodes)
 
 def test_a_model_that_sees_nothing_has_lost_everything_and_no_error(episodes):
     told = report(
-        [judge(Knowing(positions(episodes), fly, on=0.0), episodes, CONTEXT, SCORES)], CONTEXT, SIDE
+        [evaluate_clips(Knowing(positions(episodes), fly, on=0.0), episodes, CONTEXT, SCORES)], CONTEXT, SIDE
     )
     assert told.overall["model"]["lost"] == 1
     assert not {"error", "med_10", "error_step_10"} & told.overall["model"].keys()
@@ -141,7 +143,7 @@ def test_a_model_that_sees_nothing_has_lost_everything_and_no_error(episodes):
 
 def test_med_10_needs_ten_steps(episodes):
     short = [Episode(e.frames[:13], states={k: v[:13] for k, v in e.states.items()}) for e in episodes]
-    told = report([judge(Knowing(positions(short), fly), short, CONTEXT, SCORES)], CONTEXT, SIDE)
+    told = report([evaluate_clips(Knowing(positions(short), fly), short, CONTEXT, SCORES)], CONTEXT, SIDE)
     assert "error" in told.overall["model"]
     assert "med_10" not in told.overall["model"]
 
@@ -188,8 +190,8 @@ def pushed(width=2):
 def test_true_actions_beat_shuffled_ones_and_the_last_frame_where_actions_matter():
     model, clips = pushed()
     others = [clips[i] for i in derangement(len(clips), 0)]
-    judged = judge(model, clips, CONTEXT, SCORES, others)
-    told = report([judged], CONTEXT, SIDE)
+    evaluated = evaluate_clips(model, clips, CONTEXT, SCORES, others)
+    told = report([evaluated], CONTEXT, SIDE)
     assert told.reference == "tracking"
     assert "true constant velocity" not in told.overall
     assert told.overall["model"]["error"] == pytest.approx(0, abs=1e-6)
@@ -205,7 +207,7 @@ def test_actions_that_led_to_the_context_stay_as_they_were():
     model.predicted = lambda seen, horizon, given: (
         got.append(given) or seen[:, -1:].expand(-1, horizon, -1, -1)
     )
-    judge(model, clips, CONTEXT, SCORES, clips[1:] + clips[:1])
+    evaluate_clips(model, clips, CONTEXT, SCORES, clips[1:] + clips[:1])
     true, shuffled = got
     assert_close(true[:, : CONTEXT - 1], shuffled[:, : CONTEXT - 1])
     assert_close(true.roll(-1, 0)[:, CONTEXT - 1 :], shuffled[:, CONTEXT - 1 :])

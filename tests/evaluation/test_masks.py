@@ -74,7 +74,7 @@ def test_the_truth_scores_one_and_chance_scores_nothing() -> None:
 def test_frames_without_an_object_are_left_out() -> None:
     truth = np.array([[[0, 0]], [[1, 2]], [[1, 1]]])
     predicted = np.array([[[4, 4]], [[1, 2]], [[0, 0]]])
-    scores = masks.judge_masks(predicted, truth)
+    scores = masks.evaluate_masks(predicted, truth)
     assert np.isnan(scores.fg_ari).tolist() == [True, False, False]
     assert masks.summary([scores]) == pytest.approx({"fg_ari": 1.0, "miou": 0.5, "mbo": 0.5})
     assert masks.summary([scores.of(np.array([True, False, False]))]) == {}
@@ -119,8 +119,10 @@ def test_masks_of_shapes_and_of_push_are_what_is_drawn() -> None:
 def test_the_bundled_model_has_the_balls_masks(tmp_path: Path) -> None:
     write_balls(tmp_path / "b.h5", (0, 0, 4), 10, seed=5)
     model, rollouts = VideoModel.from_pretrained(BALLS).image, Rollouts(tmp_path / "b.h5")
-    judged = [images.judge(model, rollouts.episode(i), {"psnr": metrics.psnr}) for i in range(4)]
-    report = images.report(judged)
+    evaluated = [
+        images.evaluate_episode(model, rollouts.episode(i), {"psnr": metrics.psnr}) for i in range(4)
+    ]
+    report = images.report(evaluated)
     assert report.overall["fg_ari"] > 0.9
     assert 0.5 < report.overall["miou"] <= report.overall["mbo"] <= 1
     assert report.by_objects[3]["miou"] == pytest.approx(report.overall["miou"], abs=0.05)

@@ -30,7 +30,7 @@ from dlp_dyn.particles import mean
 from dlp_dyn.video import VideoConfig, VideoModel
 
 SMALL_CLIPS = (
-    "model.n_particles=2", "model.n_proposals=3", "model.patch_size=16", "identity.static_frames=1",
+    "model.n_particles=2", "model.n_proposals=3", "model.patch_size=16", "tracking.static_frames=1",
     "dynamics.transformer.dim=16", "dynamics.transformer.n_layers=1", "dynamics.transformer.dropout=0",
 )  # fmt: skip
 NAMES = ("glimpses", "position", "size", "transparency", "depth")
@@ -149,7 +149,7 @@ def compiled_terms(video: bool, device: str) -> dict[str, float]:
     torch.manual_seed(0)
     if video:
         cfg = config.load("balls_ddlp", ["data.path=unused", *SMALL_CLIPS])
-        model = VideoModel(VideoConfig(cfg.model, cfg.identity, cfg.dynamics)).to(device)
+        model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics)).to(device)
         objective: Objective = ClipElbo(model, sample=mean)
     else:
         cfg = config.load("tiny", ["data.path=unused"])

@@ -13,9 +13,9 @@ from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.errors import InputError
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.controller import Controller
-from dlp_dyn.planning.film import film
 from dlp_dyn.planning.goals import goal_scene
 from dlp_dyn.planning.planner import Planner
+from dlp_dyn.planning.recording import record
 from dlp_dyn.planning.shooting import Predictor
 from dlp_dyn.planning.solvers import ICEM
 from dlp_dyn.video import VideoModel
@@ -56,7 +56,7 @@ def test_an_episode(model: VideoModel, replan: int) -> None:
     for before, moment in pairwise(moments):
         assert [t.expected for t in moment.targets] == list(before.expected)
     assert [t.expected for t in moments[0].targets] == [None] * len(moments[0].targets)
-    pictures = film(model, moments, replan, FRAMES[-1])
+    pictures = record(model, moments, replan, FRAMES[-1])
     assert len(pictures) == len(moments)
     assert pictures.std() > 0
 

@@ -96,7 +96,7 @@ def test_slots_that_are_off_are_left_out_and_keep_their_names() -> None:
 
 def test_looks_count_up_to_a_bound() -> None:
     here = context()
-    goal = GoalScene(particles(PLACES[None]), prices=Prices(looks=0.02))
+    goal = GoalScene(particles(PLACES[None]), prices=Prices(appearance=0.02))
     features = 3 * torch.eye(3)
     for gap, expected in ((1.0, 0.02), (100.0, 0.2)):
         other = (features + torch.tensor([gap, 0.0, 0.0]))[None, None, None]

@@ -112,7 +112,7 @@ def test_gradients_reach_the_candidates(model: VideoModel) -> None:
 
 def test_it_is_the_cost_that_our_own_planner_has(model: VideoModel) -> None:
     plans = torch.rand(2, 5, 3, 4) * 2 - 1
-    theirs = cost(model, prices=Prices(looks=0.01)).get_cost(info(5), plans)
+    theirs = cost(model, prices=Prices(appearance=0.01)).get_cost(info(5), plans)
 
     side = model.cfg.image.image_size
     for b in range(2):
@@ -120,7 +120,7 @@ def test_it_is_the_cost_that_our_own_planner_has(model: VideoModel) -> None:
         video = torch.from_numpy(small).movedim(-1, 0)[None, None].float() / 255
         with torch.no_grad():
             context = Context.of(model.encode(video)[0].scene, None)
-            goal = goal_scene(model, fit(GOALS[b, 0], side, None, "x").copy(), prices=Prices(looks=0.01))
+            goal = goal_scene(model, fit(GOALS[b, 0], side, None, "x").copy(), prices=Prices(appearance=0.01))
             scene = Predictor(model.dynamics)(context, plans[b : b + 1])
             ours = over_time(goal.bind(context)(scene, plans[b : b + 1]), "running")
         torch.testing.assert_close(theirs[b], ours[0], rtol=1e-4, atol=1e-5)

@@ -261,7 +261,7 @@ def test_held_out_figures_leave_the_model_in_training_mode(tiny: Tiny, balls_fil
     from dlp_dyn.data.rollouts import Rollouts
 
     model = DLP(tiny().model).train()
-    figures = evaluate.judge_held_out(model, evaluate.spread_frames(Rollouts(balls_file), "validation", 3))
+    figures = evaluate.evaluate_held_out(model, evaluate.spread_frames(Rollouts(balls_file), "validation", 3))
     assert model.training
     assert figures.keys() >= {"psnr", "recall", "particles_on"}
 

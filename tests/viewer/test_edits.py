@@ -78,7 +78,7 @@ def test_a_particle_that_was_never_on_rests_when_it_is_shown() -> None:
 
 def test_swap_looks_moves_features_only() -> None:
     before = history()
-    after = edits.swap_looks(before, 0, 2)
+    after = edits.swap_appearance(before, 0, 2)
     assert after.particles.features[:, 0].tolist() == [[20, 21]] * 3
     assert after.particles.features[:, 2].tolist() == [[0, 1]] * 3
     assert torch.equal(after.particles.features[:, 1], before.particles.features[:, 1])

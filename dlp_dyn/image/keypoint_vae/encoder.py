@@ -96,16 +96,16 @@ class KeypointEncoder(nn.Module):
             transparency = self.transparency(heat_map.detach().flatten(1)).sigmoid()[..., None]
         middle = posterior.loc[:, :-1]
         glimpses = self._crop(images, heat_map.detach(), middle, transparency, mask_weights)
-        looks = self.glimpse_cnn(glimpses.flatten(0, 1)).flatten(1).unflatten(0, glimpses.shape[:2])
+        appearance = self.glimpse_cnn(glimpses.flatten(0, 1)).flatten(1).unflatten(0, glimpses.shape[:2])
         if self.cfg.decoder == "masked":
-            looks = torch.cat([looks, middle], -1)
+            appearance = torch.cat([appearance, middle], -1)
             seen = 1 - self.foreground(gaussian_maps(position[:, :-1], self.cfg))
         else:
             whole = torch.ones_like(middle[..., :1])
             side, canvas = self.cfg.map_glimpse, self.cfg.map_side
             seen = 1 - geometry.box_cover(middle, whole, side, canvas, align_corners=False)
         backdrop = self.background((heat_map.detach() * seen).flatten(1))[:, None]
-        features = normal(*torch.cat([self.appearance(looks), backdrop], 1).chunk(2, -1))
+        features = normal(*torch.cat([self.appearance(appearance), backdrop], 1).chunk(2, -1))
         return KeypointEncoding(
             posterior, features, position, draw(features), transparency, heat_map, glimpses
         )

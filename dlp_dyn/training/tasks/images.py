@@ -36,7 +36,7 @@ class ImageTask:
         return collate(clips)
 
     def evaluate(self, model: DLP) -> dict[str, float]:
-        return evaluation.judge_held_out(model, self.held_out, self.found)
+        return evaluation.evaluate_held_out(model, self.held_out, self.found)
 
     def score(self, metrics: dict[str, float]) -> float:
         """PSNR, and 100 times the harmonic mean of recall and precision, of true objects or else of what moves."""

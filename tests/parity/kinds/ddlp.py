@@ -72,7 +72,7 @@ def follow_official(model: VideoModel, video: Tensor, theirs: Official) -> Encod
     """Every frame of a clip, tracked from the official state of the frame before, as one clip."""
     scene = theirs.scene.map(lambda x: x.unflatten(0, video.shape[:2]))
     crops = theirs.crops.unflatten(0, video.shape[:2])
-    static = model.cfg.identity.static_frames
+    static = model.cfg.tracking.static_frames
     frames = []
     for t in range(video.shape[1]):
         p = scene.particles[:, t - 1]

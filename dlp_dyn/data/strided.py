@@ -8,14 +8,14 @@ from dlp_dyn.data.writer import Episode
 from dlp_dyn.errors import InputError
 
 
-def thinned_lengths(
+def strided_lengths(
     rollouts: Rollouts, episodes: Int[np.ndarray, " E"], stride: int
 ) -> Int[np.ndarray, " E"]:
     """How many frames of each episode are seen."""
     return (rollouts.episode_lengths[episodes] - 1) // stride + 1
 
 
-def read_thinned(rollouts: Rollouts, index: int, n_frames: int, stride: int = 1) -> Episode:
+def read_strided(rollouts: Rollouts, index: int, n_frames: int, stride: int = 1) -> Episode:
     """The first `n_frames` frames of an episode that are `stride` frames apart, with actions and ground truth.
 
     Row t of the actions holds all that lead to frame t + 1, as in a `ClipDataset`; velocities are those of `stride`

@@ -6,7 +6,7 @@ from numpy.testing import assert_array_equal
 
 from dlp_dyn.data.clips import ClipDataset
 from dlp_dyn.data.rollouts import Rollouts
-from dlp_dyn.data.thinned import read_thinned, thinned_lengths
+from dlp_dyn.data.strided import read_strided, strided_lengths
 from dlp_dyn.data.writer import Episode, RolloutWriter
 from dlp_dyn.errors import InputError
 
@@ -29,13 +29,13 @@ def rollouts(tmp_path_factory):
 
 @pytest.mark.parametrize("stride", [1, 2, 3])
 def test_episodes_are_read_as_clips_are(rollouts, stride):
-    lengths = thinned_lengths(rollouts, np.arange(2), stride)
+    lengths = strided_lengths(rollouts, np.arange(2), stride)
     for index, n in enumerate(lengths):
         assert n == len(range(0, LENGTHS[index], stride))
         clips = ClipDataset(rollouts, "train", int(n), stride)
         start = rollouts.episode_starts[index]
         clip = clips[int(np.flatnonzero(clips.starts == start)[0])]
-        episode = read_thinned(rollouts, index, int(n), stride)
+        episode = read_strided(rollouts, index, int(n), stride)
         assert episode.actions is not None
         assert clip.actions is not None
         assert episode.states is not None
@@ -48,4 +48,4 @@ def test_episodes_are_read_as_clips_are(rollouts, stride):
 
 def test_too_short(rollouts):
     with pytest.raises(InputError, match="episode 1 has 8 frames, 9 are needed"):
-        read_thinned(rollouts, 1, 5, 2)
+        read_strided(rollouts, 1, 5, 2)

@@ -1,4 +1,4 @@
-"""A run, judged on a task by the protocol, beside the baselines."""
+"""A run, evaluated on a task by the protocol, beside the baselines."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.rollouts import Rollouts
-from dlp_dyn.data.thinned import read_thinned
+from dlp_dyn.data.strided import read_strided
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import check_fits, frame_stride
 from dlp_dyn.particles import Particles
@@ -30,12 +30,12 @@ def encode_episodes(model: VideoModel, data: Path, stride: int) -> list[Particle
     episodes = []
     for i in rollouts.part("train"):
         n = int((rollouts.episode_lengths[i] - 1) // stride + 1)
-        frames = read_thinned(rollouts, int(i), n, stride).frames
+        frames = read_strided(rollouts, int(i), n, stride).frames
         episodes.append(model.encode(to_images(frames)[None])[0].scene.particles[0])
     return episodes
 
 
-def judge(
+def evaluate_run(
     run: str | Path,
     task_name: str,
     pairs: int = 100,

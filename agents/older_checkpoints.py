@@ -1,6 +1,6 @@
 """Agents of earlier versions, saved as a zip of Stable-Baselines3, whose settings are a pickle.
 
-python -m agents.older_bundles RUN --trust-zip
+python -m agents.older_checkpoints RUN --trust-zip
 
 Only the weights in the zip are read, by a loader that runs nothing; all else is made anew from the agent's config.
 """
@@ -27,8 +27,8 @@ def refusal(folder: Path, version: Any) -> str:
     """Why a checkpoint of another version is not opened, and what to do."""
     if (folder / ZIP).is_file():
         return (
-            f"{folder}: an agent of an earlier version, in a zip that holds a pickle; python -m agents.older_bundles "
-            "RUN --trust-zip makes today's of it, or train it again"
+            f"{folder}: an agent of an earlier version, in a zip that holds a pickle; "
+            "python -m agents.older_checkpoints RUN --trust-zip makes today's of it, or train it again"
         )
     return f"{folder}: an agent of version {version}; install the dlp_dyn that wrote it, or train it again"
 
@@ -38,29 +38,29 @@ def convert(folder: Path) -> None:
 
     Raises InputError for a folder without such a zip, a damaged one, and weights that do not fit the config.
     """
-    from agents import bundle, environments, spaces
+    from agents import checkpoint, environments, spaces
     from agents.config import read
 
-    weights, facts = _weights(folder / ZIP), json.loads((folder / bundle.FACTS).read_text())
-    cfg = read(folder / bundle.CONFIG)
+    weights, facts = _weights(folder / ZIP), json.loads((folder / checkpoint.FACTS).read_text())
+    cfg = read(folder / checkpoint.CONFIG)
     encoder = None
     if facts["encoder"] is not None:
-        encoder = bundle.ParticleEncoder(facts["encoder"])
+        encoder = checkpoint.ParticleEncoder(facts["encoder"])
     env = environments.make(cfg, 1, encoder)
     env.close()
     new = {
-        "version": bundle.VERSION,
+        "version": checkpoint.VERSION,
         "observations": spaces.to_json(env.observation_space),
         "actions": spaces.to_json(env.action_space),
     }
     score = facts["score"]
     told = [score, 0.0] if env.tells_success else [0.0, score]
     contents = {
-        bundle.WEIGHTS: bundle.weights_bytes(weights),
-        bundle.FACTS: json.dumps(facts | new | {"score": told}, indent=2).encode(),
-        bundle.CONFIG: (folder / bundle.CONFIG).read_bytes(),
+        checkpoint.WEIGHTS: checkpoint.weights_bytes(weights),
+        checkpoint.FACTS: json.dumps(facts | new | {"score": told}, indent=2).encode(),
+        checkpoint.CONFIG: (folder / checkpoint.CONFIG).read_bytes(),
     }
-    for name in (bundle.NORMALIZER, bundle.FOREGROUND):
+    for name in (checkpoint.NORMALIZER, checkpoint.FOREGROUND):
         if (folder / name).is_file():
             contents[name] = (folder / name).read_bytes()
     folders.write(folder, contents)
@@ -91,7 +91,7 @@ def _run(args: argparse.Namespace) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m agents.older_bundles",
+        prog="python -m agents.older_checkpoints",
         description="Turn an agent of an earlier version into today's form.",
     )
     parser.add_argument("run_folder", metavar="RUN", help="run folder or checkpoint folder")

@@ -12,7 +12,7 @@ from dlp_dyn.video import VideoModel
 
 
 @torch.no_grad()
-def film(
+def record(
     model: VideoModel,
     moments: Sequence[Moment],
     replan: int = 1,

@@ -17,14 +17,14 @@ def device(name: str) -> str:
     return name
 
 
-def key_values(words: Sequence[str]) -> dict[str, Any]:
-    """Settings of words KEY=VALUE, whose values are read as those of configs are. Raises InputError for others."""
+def key_values(arguments: Sequence[str]) -> dict[str, Any]:
+    """Settings of arguments KEY=VALUE, whose values are read as those of configs are. Raises InputError for others."""
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     settings = {}
-    for word in words:
+    for word in arguments:
         key, equals, value = word.partition("=")
         if not equals or not key:
             raise InputError(f"--set {word}: write it as key=value")

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from agents import config, older_bundles, spaces
+from agents import config, older_checkpoints, spaces
 from agents.algorithms import build_policy
 from agents.config import AgentConfig
 from agents.learner import Learner
@@ -40,7 +40,7 @@ NO_SCORE: Score = (-math.inf, -math.inf)
 
 
 @dataclass(frozen=True)
-class Bundle:
+class Checkpoint:
     """A checkpoint folder and what it says about its agent. spaces: of observations and actions."""
 
     folder: Path
@@ -84,9 +84,9 @@ def save(
     encoder: ParticleEncoder | None,
     score: Score,
     extras: Mapping[str, bytes],
-    going_on: bool,
+    resume: bool,
 ) -> None:
-    """Write a checkpoint folder in place of an earlier one. going_on: with all that training needs.
+    """Write a checkpoint folder in place of an earlier one. resume: with all that training needs.
 
     extras: more files to put into it. Raises InputError when it cannot be written.
     """
@@ -107,13 +107,13 @@ def save(
         CONFIG: to_yaml(cfg).encode(),
         **extras,
     }
-    if going_on:
+    if resume:
         state = learner.state()
         contents |= {STATE: lambda stream: torch.save(state, stream), **learner.files()}
     folders.write(folder, contents)
 
 
-def find(run_or_checkpoint: str | Path, which: str = "best") -> Bundle:
+def find(run_or_checkpoint: str | Path, which: str = "best") -> Checkpoint:
     """The checkpoint of a run folder (`best` or else `last`, or the other way round), or of a checkpoint folder.
 
     Raises InputError when there is none, or it is damaged.
@@ -128,20 +128,20 @@ def find(run_or_checkpoint: str | Path, which: str = "best") -> Bundle:
     raise InputError(f"{path}: holds no agent; give a run folder of python -m agents.train")
 
 
-def load(bundle: Bundle, space: gym.Space[Any] | None = None, device: str = "cpu") -> nn.Module:
+def load(checkpoint: Checkpoint, space: gym.Space[Any] | None = None, device: str = "cpu") -> nn.Module:
     """The agent, to act. space: of its observations, where it has another number of entities than in training.
 
     Raises InputError when its weights are gone or damaged, or the network cannot read that space.
     """
-    observations, actions = bundle.spaces
-    policy = build_policy(bundle.cfg, space or observations, actions, bundle.columns)
-    fill(policy, read_weights(bundle), bundle)
+    observations, actions = checkpoint.spaces
+    policy = build_policy(checkpoint.cfg, space or observations, actions, checkpoint.columns)
+    fill(policy, read_weights(checkpoint), checkpoint)
     return policy.to(device).eval()
 
 
-def read_weights(bundle: Bundle) -> dict[str, Tensor]:
+def read_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """The agent's weights by name. Raises InputError for a file that is gone, damaged, or of an earlier version."""
-    file = bundle.folder / WEIGHTS
+    file = checkpoint.folder / WEIGHTS
     try:
         with safetensors.safe_open(file, framework="pt") as stream:
             return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
@@ -155,22 +155,22 @@ def read_weights(bundle: Bundle) -> dict[str, Tensor]:
         ) from None
 
 
-def fill(policy: nn.Module, weights: Mapping[str, Tensor], bundle: Bundle) -> None:
+def fill(policy: nn.Module, weights: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
     """Copy weights into networks. Raises InputError for others than theirs."""
     expected = policy.state_dict()
     for name in sorted(expected.keys() | weights.keys()):
         wanted, found = (tuple(w[name].shape) if name in w else None for w in (expected, weights))
         if wanted != found:
             raise InputError(
-                f"{bundle.folder}: weight '{name}' is {found or 'missing'}, here it would be {wanted or 'none'}: its "
-                "network is for other observations"
+                f"{checkpoint.folder}: weight '{name}' is {found or 'missing'}, here it would be {wanted or 'none'}: "
+                "its network is for other observations"
             )
     policy.load_state_dict(weights)
 
 
-def read_state(bundle: Bundle) -> dict[str, Any]:
+def read_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """What `Learner.state` gave. Raises InputError where it is gone or damaged."""
-    file = bundle.folder / STATE
+    file = checkpoint.folder / STATE
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, OSError, EOFError, ValueError) as error:
@@ -186,15 +186,15 @@ def weights_bytes(weights: Mapping[str, Tensor]) -> bytes:
     )
 
 
-def _read(folder: Path) -> Bundle:
+def _read(folder: Path) -> Checkpoint:
     file = folder / FACTS
     try:
         raw = json.loads(file.read_text())
         if raw.get("version") != VERSION:
-            raise InputError(older_bundles.refusal(folder, raw.get("version")))
+            raise InputError(older_checkpoints.refusal(folder, raw.get("version")))
         both = (spaces.from_json(raw["observations"]), spaces.from_json(raw["actions"]))
         success, gain = map(float, raw["score"])
-        return Bundle(
+        return Checkpoint(
             folder, config.read(folder / CONFIG), int(raw["step"]), (success, gain), raw["encoder"],
             raw["encoder_hash"], tuple(raw["columns"]), both,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""A film of an agent at work: what it sees, its particles drawn in, beside the goal."""
+"""A video of an agent at work: what it sees, its particles drawn in, beside the goal."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def settings(cfg: AgentConfig) -> dict[str, Any]:
     return dict(cfg.env.pixel_settings) or {"render_mode": "rgb_array"}
 
 
-def shoot(
+def record(
     actor: Actor, env: AgentEnv, encoder: ParticleEncoder | None, episodes: int, seed: int
 ) -> UInt8[np.ndarray, "T H W 3"]:
     """Episodes one after another, of the one environment that there is."""
