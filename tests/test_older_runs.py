@@ -53,7 +53,8 @@ def test_agents_know_their_encoder_again(run: Path) -> None:
 
 
 def test_models_open_and_are_given_away_as_the_same(run: Path, tmp_path: Path) -> None:
-    weights = VideoModel.from_config(run / "config.yaml").state_dict()
+    state = VideoModel.from_config(run / "config.yaml").state_dict()
+    weights = {name: tensor.contiguous() for name, tensor in state.items()}
     save_file(weights, run / checkpoint.WEIGHTS, VERSION_1)
     model = checkpoint.load_video_model(run)
     torch.testing.assert_close(dict(model.state_dict()), dict(weights), rtol=0, atol=0)
