@@ -10,8 +10,8 @@ from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.proposals import select_late
-from dlp_dyn.image.reference import merge_met
-from dlp_dyn.objectives.image_elbo import spill
+from dlp_dyn.image.reference import meet, merge_met
+from dlp_dyn.objectives.image_elbo import missed, spill
 from dlp_dyn.particles import gate_of, gated_beta, normal
 
 SMALL = DLPConfig(
@@ -116,3 +116,56 @@ def test_a_small_thing_of_another_colour_at_a_large_one_is_a_thing_of_its_own():
         assert set(index[0].tolist()) == chosen
     with pytest.raises(InputError, match="other_colour"):
         replace(SMALL, reference="none", encoder=EncoderConfig(other_colour=0.3)).check()
+
+
+def test_parts_of_one_thing_have_its_colour_and_share_its_box():
+    """A large thing (0), a part inside (1), one of another colour inside (2), one that overlaps by a quarter (3)."""
+    position = torch.tensor([[[0.0, 0.0], [0.1, 0.1], [0.1, 0.1], [0.3, 0.2]]])
+    size = torch.tensor([[[0.2, 0.2], [0.1, 0.1], [0.1, 0.1], [0.2, 0.2]]])
+    colour = torch.tensor([[[0.5, 0.0, 0.0], [0.5, 0.0, 0.1], [0.5, 0.0, 0.3], [0.5, 0.0, 0.0]]])
+    one = meet(position, size, colour, 0.15, 0.5)[0] & ~torch.eye(4, dtype=torch.bool)
+    assert one.nonzero().tolist() == [[0, 1], [1, 0]]  # 3 has (.4 - .3) (.4 - .2) of .16 in common with 0
+    assert meet(position, size, colour, 0.15, 0.12)[0, 0].tolist() == [True, True, False, True]
+
+
+def test_particles_that_draw_parts_of_one_thing_are_merged_only_when_asked():
+    at = torch.tensor([[[0.0, 0.0], [0.3, 0.0]]])
+    on = gated_beta(torch.full((1, 2, 1), 3.0))
+    still = Attributes(normal(torch.zeros(1, 2, 2), torch.zeros(1, 2, 2)), normal(at, at), on, None)
+    for parts in (True, False):
+        also = torch.full((1, 2, 2), parts)
+        assert (merge_met(at, still, 0.1, also).transparency.mean.flatten() > 0.5).tolist() == [
+            True,
+            not parts,
+        ]
+
+
+def test_an_object_is_missed_until_it_is_drawn():
+    """What is missed opens the gate of the particle that is there, and of no other."""
+    torch.manual_seed(0)
+    model = DLP(SMALL)
+    model.start_from(torch.full((3, 32, 32), 0.5), torch.tensor([0.5, 0.5, 0.5]))
+    images = torch.full((1, 3, 32, 32), 0.5)
+    images[:, :, 12:20, 12:20] = 1.0
+    encoding = model.encoder(images)
+    decoded = model.decode(encoding.scene)
+    gate = torch.tensor([[[-4.0], [-4.0], [-4.0], [4.0]]], requires_grad=True)
+    at = torch.tensor([[[0.0, 0.0], [0.7, 0.7], [-0.7, 0.0], [0.0, 0.0]]])
+    particles = replace(encoding.scene.particles, position=at)
+    posterior = replace(encoding.posterior.particles, transparency=gated_beta(gate))
+    encoding = replace(
+        encoding,
+        scene=replace(encoding.scene, particles=particles),
+        posterior=replace(encoding.posterior, particles=posterior),
+    )
+    energy = 8 * 8 * 3 * 0.5**2
+    nothing = replace(decoded, image=torch.full_like(images, 0.5))
+    loss = missed(model, images, encoding, nothing, energy)
+    (gradient,) = torch.autograd.grad(loss.sum(), gate)
+    expected = torch.tensor([-torch.tensor(4.0).sigmoid(), 0.0, 0.0, -torch.tensor(-4.0).sigmoid()])
+    torch.testing.assert_close(gradient.flatten(), expected, atol=1e-3, rtol=0)
+    window = 7**2 / 8**2  # of the object's energy
+    part = missed(model, images, encoding, nothing, energy * 4 * window / 1.25)
+    torch.testing.assert_close(part, loss / 4)
+    assert missed(model, images, encoding, replace(decoded, image=images), energy) == 0
+    assert missed(model, images, encoding, nothing, 0.0) == 0

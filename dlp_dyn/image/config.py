@@ -66,6 +66,9 @@ class EncoderConfig:
     merge: Annotated[float, at_least(0, "in glimpse sides")] = 0.0
     """Of particles that lie nearer than this after the second look one stays on, which
     then also reads its transparency there; 0 leaves all. Of the lean style with two passes."""
+    overlap: Fraction = 1.0
+    """With `merge`: of particles of one colour whose boxes share more than this of the smaller box one stays on, so
+    that a large thing is not drawn in parts; 1 leaves them. Needs model.reference and other_colour."""
     passes: Literal[1, 2] = 2
     """The second reads the attributes again, at the anchor that the first one corrected."""
     transparency: Literal["gated", "free"] = "gated"
@@ -182,6 +185,10 @@ class DLPConfig:
         """What a difference of colours of 1 weighs beside one of positions."""
         return self.min_distance / self.encoder.other_colour if self.encoder.other_colour else 0.0
 
+    @property
+    def merges_overlap(self) -> bool:
+        return self.encoder.overlap < 1
+
     def check(self) -> None:
         """Raise InputError for values that do not fit each other; `build_networks` checks those of the layers."""
         check(self, "model")
@@ -191,6 +198,8 @@ class DLPConfig:
             raise InputError("model.encoder.other_colour needs model.reference=median or blur")
         if self.encoder.merge and self.encoder.passes != 2:
             raise InputError("model.encoder.merge needs model.encoder.passes=2")
+        if self.merges_overlap and not (self.encoder.merge and self.encoder.other_colour):
+            raise InputError("model.encoder.overlap needs model.encoder.merge and model.encoder.other_colour")
         if self.encoder.correlation and not self.encoder.early:
             raise InputError(
                 "model.encoder.correlation=true needs an early selection: set model.encoder.selection=variance"

@@ -14,7 +14,7 @@ from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.interaction import InteractionEncoder
 from dlp_dyn.image.networks.base import Networks
 from dlp_dyn.image.proposals import Mixer, ProposalNetwork, Proposals, gather, select_early, select_late
-from dlp_dyn.image.reference import Reference, merge_met
+from dlp_dyn.image.reference import Reference, meet, merge_met
 from dlp_dyn.particles import (
     Draw,
     ParticleDistribution,
@@ -28,6 +28,7 @@ from dlp_dyn.particles import (
 from dlp_dyn.tree import TensorTree
 
 _SCALE_NOISE = 0.1  # of glimpse sizes in DLPv2's first phases
+_LIKE = 0.5  # of `other_colour`: particles whose colours differ by less may be parts of one thing
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,16 @@ class Encoding(TensorTree):
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What DLPv2's first training steps ask of an encoder.
+    """What first training steps ask of an encoder.
 
     fixed_scale: glimpses have the prior's size with a little noise. detach_crops: what a glimpse shows does not move
+    it (both DLPv2). whole: particles that draw parts of one thing are merged, where the encoder's `overlap` asks for
     it.
     """
 
     fixed_scale: bool = False
     detach_crops: bool = False
+    whole: Tensor | bool = True
 
 
 STANDARD = EncodeOptions()
@@ -185,7 +188,8 @@ class SceneEncoder(nn.Module):
         if cfg.encoder.passes == 2:
             anchors, attributes = self._second_look(seen, anchors, attributes, options)
         if cfg.encoder.merge:
-            attributes = merge_met(anchors, attributes, 2 * cfg.encoder.merge * cfg.glimpse_fraction)
+            also = self._parts(seen, anchors, attributes) & options.whole if cfg.merges_overlap else None
+            attributes = merge_met(anchors, attributes, 2 * cfg.encoder.merge * cfg.glimpse_fraction, also)
         return Located(anchors, attributes, confidence, kept.position)
 
     def track(
@@ -309,6 +313,13 @@ class SceneEncoder(nn.Module):
             return anchors, self._refined(self.refine, images, anchors, first)
         moved = anchors + first.offset.loc
         return moved, self._look(images, moved, None if options.fixed_scale else first.scale.loc.detach())
+
+    def _parts(self, seen: Tensor, anchors: Tensor, attributes: Attributes) -> Tensor:
+        """Pairs of particles that draw parts of one thing."""
+        assert self.reference is not None
+        position, size = (anchors + attributes.offset.loc).detach(), attributes.scale.loc.detach().sigmoid()
+        colour = self.reference.colour(seen, position)
+        return meet(position, size, colour, _LIKE * self.cfg.encoder.other_colour, self.cfg.encoder.overlap)
 
     def _refined(
         self, refine: AttributeRefiner, images: Tensor, anchors: Tensor, first: Attributes

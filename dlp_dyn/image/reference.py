@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,7 +12,7 @@ from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.particles import beta
 
-_LEAST_WINDOW = 5
+_LEAST_WINDOW, _RIGHT_THERE = 5, 3  # pixels
 _OFF = (1e-4, 100.0)  # parameters of a transparency that is surely 0
 
 
@@ -44,20 +44,63 @@ class Reference(nn.Module):
     ) -> tuple[Float[Tensor, "B M"], Float[Tensor, "B M 3"]]:
         """Logarithm of the squared difference in a window around each position, and its mean colour there, where
         pixels count as much as they differ."""
+        return self._evidence(seen, position, self.window)
+
+    @torch.no_grad()
+    def colour(
+        self, seen: Float[Tensor, "B 6 S S"], position: Float[Tensor, "B M 2"]
+    ) -> Float[Tensor, "B M 3"]:
+        """The mean colour of the difference right at each position."""
+        return self._evidence(seen, position, _RIGHT_THERE)[1]
+
+    def near(
+        self, maps: Float[Tensor, "B C S S"], position: Float[Tensor, "B M 2"], window: int = 0
+    ) -> Float[Tensor, "B C M"]:
+        """Mean of maps in a window around each position; 0 is that of the evidence."""
+        side = window or self.window
+        pooled = F.avg_pool2d(maps, side, 1, side // 2)
+        return F.grid_sample(pooled, position[:, :, None], align_corners=True, padding_mode="border")[..., 0]
+
+    def _evidence(self, seen: Tensor, position: Tensor, window: int) -> tuple[Tensor, Tensor]:
         difference = seen[:, 3:]
         energy = difference.square().sum(1, keepdim=True)
-        pooled = F.avg_pool2d(torch.cat([energy, difference * energy], 1), self.window, 1, self.window // 2)
-        found = F.grid_sample(pooled, position[:, :, None], align_corners=True, padding_mode="border")[..., 0]
+        found = self.near(torch.cat([energy, difference * energy], 1), position, window)
         return (found[:, 0] + 1e-4).log(), (found[:, 1:] / (found[:, :1] + 1e-4)).mT
 
 
-def merge_met(anchors: Float[Tensor, "B N 2"], attributes: Attributes, distance: float) -> Attributes:
-    """Of visible particles that lie nearer than this, only the one with the most evidence (the first) stays on."""
+@torch.no_grad()
+def meet(
+    position: Float[Tensor, "B N 2"],
+    size: Float[Tensor, "B N 2"],
+    colour: Float[Tensor, "B N 3"],
+    like: float,
+    share: float,
+) -> Bool[Tensor, "B N N"]:
+    """Whether two particles, of sides `size` in shares of the image, draw parts of one thing: their colours differ by
+    less than `like` and their boxes have more than `share` of the smaller one in common."""
+    sides = 2 * size[:, :, None], 2 * size[:, None]
+    gap = (position[:, :, None] - position[:, None]).abs()
+    common = (sides[0] + sides[1]).div(2).sub(gap).clamp_min(0).minimum(torch.minimum(*sides)).prod(-1)
+    least = torch.minimum(sides[0].prod(-1), sides[1].prod(-1))
+    return (common > share * least) & (torch.cdist(colour, colour) < like)
+
+
+def merge_met(
+    anchors: Float[Tensor, "B N 2"],
+    attributes: Attributes,
+    distance: float,
+    also: Bool[Tensor, "B N N"] | None = None,
+) -> Attributes:
+    """Of visible particles that lie nearer than this, only the one with the most evidence (the first) stays on.
+
+    also: pairs that are one however far they are from each other.
+    """
     t = attributes.transparency
     with torch.no_grad():
         position = anchors + attributes.offset.loc
         on = t.concentration1 > t.concentration0
-        near = (torch.cdist(position, position) < distance) & on & on.mT
+        near = torch.cdist(position, position) < distance
+        near = (near if also is None else near | also) & on & on.mT
         stays = torch.ones_like(position[..., 0], dtype=torch.bool)
         for i in range(1, position.shape[1]):
             stays[:, i] = ~(near[:, i, :i] & stays[:, :i]).any(1)

@@ -34,6 +34,8 @@ class ImageWeights:
     spill: NonNegative = 0.0
     """Pixels that stand still but are drawn by particles, in glimpses; higher keeps them within the outlines of what
     moves. Needs model.reference."""
+    missed: NonNegative = 0.0
+    """Particles that are off where something moves and is not drawn. Needs model.reference and prices.object_energy."""
     particles: NonNegative = 0.0
     """Number of particles that are on; a tenth of what an object is worth in `reconstruction` turns spare
     ones off."""
@@ -121,6 +123,9 @@ class PriceConfig:
     """Prices change by this factor a step at most."""
     threshold: Fraction = 0.05
     """A pixel moves where a colour differs from the reference by more."""
+    object_energy: NonNegative = 0.0
+    """Squared differences of a small object from the reference, summed over pixels and colours; 0 has no object
+    missed."""
     exchange: Fraction = 0.0
     """Share of the pairs of frames (data.clip_length=2) whose particles swap appearances before they are drawn,
     once the target was reached: a particle that hides two things that touch cannot draw both so."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Normal
@@ -20,7 +21,9 @@ from dlp_dyn.objectives.exchange import exchange
 from dlp_dyn.objectives.prices import Prices, drawn_share, moving_pixels
 from dlp_dyn.objectives.reconstruction import glimpse_error, reconstruction_error
 from dlp_dyn.objectives.schedules import NORMAL, Phase, phase_at
-from dlp_dyn.particles import Draw, Scene, rsample
+from dlp_dyn.particles import Draw, Scene, gate_of, rsample
+
+_PART = 4.0  # an object is missed where more than one of so many parts of its energy is not drawn
 
 
 class ImageElbo(Objective):
@@ -55,14 +58,15 @@ class ImageElbo(Objective):
         Where appearances are exchanged, clips are of two frames.
         """
         images = clip.video.flatten(0, 1)
-        encoding = self.model.encoder(images, self.sample, phase.encode)
-        scene, prices = rendered(encoding.scene, phase), self.prices
+        prices = self.prices
         reached = prices.reached.clone()  # `watch` changes it before the backward pass
+        encoding = self.model.encoder(images, self.sample, replace(phase.encode, whole=reached))
+        scene = rendered(encoding.scene, phase)
         if prices.cfg.exchange and clip.video.shape[1] == 2:
             scene = exchange(scene, prices.cfg.exchange * reached)
         decoded = self.model.decoder(scene, phase.alpha_noise, reached)
         threshold, reference = prices.cfg.threshold, self.model.encoder.reference
-        terms = prices(image_terms(self.model, images, encoding, decoded, phase, threshold))
+        terms = prices(image_terms(self.model, images, encoding, decoded, phase, prices.cfg))
         with torch.no_grad():
             shown = {
                 "psnr": metrics.psnr(images, decoded.image),
@@ -89,9 +93,9 @@ def image_terms(
     encoding: Encoding,
     decoded: Decoded,
     phase: Phase = NORMAL,
-    threshold: float = UNPRICED.threshold,
+    prices: PriceConfig = UNPRICED,
 ) -> dict[str, Float[Tensor, " B"]]:
-    """The unweighted terms, summed over pixels, particles and dimensions. threshold: see `PriceConfig`."""
+    """The unweighted terms, summed over pixels, particles and dimensions."""
     q, prior = encoding.posterior, model.prior(encoding.anchors, phase.tight_priors)
     transparency = encoding.scene.particles.transparency
     mask = transparency.squeeze(-1) if model.cfg.mask_kl else torch.ones_like(transparency[..., 0])
@@ -114,7 +118,8 @@ def image_terms(
         "transparency_sum": transparency.sum((1, 2)).square(),
         "off_centre": terms.off_centre(decoded.glimpses[:, :, 3], decoded.transparency[..., 0]),
         "opacity": (decoded.glimpses[:, :, 3].mean((2, 3)) * decoded.transparency[..., 0]).sum(1),
-        "spill": spill(model, images, decoded, threshold),
+        "spill": spill(model, images, decoded, prices.threshold),
+        "missed": missed(model, images, encoding, decoded, prices.object_energy),
         "particles": transparency.sum((1, 2)),
     }
 
@@ -131,6 +136,29 @@ def spill(
         return images.new_zeros(len(images))
     still = ~moving_pixels(reference.difference(images), threshold)
     return ((1 - decoded.background_weight) * still).sum((1, 2, 3)) / model.cfg.glimpse_size**2
+
+
+def missed(
+    model: DLP,
+    images: Float[Tensor, "B C H W"],
+    encoding: Encoding,
+    decoded: Decoded,
+    object_energy: float,
+) -> Float[Tensor, " B"]:
+    """Surprisal that particles are off where a good part of an object moves and nobody draws it; 0 without an
+    `object_energy`.
+
+    Nothing that is drawn tells a particle that is off what it misses.
+    """
+    reference, transparency = model.encoder.reference, encoding.posterior.particles.transparency
+    if reference is None or not object_energy:
+        return images.new_zeros(len(images))
+    with torch.no_grad():
+        difference, error = reference.difference(images), images - decoded.image
+        undrawn = torch.minimum(difference.square().sum(1), error.square().sum(1))[:, None]
+        found = reference.near(undrawn, encoding.scene.particles.position)[:, 0] * reference.window**2
+        share = (_PART * found / object_energy - 1).clamp(0, 1)
+    return (F.softplus(-gate_of(transparency)[..., 0]) * share).sum(1)
 
 
 def reconstruction(

@@ -172,5 +172,6 @@ def config(h: Mapping[str, Any]) -> tuple[DLPConfig, dict[str, float]]:
         "off_centre": 0.0,
         "opacity": 0.0,
         "spill": 0.0,
+        "missed": 0.0,
         "particles": 0.0,
     }

@@ -33,6 +33,7 @@ def measured(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> dict[st
         "weights.kl_background": 20.0 if fixed else 1e-3,
         "weights.spill": _SPILL if fixed else 0.0,
         "prices.threshold": found.threshold,
+        "prices.object_energy": found.object_energy if fixed else 0.0,
         "dynamics.action_dim": rollouts.action_dim * cfg.data.stride,
     }
 
