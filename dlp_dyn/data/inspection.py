@@ -19,9 +19,10 @@ _NOISES, _THRESHOLDS = (
 )  # a pixel moves when it differs by so many times the noise, within limits
 _FIXED = 0.3  # a camera stands still when less than this share of the pixels moves
 _DETAIL = 0.9  # quantile of the differences from a picture's own blur above which they count as things
-_GLIMPSE = (8, 24)  # pixels
+_GLIMPSE, _PATCHES = (8, 24), (4, 8)  # pixels
 _PARTICLES = (6, 24)
 _SMALLEST, _ROOM = 6.0, 1.25
+_SQUARE, _KEPT = np.ones((2, 2)), 0.95  # an opening may take a twentieth of what moves, by energy
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Inspection:
     noise: float
     threshold: float
     moving: float
+    opened: bool
     count: float
     count_most: float
     slots_most: float
@@ -69,6 +71,11 @@ class Inspection:
         """Even, and no larger than half of the blobs: a larger window holds two things that touch."""
         low, high = _GLIMPSE
         return int(np.clip(2 * (self.sides[1] // 2), low, min(high, self.image_size // 2)))
+
+    @property
+    def patch_pixels(self) -> int:
+        """Of the patches that propose a particle each: no larger than the small things."""
+        return max(p for p in _PATCHES if p <= max(self.sides[0], min(_PATCHES)))
 
     @property
     def n_particles(self) -> int:
@@ -100,7 +107,7 @@ class Inspection:
 
     def blobs(self, frames: UInt8[np.ndarray, "B S S 3"]) -> list[Blobs]:
         """The blobs of each frame."""
-        return [_blobs(difference, self.threshold) for difference in self.difference(frames)]
+        return [_blobs(difference, self.threshold, self.opened) for difference in self.difference(frames)]
 
 
 def inspect_rollouts(rollouts: Rollouts, n_frames: int = FRAMES) -> Inspection:
@@ -125,7 +132,8 @@ def inspect_rollouts(rollouts: Rollouts, n_frames: int = FRAMES) -> Inspection:
     difference = images - (reference if fixed else blurred(images))
     if not fixed:
         threshold = max(_THRESHOLDS[0], float(np.quantile(np.abs(difference).max(-1), _DETAIL)))
-    found = [_blobs(d, threshold) for d in difference]
+    opened = fixed and _survives_opening(difference, threshold)
+    found = [_blobs(d, threshold, opened) for d in difference]
     counts = np.array([len(b.side) for b in found])
     side, energy = (_joined(found, name) for name in ("side", "energy"))
     small = max(np.quantile(side, 0.25), _SMALLEST)
@@ -139,6 +147,7 @@ def inspect_rollouts(rollouts: Rollouts, n_frames: int = FRAMES) -> Inspection:
         noise=noise,
         threshold=threshold,
         moving=moving,
+        opened=opened,
         count=float(counts.mean()),
         count_most=float(np.quantile(counts, 0.95)),
         slots_most=float(np.quantile(slots, 0.95)),
@@ -154,9 +163,19 @@ def blurred(images: Float[np.ndarray, "B S S 3"]) -> Float[np.ndarray, "B S S 3"
     return blur(torch.from_numpy(images).permute(0, 3, 1, 2)).permute(0, 2, 3, 1).numpy()
 
 
-def _blobs(difference: Float[np.ndarray, "S S 3"], threshold: float) -> Blobs:
+def _survives_opening(difference: Float[np.ndarray, "B S S 3"], threshold: float) -> bool:
+    """Whether nearly all that moves lies in squares of two pixels that move."""
+    mask, energy = np.abs(difference).max(-1) > threshold, np.square(difference).sum(-1)
+    opened = ndimage.binary_opening(mask, _SQUARE[None])
+    return bool((energy * opened).sum() >= _KEPT * (energy * mask).sum())
+
+
+def _blobs(difference: Float[np.ndarray, "S S 3"], threshold: float, opened: bool) -> Blobs:
     labels = np.empty(difference.shape[:2], np.int32)
-    n = int(ndimage.label(np.abs(difference).max(-1) > threshold, np.ones((3, 3)), labels))  # pyright: ignore
+    mask = np.abs(difference).max(-1) > threshold
+    if opened:
+        mask = ndimage.binary_opening(mask, _SQUARE)
+    n = int(ndimage.label(mask, np.ones((3, 3)), labels))  # pyright: ignore
     index = np.arange(1, n + 1)
     keep = ndimage.sum_labels(labels > 0, labels, index) >= LEAST_PIXELS if n else np.zeros(0, bool)
     boxes = [box for box, kept in zip(ndimage.find_objects(labels), keep, strict=True) if kept]

@@ -177,8 +177,8 @@ class SceneEncoder(nn.Module):
                 )
                 traits = expected
             else:
-                evidence, colour = self.reference.evidence(seen, expected)
-                spread = -evidence
+                spread = -self.reference.evidence(seen, expected)
+                colour = self.reference.colour(seen, expected)
                 traits = torch.cat([expected, colour * cfg.colour_distance], -1)
             confidence = spread[..., None]
             if not all_patches:

@@ -12,7 +12,7 @@ from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.particles import beta
 
-_LEAST_WINDOW, _RIGHT_THERE = 5, 3  # pixels
+_LEAST_WINDOW = 5  # pixels
 _OFF = (1e-4, 100.0)  # parameters of a transparency that is surely 0
 
 
@@ -41,17 +41,20 @@ class Reference(nn.Module):
     @torch.no_grad()
     def evidence(
         self, seen: Float[Tensor, "B 6 S S"], position: Float[Tensor, "B M 2"]
-    ) -> tuple[Float[Tensor, "B M"], Float[Tensor, "B M 3"]]:
-        """Logarithm of the squared difference in a window around each position, and its mean colour there, where
-        pixels count as much as they differ."""
-        return self._evidence(seen, position, self.window)
+    ) -> Float[Tensor, "B M"]:
+        """Logarithm of the squared difference in a window around each position."""
+        energy = seen[:, 3:].square().sum(1, keepdim=True)
+        return (self.near(energy, position)[:, 0] + 1e-4).log()
 
     @torch.no_grad()
     def colour(
         self, seen: Float[Tensor, "B 6 S S"], position: Float[Tensor, "B M 2"]
     ) -> Float[Tensor, "B M 3"]:
-        """The mean colour of the difference right at each position."""
-        return self._evidence(seen, position, _RIGHT_THERE)[1]
+        """Mean difference right at each position, where pixels count as much as they differ."""
+        difference = seen[:, 3:]
+        energy = difference.square().sum(1, keepdim=True)
+        found = self.near(torch.cat([energy, difference * energy], 1), position, _LEAST_WINDOW)
+        return (found[:, 1:] / (found[:, :1] + 1e-4)).mT
 
     def near(
         self, maps: Float[Tensor, "B C S S"], position: Float[Tensor, "B M 2"], window: int = 0
@@ -60,12 +63,6 @@ class Reference(nn.Module):
         side = window or self.window
         pooled = F.avg_pool2d(maps, side, 1, side // 2)
         return F.grid_sample(pooled, position[:, :, None], align_corners=True, padding_mode="border")[..., 0]
-
-    def _evidence(self, seen: Tensor, position: Tensor, window: int) -> tuple[Tensor, Tensor]:
-        difference = seen[:, 3:]
-        energy = difference.square().sum(1, keepdim=True)
-        found = self.near(torch.cat([energy, difference * energy], 1), position, window)
-        return (found[:, 0] + 1e-4).log(), (found[:, 1:] / (found[:, :1] + 1e-4)).mT
 
 
 @torch.no_grad()

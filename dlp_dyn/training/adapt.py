@@ -20,11 +20,13 @@ _CELL = 16  # pixels of the coarsest map of lean backgrounds
 
 def measured(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> dict[str, Any]:
     """All settings that can be measured, by name, with what the data asks for."""
-    fixed, patches = found.fixed_camera, (found.image_size // cfg.model.patch_size) ** 2
+    fixed = found.fixed_camera
+    patch = found.patch_pixels if "model.patch_size" in cfg.auto else cfg.model.patch_size
     return {
         "data.clip_length": 2 if _long_enough(cfg, rollouts) else 1,
         "model.image_size": found.image_size,
-        "model.n_particles": min(found.n_particles, patches),
+        "model.patch_size": found.patch_pixels,
+        "model.n_particles": min(found.n_particles, (found.image_size // patch) ** 2),
         "model.glimpse_fraction": found.glimpse_pixels / (found.image_size - 1),
         "model.largest_fraction": min(found.largest_pixels / (found.image_size - 1), 0.9),
         "model.reference": "median" if fixed else "blur",

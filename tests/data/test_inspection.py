@@ -48,6 +48,7 @@ def test_sizes_follow_small_and_large_things(tmp_path):
     low, _, high = found.sides
     assert (low, high) == (6, 16)
     assert found.largest_pixels == 1.25 * max(high, found.glimpse_pixels)
+    assert found.patch_pixels == 4
     assert found.slots_most == pytest.approx(1 + (16 / 6) ** 2)
 
 
@@ -76,3 +77,20 @@ def test_frames_that_are_no_squares_are_refused(tmp_path):
     rollouts = written(tmp_path / "a.h5", [squares([[]] * 4)[:, :32]])
     with pytest.raises(InputError, match="48x32"):
         inspect_rollouts(rollouts)
+
+
+def test_lines_of_a_pixel_do_not_count_unless_things_are_that_thin(tmp_path):
+    rng = np.random.default_rng(0)
+    frames = squares([[tuple(rng.integers(4, 36, 2))] for _ in range(60)])
+    faint = frames.copy()
+    faint[30:, 2, 8:40] = np.maximum(faint[30:, 2, 8:40], 105)  # light on an edge
+    found = inspect_rollouts(written(tmp_path / "light.h5", [faint]))
+    assert found.opened
+    assert found.count == pytest.approx(1)
+    thin = np.full_like(frames, 80)
+    for frame, x in zip(thin, rng.integers(4, 44, 60), strict=True):
+        frame[10:30, x] = (200, 40, 40)
+    found = inspect_rollouts(written(tmp_path / "thin.h5", [thin]))
+    assert not found.opened
+    assert found.count == pytest.approx(1)
+    assert found.sides == (20, 20, 20)
