@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from dlp_dyn.errors import InputError
+from dlp_dyn.errors import InputError, of_system
 from dlp_dyn.interrupt import Interrupted
 
 
@@ -23,6 +23,9 @@ def run_command(
     except Interrupted as interrupted:
         print(f"{parser.prog}: {interrupted}", file=sys.stderr)
         return 128 + interrupted.signum
+    except OSError as error:
+        print(f"{parser.prog}: error: {of_system(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return 130

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from omegaconf import OmegaConf
 
 from agents import checkpoint, environments, recording
 from agents.checkpoint import Score
@@ -22,6 +21,7 @@ from agents.config import WarmUpConfig
 from agents.environments import AgentEnv
 from agents.learner import Actor
 from agents.warm_up import Players
+from dlp_dyn.commands.words import key_values, seed, whole
 from dlp_dyn.errors import InputError
 from dlp_dyn.plots import write_video
 from dlp_dyn.progress import Tracker, track
@@ -104,14 +104,6 @@ def _with_interval(name: str, values: np.ndarray) -> dict[str, float]:
     return {name: float(values.mean()), f"{name}_low": low, f"{name}_high": high}
 
 
-def _settings(texts: Sequence[str]) -> dict[str, Any]:
-    for text in texts:
-        if not text.partition("=")[0].strip() or "=" not in text:
-            raise InputError(f"--set {text}: write it as key=value")
-    settings: Any = OmegaConf.to_container(OmegaConf.from_dotlist(list(texts)))
-    return settings
-
-
 def evaluate(args: argparse.Namespace) -> None:
     """Play, print figures, and write a video where one is asked for."""
     for name in ("episodes", "gif_episodes"):
@@ -123,7 +115,7 @@ def evaluate(args: argparse.Namespace) -> None:
         raise InputError(f"{args.gif}: cannot write that; use one of {', '.join(recording.SUFFIXES)}")
     found = checkpoint.find(args.run_folder, args.checkpoint)
     encoder = found.load_encoder(args.encoder, args.device)
-    settings = _settings(args.settings)
+    settings = key_values(args.settings)
     env = environments.make(found.cfg, min(N_ENVS, args.episodes), encoder, settings)
     actor: Any = checkpoint.load(found, env.observation_space, args.device)
     if args.script is not None:
@@ -162,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "run_folder", metavar="RUN", help="run folder (its best checkpoint) or checkpoint folder"
     )
-    parser.add_argument("--episodes", type=int, default=400, help="(default: 400)")
+    parser.add_argument("--episodes", type=whole, default=400, help="(default: 400)")
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings",
         help="other arguments of the environment than in training: n_objects=3",
@@ -173,10 +165,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="measure a scripted policy in its place, as `dlp-dyn collect` names them",
     )
     parser.add_argument("--gif", metavar="FILE", help="X.gif, X.webp or X.mp4: what the agent sees")
-    parser.add_argument("--gif-episodes", type=int, default=4, help="(default: 4)")
+    parser.add_argument("--gif-episodes", type=whole, default=4, help="(default: 4)")
     parser.add_argument("--encoder", metavar="RUN", help="where the encoder lies now, if it was moved")
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best", help="(default: best)")
-    parser.add_argument("--seed", type=int, default=10_000, help="of the episodes (default: 10000)")
+    parser.add_argument("--seed", type=seed, default=10_000, help="of the episodes (default: 10000)")
     parser.add_argument("--device", default="cpu", help="(default: cpu)")
     parser.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
     return run_command(parser, evaluate, argv)

@@ -1,8 +1,10 @@
-"""Does a long training grow? Memory and open files of its process, sampled while it runs.
+"""Does what runs for long grow? Memory and open files of its process, sampled while it runs.
 
     python -m benchmarks.soak tiny data.path=balls32.h5 steps=20000 out=runs/soak
+    python -m benchmarks.soak viewer|vector|plan --seconds 600
 
-Words are those of `dlp-dyn train`. Growth is the slope of a line through the second half of the samples.
+Words are those of `dlp-dyn train`, or one of the loops in soak_loops.py.
+Growth is the slope of a line through the second half of the samples.
 """
 
 import argparse
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.soak_loops import LOOPS
 from dlp_dyn import config
 from dlp_dyn.errors import InputError
 
@@ -62,6 +65,20 @@ def watch(words: Sequence[str], every: float) -> list[Sample]:
     return samples
 
 
+def watch_loop(turns: Iterator[None], every: float, seconds: float) -> list[Sample]:
+    """Let a loop turn in this process for so long, and look at it every so many seconds. Steps are its turns."""
+    process, samples = psutil.Process(), []
+    begun = looked = time.monotonic()
+    for turn, _ in enumerate(turns, 1):
+        now = time.monotonic()
+        if now - looked >= every:
+            samples.append(Sample(turn, process.memory_info().rss, process.num_fds()))
+            looked = now
+        if now - begun >= seconds:
+            break
+    return samples
+
+
 def _last_step(log: Path) -> int:
     """0 where nothing is logged yet."""
     if not log.exists():
@@ -93,12 +110,18 @@ def table(samples: Sequence[Sample]) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 bad input (one line on standard error)."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description="Watch a training grow.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.soak", description="Watch what runs for long."
+    )
     parser.add_argument("words", nargs="+", metavar="CONFIG [KEY=VALUE ...]")
     parser.add_argument("--every", type=float, default=5.0, help="seconds between samples (default: 5)")
+    parser.add_argument("--seconds", type=float, default=600.0, help="that a loop turns (default: 600)")
     args = parser.parse_args(argv)
     try:
-        samples = watch(args.words, args.every)
+        if args.words[0] in LOOPS:
+            samples = watch_loop(LOOPS[args.words[0]](), args.every, args.seconds)
+        else:
+            samples = watch(args.words, args.every)
         resident, files = growth(samples)
     except InputError as error:
         print(f"soak: error: {error}", file=sys.stderr)

@@ -20,7 +20,8 @@ from dlp_dyn.commands import (
     train,
     view,
 )
-from dlp_dyn.errors import InputError
+from dlp_dyn.commands.words import seed, side, whole
+from dlp_dyn.errors import InputError, of_system
 from dlp_dyn.interrupt import Interrupted
 
 PARTS = ("train", "validation", "test")
@@ -40,6 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who reads the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        print(f"dlp-dyn: error: {of_system(error)}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("dlp-dyn: interrupted", file=sys.stderr)
         return 130
@@ -69,9 +73,9 @@ def _parser() -> argparse.ArgumentParser:
         help="rollout file or folder of them (default: the run's own clips, or its training data)",
     )
     sub.add_argument("--out", default="predicted.gif", help="X.gif, X.webp or X.mp4 (default: predicted.gif)")
-    sub.add_argument("--context", type=int, default=10, help="frames that are seen (default: 10)")
-    sub.add_argument("--horizon", type=int, default=40, help="frames to predict (default: 40)")
-    sub.add_argument("--episodes", type=int, default=8, help="that are measured (default: 8)")
+    sub.add_argument("--context", type=whole, default=10, help="frames that are seen (default: 10)")
+    sub.add_argument("--horizon", type=whole, default=40, help="frames to predict (default: 40)")
+    sub.add_argument("--episodes", type=whole, default=8, help="that are measured (default: 8)")
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
@@ -84,10 +88,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--episodes", help="how many; for balls and shapes also TRAIN,VALIDATION,TEST (default: 100)"
     )
-    sub.add_argument("--max-steps", type=int, default=1000, help="steps an episode at most (default: 1000)")
-    sub.add_argument("--frame-skip", type=int, default=1, help="environment steps an action (default: 1)")
+    sub.add_argument("--max-steps", type=whole, default=1000, help="steps an episode at most (default: 1000)")
+    sub.add_argument("--frame-skip", type=whole, default=1, help="environment steps an action (default: 1)")
     sub.add_argument("--policy", default="random", help='"random" or "module:name" (default: random)')
-    sub.add_argument("--n-envs", type=int, default=1, help="processes that play (default: 1)")
+    sub.add_argument("--n-envs", type=whole, default=1, help="processes that play (default: 1)")
     sub.add_argument(
         "--source", choices=("auto", "observation", "render"), default="auto", help="of the pictures"
     )
@@ -104,7 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         "turn frame folders, videos, arrays or data sets of other tools into a rollout file",
     )
     sub.add_argument("path", metavar="PATH", help="folder, file, or Minari id")
-    sub.add_argument("--episode-length", type=int, help="cut longer episodes into chunks of this many frames")
+    sub.add_argument(
+        "--episode-length", type=whole, help="cut longer episodes into chunks of this many frames"
+    )
     sub.add_argument(
         "--fps", help="frames a second to take from films, or all: each once, at whatever time it comes"
     )
@@ -113,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
         help='of a folder with several: "rgba_*.png", or each for an episode a series; of an array file: its name',
     )  # fmt: skip
     sub.add_argument(
-        "--bits", type=int, choices=(10, 12, 14, 16), help="that the camera of 16-bit pictures has"
+        "--bits", type=whole, choices=(10, 12, 14, 16), help="that the camera of 16-bit pictures has"
     )
     sub.add_argument("--camera", metavar="NAME", help="the one to read of several (default: all, as views)")
     sub.add_argument("--allow-damaged", action="store_true", help="read what is left of damaged films")
@@ -139,15 +145,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--data", required=True, help="rollout file, or a folder of them")
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
-    sub.add_argument("--episodes", type=int, help="look at the first ones only")
+    sub.add_argument("--episodes", type=whole, help="look at the first ones only")
     sub.add_argument(
         "--lpips", action="store_true", help="perceptual distance too; fetches AlexNet's weights"
     )
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
     sub.add_argument(
-        "--context", type=int, default=10, help="video models: frames that are seen (default: 10)"
+        "--context", type=whole, default=10, help="video models: frames that are seen (default: 10)"
     )
-    sub.add_argument("--horizon", type=int, help="video models: frames to predict (default: all that follow)")
+    sub.add_argument(
+        "--horizon", type=whole, help="video models: frames to predict (default: all that follow)"
+    )
     sub.add_argument(
         "--fvd",
         metavar="FILE",
@@ -155,7 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--plot", metavar="X.png", help="video models: draw error and PSNR per predicted step")
     sub.add_argument(
-        "--seed", type=int, default=0, help="video models: of which episodes swap their actions (default: 0)"
+        "--seed", type=seed, default=0, help="video models: of which episodes swap their actions (default: 0)"
     )
     sub.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
 
@@ -167,14 +175,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
     sub.add_argument("--data", required=True, help="rollout file, a folder of them, or a GIF or MP4")
     sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4")
-    sub.add_argument("--context", type=int, default=10, help="frames that are seen (default: 10)")
-    sub.add_argument("--horizon", type=int, default=50, help="frames to predict (default: 50)")
+    sub.add_argument("--context", type=whole, default=10, help="frames that are seen (default: 10)")
+    sub.add_argument("--horizon", type=whole, default=50, help="frames to predict (default: 50)")
     sub.add_argument(
-        "--samples", type=int, default=0, help="so many random futures instead of the most likely one"
+        "--samples", type=whole, default=0, help="so many random futures instead of the most likely one"
     )
-    sub.add_argument("--episodes", type=int, default=4, help="(default: 4)")
+    sub.add_argument("--episodes", type=whole, default=4, help="(default: 4)")
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
-    sub.add_argument("--seed", type=int, default=0, help="of the random futures (default: 0)")
+    sub.add_argument("--seed", type=seed, default=0, help="of the random futures (default: 0)")
     sub.add_argument("--goal", metavar="X.png", help="a picture to reach, for models trained with goals")
     sub.add_argument(
         "--text", metavar="X.npy", help="tokens of a text encoder, for models trained with texts"
@@ -189,17 +197,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--data", help="of a task: rollout file whose ways tell how far goals are (default: none)"
     )
-    sub.add_argument("--pairs", type=int, default=100, help="of a task: problems a seed (default: 100)")
+    sub.add_argument("--pairs", type=whole, default=100, help="of a task: problems a seed (default: 100)")
     sub.add_argument("--seeds", default="0,1,42", help="of a task's problems (default: 0,1,42)")
     sub.add_argument("--json", action="store_true", help="of a task: JSON with every episode, not a table")
     sub.add_argument(
         "--goal", default="", help='a picture, or places "SLOT:X,Y ..." (default: what the environment shows)'
     )
     sub.add_argument("--out", help="the video of the episode: X.gif, X.webp or X.mp4")
-    sub.add_argument("--steps", type=int, default=100, help="of the environment at most (default: 100)")
-    sub.add_argument("--horizon", type=int, default=5, help="blocks of actions that are planned (default: 5)")
-    sub.add_argument("--replan", type=int, default=1, help="blocks that are done of each plan (default: 1)")
-    sub.add_argument("--seed", type=int, default=0, help="of the episode and the search (default: 0)")
+    sub.add_argument("--steps", type=whole, default=100, help="of the environment at most (default: 100)")
+    sub.add_argument(
+        "--horizon", type=whole, default=5, help="blocks of actions that are planned (default: 5)"
+    )
+    sub.add_argument("--replan", type=whole, default=1, help="blocks that are done of each plan (default: 1)")
+    sub.add_argument("--seed", type=seed, default=0, help="of the episode and the search (default: 0)")
     sub.add_argument(
         "--set",
         nargs="+",
@@ -216,11 +226,11 @@ def _parser() -> argparse.ArgumentParser:
         help="the run of a generator (balls_generation) or of a Soft-IntroVAE (soft_intro_2d, ...)",
     )
     sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4; samples: X.png")
-    sub.add_argument("--n", type=int, default=4, help="videos or samples (default: 4)")
-    sub.add_argument("--frames", type=int, default=40, help="of each (default: 40)")
-    sub.add_argument("--steps", type=int, help="of diffusion: fewer take less time (default: all)")
+    sub.add_argument("--n", type=whole, default=4, help="videos or samples (default: 4)")
+    sub.add_argument("--frames", type=whole, default=40, help="of each (default: 40)")
+    sub.add_argument("--steps", type=whole, help="of diffusion: fewer take less time (default: all)")
     sub.add_argument("--eta", type=float, default=1.0, help="noise in every step, 0 to 1 (default: 1)")
-    sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    sub.add_argument("--seed", type=seed, default=0, help="(default: 0)")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
     sub = verb(
@@ -235,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--host", default="127.0.0.1", help="who may see it; 0.0.0.0 for all (default: 127.0.0.1)"
     )
-    sub.add_argument("--port", type=int, default=8420, help="0 for any that is free (default: 8420)")
+    sub.add_argument("--port", type=whole, default=8420, help="0 for any that is free (default: 8420)")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
     sub = verb("convert", convert.convert, "turn an official checkpoint into a run folder")
@@ -257,10 +267,10 @@ def _add_writing(sub: argparse.ArgumentParser, image_size: int | None) -> None:
     sub.add_argument("--overwrite", action="store_true", help="replace the file where it exists")
     size = f"(default: {image_size or 'as found'})"
     sub.add_argument(
-        "--image-size", type=int, default=image_size, help=f"side of the frames in pixels {size}"
+        "--image-size", type=side, default=image_size, help=f"side of the frames in pixels {size}"
     )
     sub.add_argument("--crop", metavar="square|LEFT,TOP,RIGHT,BOTTOM", help="cut this out before resizing")
-    sub.add_argument("--seed", type=int, default=0, help="(default: 0)")
+    sub.add_argument("--seed", type=seed, default=0, help="(default: 0)")
 
 
 if __name__ == "__main__":

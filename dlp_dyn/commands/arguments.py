@@ -1,9 +1,28 @@
 """Words that several verbs know."""
 
-from collections.abc import Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from dlp_dyn.errors import InputError
+
+
+def up_to(most: int, least: int | None = None) -> Callable[[str], int]:
+    """A whole number, for argparse; those below `least`, where it is None, are judged by what takes them."""
+
+    def whole(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ArgumentTypeError(f"{text[:40]!r} is not a whole number") from None
+        if number > most or number < (-most if least is None else least):
+            raise ArgumentTypeError(f"{text[:40]} is out of range: at most {most:,}")
+        return number
+
+    return whole
+
+
+whole, side, seed = up_to(10**9), up_to(16_384), up_to(2**32 - 1, 0)
 
 
 def device(name: str) -> str:

@@ -21,7 +21,7 @@ def collect(args: argparse.Namespace) -> None:
     _refuse_existing(args)
     settings = key_values(args.settings)
     if args.env_id in SYNTHETIC_EPISODES:
-        counts = _parts(args.episodes) if args.episodes else SYNTHETIC_EPISODES[args.env_id]
+        counts = _parts(args.episodes) if args.episodes is not None else SYNTHETIC_EPISODES[args.env_id]
         write, settings = _synthetic(args.env_id, settings)
         with track(f"collect {args.env_id}", sum(counts), "episodes") as bar:
             write(
@@ -31,7 +31,7 @@ def collect(args: argparse.Namespace) -> None:
 
     from dlp_dyn.data.collect import collect
 
-    episodes = _count(args.episodes or "100")
+    episodes = _count("100" if args.episodes is None else args.episodes)
     with track(f"collect {args.env_id}", episodes, "episodes") as bar:
         collect(
             args.env_id,
@@ -123,13 +123,13 @@ def _crop(text: str | None) -> "Crop | None":
     if text is None or text == "square":
         return text
     sides = text.split(",")
-    if len(sides) != 4 or not all(side.isdecimal() for side in sides):
+    if len(sides) != 4 or not all(side.isdecimal() and len(side) < 10 for side in sides):
         raise InputError(f"--crop {text}: give 'square' or LEFT,TOP,RIGHT,BOTTOM in pixels")
     left, top, right, bottom = map(int, sides)
     return left, top, right, bottom
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal():
-        raise InputError(f"--episodes {text}: '{text}' is not a number of episodes")
+    if not text.isdecimal() or len(text) > 9:
+        raise InputError(f"--episodes {text[:40]}: not a number of episodes")
     return int(text)
