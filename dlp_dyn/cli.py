@@ -20,7 +20,7 @@ from dlp_dyn.commands import (
     train,
     view,
 )
-from dlp_dyn.commands.words import seed, side, whole
+from dlp_dyn.commands.arguments import seed, side, whole
 from dlp_dyn.errors import InputError, of_system
 from dlp_dyn.interrupt import Interrupted
 
