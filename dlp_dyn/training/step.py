@@ -63,7 +63,8 @@ class TrainingStep:
     def _accumulate(
         self, batch: Any, update: Update, weights: Mapping[str, float], step: int, n_batches: int, last: bool
     ) -> dict[str, Tensor]:
-        torch.compiler.cudagraph_mark_step_begin()  # what earlier batches gave is not needed any more
+        if torch.cuda.is_available():  # importing the compiler for it takes half a minute
+            torch.compiler.cudagraph_mark_step_begin()  # what earlier batches gave is not needed any more
         with self._synchronised(last):
             terms, metrics = self.wrapped(batch, update.name, step)
             loss, means = weighted_sum(terms, weights)
