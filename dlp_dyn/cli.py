@@ -125,6 +125,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--allow-damaged", action="store_true", help="read what is left of damaged films")
     _add_writing(sub, image_size=None)
 
+    sub = verb("export-data", data.export, "write a rollout file as LeRobot, Minari or stable-worldmodel do")
+    sub.add_argument("data", metavar="FILE", help="rollout file, or a folder of them")
+    sub.add_argument("out", metavar="OUT", help="folder to write; for worldmodel a file.h5")
+    sub.add_argument("--format", choices=("lerobot", "minari", "worldmodel"), required=True)
+    sub.add_argument(
+        "--run",
+        metavar="RUN",
+        dest="run_folder",
+        help="an image model, whose particles are added to the observation",
+    )
+    sub.add_argument("--device", default="cpu", help="(default: cpu)")
+    sub.add_argument("--overwrite", action="store_true", help="replace what is there")
+
     sub = verb("inspect", inspect.inspect, "say what moves in rollouts, and the settings that follow from it")
     sub.add_argument("data", metavar="FILE", help="rollout file, or a folder of them")
     sub.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")

@@ -91,6 +91,25 @@ def import_(args: argparse.Namespace) -> None:
         )
 
 
+def export(args: argparse.Namespace) -> None:
+    """Write a rollout file as other tools keep their data."""
+    from dlp_dyn.commands.words import device
+    from dlp_dyn.data.export import export_data
+    from dlp_dyn.progress import track
+
+    _refuse_existing(args)
+    with track("export", None, "episodes") as bar:
+        export_data(
+            args.data,
+            args.out,
+            args.format,
+            run=args.run_folder,
+            device=device(args.device),
+            progress=bar.reach,
+        )
+    print(args.out)
+
+
 def _fps(text: str | None) -> float | str | None:
     if text is None or text == "all":
         return text

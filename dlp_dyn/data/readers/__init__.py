@@ -16,7 +16,7 @@ __all__ = ["Choices", "EpisodeStream", "Reader", "open_source"]
 
 LAYOUTS = (
     "a folder of frames, of videos or of episode folders (also below train, val, test), a video, .npy, .npz, .hdf5, "
-    "or a Minari data set"
+    "a data set of Minari, LeRobot or stable-worldmodel"
 )
 
 
@@ -25,13 +25,13 @@ def open_source(path: str | Path, choices: Choices | None = None) -> Reader:
     choices, place = choices or Choices(), Path(path)
     if not place.exists():
         if re.fullmatch(r"([\w.-]+/)*[\w.-]+-v\d+", str(path)):
-            return open_minari(str(path))
+            return open_minari(str(path), choices)
         raise InputError(f"{path}: no such file or folder; expected {LAYOUTS}")
     if place.is_file():
         return _open_file(place, choices)
     store = store_of(place)
     if store == "Minari":
-        return open_minari(place if (place / "metadata.json").is_file() else place / "data")
+        return open_minari(place if (place / "metadata.json").is_file() else place / "data", choices)
     if store == "LeRobot":
         return open_lerobot(place, choices)
     return open_folder(place, choices)

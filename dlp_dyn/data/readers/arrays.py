@@ -12,6 +12,7 @@ from jaxtyping import Bool, Shaped
 from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames, in_order
 from dlp_dyn.data.readers.columns import Column, open_columns, reading, select, whole
 from dlp_dyn.data.readers.steps import as_steps, one_hot
+from dlp_dyn.data.readers.worldmodel import is_worldmodel, worldmodel_episodes
 from dlp_dyn.data.writer import PARTS, Part
 from dlp_dyn.errors import InputError
 
@@ -35,11 +36,14 @@ def array_episodes(path: Path, part: Part | None, choices: Choices) -> list[Epis
     - one array of frames (T, H, W, 3), or (E, T, H, W, 3) of E episodes;
     - with `actions`, `rewards`, `terminals` and `timeouts` along the same axes. Episodes end where `episode_ends` says,
       else after every row that is terminal or timed out (D4RL). `next_observations` adds the frame after the last row;
-    - groups `data/demo_0`, `data/demo_1`, ... with `obs/NAME` and `actions` (robomimic).
+    - groups `data/demo_0`, `data/demo_1`, ... with `obs/NAME` and `actions` (robomimic);
+    - flat columns with `pixels`, `ep_len` and `ep_offset` (stable-worldmodel).
 
     Whole-number actions become one-hot, as many as the file uses. InputError that names the file for anything else.
     """
     columns = open_columns(path)
+    if is_worldmodel(columns):
+        return worldmodel_episodes(path, columns, part, choices)
     demos = sorted({name.split("/")[1] for name in columns if re.match(r"data/[^/]+/(obs/|actions$)", name)})
     if demos:
         return _demos(path, columns, demos, part, choices)

@@ -12,6 +12,7 @@ from dlp_dyn.data.writer import Part
 
 Frames = Iterable[tuple[str, np.ndarray]]
 """Pictures as found, each with its name for errors."""
+FIRST_CAMERA = "main"  # where a source has no name for it
 
 
 def _nobody(_: str) -> None:
@@ -56,6 +57,11 @@ class EpisodeStream:
     views: Mapping[str, Callable[[], Frames]] = field(default_factory=dict)
     masks: Callable[[], Frames] | None = None
     text: str = ""
+
+
+def without_truth(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of an episode as a further camera sees it: ground truth is in the coordinates of the first."""
+    return {name: values for name, values in columns.items() if not name.startswith("states/")}
 
 
 @runtime_checkable

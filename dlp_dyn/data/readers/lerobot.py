@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames
+from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames, without_truth
 from dlp_dyn.data.readers.film_cuts import FilmCuts
 from dlp_dyn.data.readers.folders import SPLITS
 from dlp_dyn.data.readers.steps import as_steps
@@ -92,12 +92,15 @@ class LeRobotReader:
                 steps[column] = _numbers(rows[key], features[key])
         if self.n_actions is not None:
             steps["actions"] = np.eye(self.n_actions, dtype=np.float32)[steps["actions"].reshape(-1)]
+        columns = {to: _numbers(rows[key], features[key]) for key, to in _others(features).items()}
+        is_first = keys[0] == next(iter(_cameras(features)[0].values()))
+        has_masks = is_first and "states.masks" in features
         return EpisodeStream(
             lambda: images(keys[0]), found.part, as_steps(steps, found.length, name),
             fps=lambda: float(self.info["fps"]),
-            columns={to: _numbers(rows[key], features[key]) for key, to in _others(features).items()},
+            columns=columns if is_first else without_truth(columns),
             views={camera: lambda key=key: images(key) for camera, key in list(self.cameras.items())[1:]},
-            masks=(lambda: images("states.masks")) if "states.masks" in features else None,
+            masks=(lambda: images("states.masks")) if has_masks else None,
             text=found.text,
         )  # fmt: skip
 

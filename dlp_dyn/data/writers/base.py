@@ -1,0 +1,61 @@
+"""What every writer of another tool's data set takes, and files and folders that appear when they are complete."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dlp_dyn.data.readers.base import FIRST_CAMERA
+from dlp_dyn.data.writer import Episode, Part, one_line
+from dlp_dyn.errors import InputError
+
+Append = Callable[[Episode, Part, str], None]
+"""Adds an episode with its part and what was to be done in it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where to write, and what is known of all episodes: the attributes of a rollout file."""
+
+    out: Path
+    attributes: Mapping[str, Any]
+
+    @property
+    def fps(self) -> float:
+        """Frames a second; 10 where that is not known."""
+        return float(self.attributes.get("fps", 10.0))
+
+    @property
+    def camera(self) -> str:
+        """The name of the first camera."""
+        return str(self.attributes.get("camera", FIRST_CAMERA))
+
+
+@contextmanager
+def appearing(out: Path) -> Iterator[Path]:
+    """A place beside `out`, moved there when all is written; an exception leaves nothing.
+
+    Raises InputError where that is not possible.
+    """
+    partial = out.with_name(f"{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)
+        yield partial
+        _remove(out)
+        partial.rename(out)
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({one_line(error)}); make room, or choose another place"
+        ) from error
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
