@@ -13,8 +13,8 @@ from agents.warm_up import Players
 from dlp_dyn.data.images import image_key
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.normalizer import Normalizer
+from dlp_dyn.particles import ON
 
-ON = 0.5
 BATCH = 64  # frames that are encoded at a time
 N_ENVS = 8
 STRIDE = 5  # steps between frames that are looked at

@@ -13,7 +13,6 @@ from agents.rewards import Things
 from dlp_dyn.errors import InputError
 from dlp_dyn.settings import Count, Fraction, above, check
 
-ON = 0.5  # particles whose transparency is below are off
 FEWEST_FRAMES = 50
 
 

@@ -9,11 +9,11 @@ from agents.config import AgentConfig
 from agents.environments import AgentEnv
 from agents.learner import Actor
 from dlp_dyn.observation.encoder import ParticleEncoder
+from dlp_dyn.particles import ON
 from dlp_dyn.plots import draw_particles, enlarge, label_grid
 
 SUFFIXES = (".gif", ".webp", ".mp4")
 FPS = 12.0
-ON = 0.5
 PAUSE = 8  # times that the last picture of an episode is shown
 
 

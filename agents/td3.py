@@ -13,6 +13,7 @@ from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor
 
+from dlp_dyn.nn.private import lerp_
 from dlp_dyn.settings import Count, Fraction, NonNegative, at_least, check
 
 
@@ -137,9 +138,7 @@ class GoalTD3(TD3):
     @torch.no_grad()
     def _move_targets(self) -> None:
         for net, target in ((self.critic, self.critic_target), (self.actor, self.actor_target)):
-            targets: list[Tensor] = list(target.parameters())
-            values: list[Tensor] = list(net.parameters())
-            torch._foreach_lerp_(targets, values, self.tau)  # pyright: ignore[reportPrivateImportUsage]
+            lerp_(list(target.parameters()), list(net.parameters()), self.tau)
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1

@@ -14,11 +14,12 @@ from rich.console import Console
 from rich.table import Table
 from scipy.optimize import linear_sum_assignment
 
-from dlp_dyn import checkpoint, metrics
+from dlp_dyn import checkpoint
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.evaluation import trajectories
 from dlp_dyn.evaluation.trajectories import Trajectories
 from dlp_dyn.image.model import DLP
+from dlp_dyn.particles import ON
 from dlp_dyn.tracking.build import build_tracking
 from dlp_dyn.tracking.config import TrackingConfig
 
@@ -99,9 +100,7 @@ def main() -> None:
         kept = measure(kind, model, rollouts, args.episodes)
         table.add_row(kind, *(f"{getattr(kept, name):.4g}" for name in Kept.__dataclass_fields__))
     Console(width=120).print(table)
-    print(
-        f"a particle is on above {metrics.ON}; {torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
+    print(f"a particle is on above {ON}; {torch.get_num_threads()} threads, torch {torch.__version__}")
 
 
 if __name__ == "__main__":

@@ -23,10 +23,8 @@ from dlp_dyn.settings import (
     at_least,
     between,
     former_names,
-    has_section,
     load_as,
     read_as,
-    read_section,
     read_yaml,
     to_yaml,
 )
@@ -201,8 +199,3 @@ def notes(path: Path) -> list[str]:
 def save(cfg: TrainConfig, path: Path) -> None:
     """Writes a config as YAML, every value spelled out; `read` gives back an equal one."""
     path.write_text(to_yaml(cfg))
-
-
-def frame_stride(file: Path) -> int:
-    """How many frames apart those are that the model of a config file was trained on."""
-    return read_section(file, "data", DataConfig).stride if has_section(file, "data") else 1

@@ -19,7 +19,6 @@ from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.controller import check_actions
 from dlp_dyn.planning.costs import Cost
 from dlp_dyn.planning.goals import Goal
-from dlp_dyn.tracking.matching import ON
 from dlp_dyn.tree import cat, tree_map
 from dlp_dyn.video import VideoModel
 
@@ -41,8 +40,8 @@ class Trust:
     def lost(self, start: Scene, before: Scene, after: SceneDistribution) -> Bool[Tensor, " B"]:
         """In which rollouts (B, ...) the next scene is not to be believed."""
         p, q = before.particles, after.mean.particles
-        on = q.transparency[..., 0] > ON
-        first = (start.particles.transparency[..., 0] > ON).sum(-1)
+        on = q.visible
+        first = start.particles.visible.sum(-1)
 
         def root_mean_square(x: Float[Tensor, "B N 2"]) -> Float[Tensor, " B"]:
             return ((on * x.square().sum(-1)).sum(-1) / on.sum(-1).clamp_min(1)).sqrt()
@@ -168,7 +167,7 @@ class Imagination(VectorEnv[Observations, Shaped[np.ndarray, "B W"], np.ndarray]
 
     def _bind(self, row: int) -> list[Cost]:
         scene = self.history[row : row + 1]
-        on = scene.particles.transparency[:, -1, :, 0] > ON
+        on = scene.particles.visible[:, -1]
         context = Context(scene, None, torch.arange(on.shape[1])[None], on)
         return [goal.bind(context) for goal in self.goals]
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from dlp_dyn import pretrained
 
 RADIUS_PX = 2.0  # a particle this near to an object's centre has found it
-ON = 0.5  # transparency above which a particle counts as on
 MOVED = 0.05  # of the range of pixels: more than the noise of compressed video
 
 
@@ -96,7 +95,7 @@ class Lpips(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.net = pretrained.lpips("alex", "leave --lpips out")
+        self.net = pretrained.lpips("alex", "leave LPIPS out")
 
     @torch.no_grad()
     def forward(

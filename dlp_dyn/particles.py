@@ -6,12 +6,15 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributions import Beta, Distribution, Normal
 
+from dlp_dyn.nn.private import dirichlet
 from dlp_dyn.tree import TensorTree
 
+ON = 0.5  # transparency above which a particle is on
+FAINT = 0.2  # transparency below which LPWM's masks and tokens leave a particle out (official code)
 _LOG_VARIANCE = 30.0  # beyond it the variance overflows or its logarithm is lost
 Draw = Callable[[Distribution], Tensor]
 
@@ -36,7 +39,7 @@ def sampler(generator: torch.Generator | None = None) -> Draw:
             return distribution.loc + distribution.scale * noise
         assert isinstance(distribution, Beta)
         both = torch.stack([distribution.concentration1, distribution.concentration0], -1)
-        return torch._sample_dirichlet(both, generator)[..., 0]  # pyright: ignore[reportPrivateImportUsage]
+        return dirichlet(both, generator)[..., 0]
 
     return draw
 
@@ -55,6 +58,11 @@ class Particles(TensorTree):
     depth: Float[Tensor, "*B N 1"]
     transparency: Float[Tensor, "*B N 1"]
     features: Float[Tensor, "*B N F"]
+
+    @property
+    def visible(self) -> Bool[Tensor, "*B N"]:
+        """Which particles are on."""
+        return self.transparency[..., 0] > ON
 
     @property
     def size(self) -> Float[Tensor, "*B N 2"]:

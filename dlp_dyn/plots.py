@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from dlp_dyn import folders, geometry, metrics
+from dlp_dyn import folders, geometry
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.inspection import Inspection
 from dlp_dyn.errors import InputError
@@ -49,7 +49,7 @@ def sample_grid(model: DLP, frames: UInt8[np.ndarray, "B H W 3"], found: Inspect
         masks, proposals = _array(model.masks(scene, decoded)), _array(model.proposals(images))
     model.train(was_training)
     p = scene.particles
-    position, size, on = _array(p.position), _array(p.size), _array(p.transparency)[..., 0] > metrics.ON
+    position, size, on = _array(p.position), _array(p.size), p.visible.cpu().numpy()
     grey = 0.25 * decoded.background_weight  # dark objects would vanish on black
     rows = [
         {

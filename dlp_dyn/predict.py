@@ -13,9 +13,10 @@ from dlp_dyn.clip import to_images
 from dlp_dyn.data.images import as_rgb
 from dlp_dyn.data.readers import open_source
 from dlp_dyn.data.rollouts import Part, Rollouts
+from dlp_dyn.data.steering import read_embeddings
 from dlp_dyn.data.strided import read_strided, strided_lengths
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluation.video import check_fits, frame_stride
+from dlp_dyn.evaluation.video import check_fits
 from dlp_dyn.particles import Scene
 from dlp_dyn.video import VideoModel
 
@@ -55,8 +56,8 @@ def predict(
         raise InputError(f"samples {samples}: give 0 for the most likely future, or how many random ones")
     if episodes < 1:
         raise InputError(f"episodes {episodes}: give 1 or more")
-    model, stride = load_video_model(run, device), frame_stride(run)
-    frames, actions = _read(model, Path(data), part, 1 if samples else episodes, context, horizon, stride)
+    model = load_video_model(run, device)
+    frames, actions = _read(model, Path(data), part, 1 if samples else episodes, context, horizon)
     video = torch.from_numpy(frames[:, :context]).to(device).movedim(-1, -3).float() / 255
     generator = torch.Generator(device).manual_seed(seed)
     if actions is not None:
@@ -79,25 +80,13 @@ def _steering(
     if goal is not None:
         found["goal"] = to_images(read_fitting_video(Path(goal), side)[:1]).expand(n, -1, -1, -1)
     if text is not None:
-        found["language"] = read_tokens(Path(text)).expand(n, -1, -1)
+        found["language"] = (
+            torch.from_numpy(read_embeddings(text, ("length", "width"))).float()[None].expand(n, -1, -1)
+        )
     if replay is not None:
         video = to_images(read_fitting_video(Path(replay), side))[None].to(device)
         found["latent"] = model.latent_actions(video).expand(n, -1, -1, -1)
     return {name: x.to(device) for name, x in found.items()}
-
-
-def read_tokens(path: Path) -> Float[Tensor, "1 L E"]:
-    """What a text encoder made of a text. Raises InputError for a file that holds no such thing."""
-    try:
-        tokens = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: no npy file that can be read ({error})") from error
-    if tokens.ndim != 2 or not np.issubdtype(tokens.dtype, np.floating):
-        raise InputError(
-            f"{path}: an array of {tokens.dtype} of shape {tokens.shape}; tokens of one text are numbers of shape "
-            "(length, width)"
-        )
-    return torch.from_numpy(tokens).float()[None]
 
 
 def check_out(out: str | Path) -> Path:
@@ -109,13 +98,14 @@ def check_out(out: str | Path) -> Path:
 
 
 def _read(
-    model: VideoModel, path: Path, part: Part, episodes: int, context: int, horizon: int, stride: int
+    model: VideoModel, path: Path, part: Part, episodes: int, context: int, horizon: int
 ) -> tuple[UInt8[np.ndarray, "B T H W 3"], Float[Tensor, "B T A"] | None]:
-    """Frames that are `stride` apart, as many as the shortest episode has, and actions where the model wants them."""
+    """Frames that are a stride apart, as many as the shortest episode has, and actions where the model wants them."""
     if path.suffix.lower() in VIDEOS:
-        return _read_video(model, path, context, stride), None
+        return _read_video(model, path, context), None
     rollouts = Rollouts(path)
-    check_fits(model, rollouts, stride)
+    check_fits(model, rollouts)
+    stride = model.cfg.stride
     index = rollouts.part(part)
     if not len(index):
         raise InputError(f"{path}: no episode in the {part} part; choose another part")
@@ -135,10 +125,10 @@ def _read(
     return frames, torch.stack([torch.as_tensor(episode.actions).float() for episode in read])
 
 
-def _read_video(model: VideoModel, path: Path, context: int, stride: int) -> UInt8[np.ndarray, "1 T H W 3"]:
+def _read_video(model: VideoModel, path: Path, context: int) -> UInt8[np.ndarray, "1 T H W 3"]:
     if model.cfg.dynamics.action_dim:
         raise InputError(f"{path}: the model was trained with actions, a video has none: give a rollout file")
-    frames = read_fitting_video(path, model.cfg.image.image_size)[None, ::stride]
+    frames = read_fitting_video(path, model.cfg.image.image_size)[None, :: model.cfg.stride]
     if frames.shape[1] < context:
         raise InputError(f"{path}: {frames.shape[1]} frames, context {context} asks for more: lower it")
     return frames

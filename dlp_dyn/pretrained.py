@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dlp_dyn.errors import InputError
+from dlp_dyn.nn import private
 
 _FILES = {"vgg": ("VGG16", "VGG16_Weights"), "alex": ("AlexNet", "AlexNet_Weights")}
 
@@ -33,9 +34,7 @@ def lpips(backbone: Literal["vgg", "alex"], instead: str) -> nn.Module:
 
     instead: what a user without the weights may do. Raises InputError when they are neither cached nor to be had.
     """
-    from torchmetrics.functional.image.lpips import _LPIPS
-
-    return _fetched(lambda: _LPIPS(pretrained=True, net=backbone), backbone, instead)
+    return _fetched(lambda: private.lpips(backbone), backbone, instead)
 
 
 def _fetched(build: Callable[[], nn.Module], backbone: Literal["vgg", "alex"], instead: str) -> nn.Module:

@@ -22,9 +22,9 @@ def data_of(run: str | Path) -> Path:
         return checkpoint / CLIPS
     file = checkpoint / CONFIG
     if not has_section(file, "data"):
-        raise InputError(f"{checkpoint}: does not say what it was trained on; give a file with --data")
+        raise InputError(f"{checkpoint}: does not say what it was trained on; give a file of data")
     side = read_section(file, "model", DLPConfig).image_size
     path = local_file(read_section(file, "data", DataConfig).path, side)
     if not path.exists():
-        raise InputError(f"{checkpoint}: trained on {path}, which is not there; give a file with --data")
+        raise InputError(f"{checkpoint}: trained on {path}, which is not there; give a file of data")
     return path

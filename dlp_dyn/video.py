@@ -1,4 +1,4 @@
-"""VideoModel: the image model, an identity over time, and dynamics. Encode clips, draw scenes, predict."""
+"""VideoModel: the image model, tracking, and dynamics. Encode clips, draw scenes, predict."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from dlp_dyn.image.decoder import Decoded
 from dlp_dyn.image.encoder import STANDARD, EncodeOptions, Encoding
 from dlp_dyn.image.model import DLP
 from dlp_dyn.particles import Draw, Scene, mean, most_visible, sampler
-from dlp_dyn.settings import has_section, read_section
+from dlp_dyn.settings import has_section, read_section, read_yaml
 from dlp_dyn.sharing.mixin import SharedModel
 from dlp_dyn.tracking.build import build_tracking
 from dlp_dyn.tracking.config import TrackingConfig, read_tracking
@@ -34,6 +34,13 @@ class VideoConfig:
     image: DLPConfig = field(default_factory=DLPConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     dynamics: DynamicsConfig = field(default_factory=DynamicsConfig)
+    stride: int = 1
+    """Frames of an episode from one frame of the model to the next, whose actions are then side by side."""
+
+
+@dataclass(frozen=True)
+class _Data:
+    stride: int
 
 
 class VideoModel(SharedModel):
@@ -58,14 +65,19 @@ class VideoModel(SharedModel):
             dynamics = read_section(file, "dynamics", DynamicsConfig)
         if dynamics.kind == "none":
             raise InputError(
-                f"{file.parent}: a model of single images, it has no dynamics; train some on it with "
-                f"dlp-dyn train balls_video image={file.parent}"
+                f"{file.parent}: a model of single images, it has no dynamics; train some on it, "
+                f"with the preset video and image={file.parent}"
             )
         image = read_section(file, "model", DLPConfig)
-        return cls(VideoConfig(image, read_tracking(file), dynamics))
+        return cls(VideoConfig(image, read_tracking(file), dynamics, read_stride(file)))
 
     def sections(self) -> dict[str, object]:
-        return {"model": self.cfg.image, "tracking": self.cfg.tracking, "dynamics": self.cfg.dynamics}
+        data = {"data": _Data(self.cfg.stride)} if self.cfg.stride > 1 else {}
+        return data | {
+            "model": self.cfg.image,
+            "tracking": self.cfg.tracking,
+            "dynamics": self.cfg.dynamics,
+        }
 
     def encode(
         self,
@@ -193,3 +205,8 @@ def _form(cfg: VideoConfig) -> SceneForm:
         image.encoder.views,
         patch_centres(image.image_size, image.patch_size) if grid else None,
     )
+
+
+def read_stride(file: Path) -> int:
+    """The time stride of a run's config file; 1 where it has none."""
+    return int(read_yaml(file)["data"].get("stride", 1)) if has_section(file, "data") else 1

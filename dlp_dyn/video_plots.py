@@ -5,7 +5,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 
-from dlp_dyn import metrics
 from dlp_dyn.particles import Scene
 from dlp_dyn.plots import (
     GAP,
@@ -38,7 +37,7 @@ def prediction_video(
     n_clips, n_frames = scene.background.shape[:2]
     position = scene.particles.position.float().cpu().numpy()
     size = scene.particles.size.float().cpu().numpy()
-    on = scene.particles.transparency[..., 0].float().cpu().numpy() > metrics.ON
+    on = scene.particles.visible.cpu().numpy()
     pictures: list[list[dict[str, Picture]]] = [[] for _ in range(n_clips)]
     flat = 0
     for piece, decoded in model.draw(scene):

@@ -83,7 +83,7 @@ def test_a_run_with_actions(tmp_path: Path) -> None:
 
 
 def test_clips_beside_the_weights_come_before_the_training_data(run: Path, balls_file: Path) -> None:
-    with pytest.raises(InputError, match="trained on x, which is not there; give a file with --data"):
+    with pytest.raises(InputError, match="trained on x, which is not there; give a file of data"):
         data_of(run)
     clips = checkpoint.resolve(run) / CLIPS
     excerpt(balls_file, clips, episodes=2, length=5)
@@ -115,7 +115,7 @@ def test_bad_input_is_one_line(run: Path, tmp_path: Path, capsys: pytest.Capture
     for arguments, words in (
         ([str(tmp_path / "gone")], "gone: no such run folder or checkpoint"),
         ([str(image_run), "--data", str(larger)], "it has no dynamics; train some on it"),
-        ([str(run)], "trained on x, which is not there; give a file with --data"),
+        ([str(run)], "trained on x, which is not there; give a file of data"),
         ([str(run), "--data", str(tmp_path / "gone.h5")], "gone.h5: no such file"),
         ([str(run), "--data", str(larger)], "48"),
         (["--data", str(larger)], "48"),

@@ -73,7 +73,7 @@ def test_frames_of_mixed_sizes(fails: Fails, tmp_path: Path) -> None:
         ("steps=many", ["steps", "'many'", "a whole number"]),
         ("model.patch_size=5", ["image_size=32", "patch_size=5"]),
         ("model.n_particles=99", ["n_particles=99", "16 proposals"]),
-        ("model.image_size=64", ["frames of 32x32 pixels", "64x64", "--image-size 64"]),
+        ("model.image_size=64", ["frames of 32x32 pixels", "64x64", "at 64 pixels"]),
         ("weights.kl_colour=1", ["kl_colour", "did you mean"]),
         ("data.clip_length=100", ["clip_length"]),
         ("batch_size=0", ["batch_size is 0"]),

@@ -119,7 +119,7 @@ def test_lpips_without_its_weights_says_what_to_do(
 
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
     with pytest.raises(
-        InputError, match=r"could not be fetched \(network is unreachable\); leave --lpips out"
+        InputError, match=r"could not be fetched \(network is unreachable\); leave LPIPS out"
     ) as e:
         metrics.Lpips()
     assert "alexnet-owt-7be5be79.pth" in str(e.value)

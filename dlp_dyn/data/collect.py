@@ -135,7 +135,7 @@ def _play_all(cfg: CollectConfig, episodes: int, n_envs: int) -> Iterator[Episod
                 waiting.append(pool.submit(_play, cfg, number))
     except BrokenProcessPool as error:
         raise InputError(
-            f"{cfg.env_id}: a process that played it died; use --n-envs 1 to see why, or fewer processes if "
+            f"{cfg.env_id}: a process that played it died; use one process to see why, or fewer processes if "
             "memory is short"
         ) from error
     finally:

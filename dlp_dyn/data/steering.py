@@ -47,15 +47,18 @@ class SteeredClips(Dataset[Clip]):
         return [replace(batch, goal=goal, language=None if self.texts is None else self.texts[episode])]
 
 
-def read_texts(path: str | Path) -> Float[np.ndarray, "K L E"]:
-    """A npy file of the tokens of K texts. Raises InputError for a file that holds no such thing."""
+def read_embeddings(path: str | Path, axes: Sequence[str]) -> Float[np.ndarray, "..."]:
+    """A npy file of what a text encoder made of texts: numbers along these axes, such as (episodes, length, width).
+
+    Raises InputError for a file that holds no such thing.
+    """
     try:
-        texts = np.load(path, allow_pickle=False)
+        found = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: no npy file that can be read ({error})") from error
-    if texts.ndim != 3 or not np.issubdtype(texts.dtype, np.floating):
+    if found.ndim != len(axes) or not np.issubdtype(found.dtype, np.floating):
         raise InputError(
-            f"{path}: an array of {texts.dtype} of shape {texts.shape}; texts are numbers, "
-            "(episodes, length, width)"
+            f"{path}: an array of {found.dtype} of shape {found.shape}; embeddings of texts are numbers of shape "
+            f"({', '.join(axes)})"
         )
-    return texts
+    return found

@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dlp_dyn.nn import mlp, zero_last
-from dlp_dyn.particles import ParticleDistribution, Scene, SceneDistribution, gated_beta, logit, normal
+from dlp_dyn.particles import FAINT, ParticleDistribution, Scene, SceneDistribution, gated_beta, logit, normal
 
-VISIBLE = 0.2
 """Transparency above which a particle shows its attributes to the others (LPWM, official code)."""
 _PIECE = 32  # width of an embedded attribute
 _PARTICLE_FRACTION = 0.75  # of a glimpse's side, that predictions start at
@@ -76,7 +75,7 @@ class GridTokens(nn.Module):
             "features": p.features,
             "origin": torch.cat([centres, p.position - centres], -1),
         }
-        on = p.transparency > VISIBLE
+        on = p.transparency > FAINT
         pieces = [
             layer(torch.where(on, values[k], self.hidden[k]) if k in self.hidden else values[k])
             for k, layer in self.attributes.items()

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dlp_dyn.nn.private import pack_weight, packed_linear, packs_linear
+
 Activation = Literal["none", "gelu"]
 
 
@@ -30,11 +32,8 @@ class PackedLinear:
         if not _packable(layer, x):
             return linear(layer, x, activation)
         if layer not in self._weights:
-            self._weights[layer] = torch.ops.mkldnn._reorder_linear_weight(layer.weight)
-        algorithm = "none" if activation == "gelu" else ""  # GELU is the exact one, by erf
-        return torch.ops.mkldnn._linear_pointwise(
-            x, self._weights[layer], layer.bias, activation, [], algorithm
-        )
+            self._weights[layer] = pack_weight(layer.weight)
+        return packed_linear(x, self._weights[layer], layer.bias, activation)
 
 
 def _packable(layer: nn.Linear, x: Tensor) -> bool:
@@ -43,6 +42,5 @@ def _packable(layer: nn.Linear, x: Tensor) -> bool:
         and x.dtype == layer.weight.dtype == torch.float32
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and packs_linear()
     )

@@ -27,7 +27,7 @@ class ClipFeatures:
         self.file = Path(file)
         if not self.file.is_file():
             raise InputError(
-                f"{file}: no such file; --fvd wants a TorchScript network, such as i3d_torchscript.pt; leave it out "
+                f"{file}: no such file; fvd wants a TorchScript network, such as i3d_torchscript.pt; leave it out "
                 "to do without"
             )
         try:
@@ -48,13 +48,13 @@ class ClipFeatures:
             except (RuntimeError, TypeError) as error:
                 raise InputError(
                     f"{self.file}: does not take clips of {clips.shape[1]} frames ({_last_line(error)}); I3D needs "
-                    "10 or more: raise --horizon, or give another network to --fvd"
+                    "10 or more: raise horizon, or give another network"
                 ) from error
             if not isinstance(found, Tensor) or found.shape[:1] != clips.shape[:1] or found.ndim != 2:
                 shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
                 raise InputError(
                     f"{self.file}: gives {shape} for {len(clips)} clips, expected (clips, features): "
-                    "it is no network for --fvd"
+                    "it is no network for the Fréchet video distance"
                 )
             features.append(found.double().cpu().numpy())
         return np.concatenate(features)
@@ -70,7 +70,7 @@ def frechet_distance(a: Float[np.ndarray, "N D"], b: Float[np.ndarray, "M D"]) -
     """
     if min(len(a), len(b)) < _FEWEST:
         raise InputError(
-            "--fvd compares distributions: it needs 2 episodes at least, and hundreds to mean something"
+            "fvd compares distributions: it needs 2 episodes at least, and hundreds to mean something"
         )
     mean_gap = a.mean(0) - b.mean(0)
     x, y = ((f - f.mean(0)) / np.sqrt(len(f) - 1) for f in (a, b))

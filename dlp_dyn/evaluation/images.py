@@ -20,6 +20,7 @@ from dlp_dyn.evaluation import masks, moving
 from dlp_dyn.evaluation.masks import MaskScores, evaluate_masks
 from dlp_dyn.evaluation.moving import Moving, evaluate_moving
 from dlp_dyn.image.model import DLP
+from dlp_dyn.particles import ON
 
 Score = Callable[[Tensor, Tensor], Tensor]  # (target, image) of shape (B, C, H, W) -> (B,)
 
@@ -76,7 +77,7 @@ def evaluate(
     check_size(model, rollouts)
     episodes = rollouts.part(part)[:max_episodes]
     if not len(episodes):
-        raise InputError(f"{data}: no episode in the {part} part; choose another with --part")
+        raise InputError(f"{data}: no episode in the {part} part; choose another part")
     found = inspect_rollouts(rollouts)
     scores: dict[str, Score] = {"psnr": metrics.psnr, "ssim": metrics.ssim}
     if lpips:
@@ -99,7 +100,7 @@ def check_frames(side: int, rollouts: Rollouts) -> None:
         height, width = rollouts.image_size
         raise InputError(
             f"{rollouts.path}: frames of {width}x{height} pixels, the model sees {side}x{side}; "
-            f"collect or import them with --image-size {side}, or set model.image_size"
+            f"collect or import them at {side} pixels, or set model.image_size"
         )
 
 
@@ -109,7 +110,7 @@ def spread_frames(rollouts: Rollouts, part: Part, n: int) -> Episode:
     if not len(episodes):
         raise InputError(
             f"{rollouts.path}: no episode in the {part} part ({rollouts.n_episodes} in all); "
-            "add episodes, or cut long ones with dlp-dyn import --episode-length"
+            "add episodes, or cut long ones when they are imported"
         )
     starts, ends = rollouts.episode_starts[episodes], rollouts.episode_ends[episodes]
     rows = np.concatenate([np.arange(start, end) for start, end in zip(starts, ends, strict=True)])
@@ -157,10 +158,8 @@ def evaluate_episode(
             frames = episode.frames[begin : begin + batch_size]
             drawn = picture.float().clamp(0, 1).permute(0, 2, 3, 1).cpu().numpy()
             places = geometry.to_pixel(positions[-1], frames.shape[1]).numpy()
-            pieces.append(
-                evaluate_moving(found, frames, drawn, places, transparencies[-1].numpy() > metrics.ON)
-            )
-    on = torch.cat(transparencies).numpy() > metrics.ON
+            pieces.append(evaluate_moving(found, frames, drawn, places, transparencies[-1].numpy() > ON))
+    on = torch.cat(transparencies).numpy() > ON
     pictures = {name: torch.cat(values).numpy() for name, values in images.items()}
     all_moving = (
         Moving(*(np.concatenate(rows) for rows in zip(*map(astuple, pieces), strict=True)))

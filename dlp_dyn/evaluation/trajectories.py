@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from dlp_dyn import metrics
 from dlp_dyn.particles import Particles
 
 LOST = 0.25  # of the image side: a particle farther from its object than this has lost it
@@ -37,7 +36,7 @@ def image_sides(side: int) -> float:
 def of_particles(particles: Particles, side: int) -> Trajectories:
     """Particles over (B, T)."""
     position = particles.position.float().cpu().numpy() * image_sides(side)
-    return Trajectories(position, particles.transparency[..., 0].float().cpu().numpy() > metrics.ON)
+    return Trajectories(position, particles.visible.cpu().numpy())
 
 
 def of_states(states: Sequence[Mapping[str, np.ndarray]], side: int) -> Trajectories:

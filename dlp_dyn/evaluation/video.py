@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dlp_dyn import config, metrics
-from dlp_dyn.checkpoint import CONFIG, load_video_model, resolve
+from dlp_dyn import metrics
+from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.clip import Clip
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.strided import read_strided, strided_lengths
@@ -46,13 +46,14 @@ def evaluate_video(
     fvd: a network that gives features of clips (see `frechet.ClipFeatures`). seed: of the exchange of actions.
     Raises InputError for a run without dynamics, and for data that is too short or does not fit the model.
     """
-    model, rollouts, stride = load_video_model(run, device), Rollouts(data), frame_stride(run)
-    check_fits(model, rollouts, stride)
+    model, rollouts = load_video_model(run, device), Rollouts(data)
+    check_fits(model, rollouts)
+    stride = model.cfg.stride
     if max_episodes is not None and max_episodes < 1:
-        raise InputError(f"--episodes {max_episodes}: give 1 or more")
+        raise InputError(f"episodes {max_episodes}: give 1 or more")
     episodes = rollouts.part(part)[:max_episodes]
     if not len(episodes):
-        raise InputError(f"{data}: no episode in the {part} part; choose another with --part")
+        raise InputError(f"{data}: no episode in the {part} part; choose another part")
     steps = _horizon(
         int(strided_lengths(rollouts, episodes, stride).min()), context, horizon, f"{data}, {part}"
     )
@@ -75,14 +76,10 @@ def evaluate_video(
     return report(evaluated, context, rollouts.image_size[0])
 
 
-def frame_stride(run: str | Path) -> int:
-    """How many frames apart those are that the model of a run was trained on."""
-    return config.frame_stride(resolve(run) / CONFIG)
-
-
-def check_fits(model: VideoModel, rollouts: Rollouts, stride: int) -> None:
+def check_fits(model: VideoModel, rollouts: Rollouts) -> None:
     """Raise InputError for frames of another size, and for actions that are missing, too wide or too narrow."""
     check_size(model.image, rollouts)
+    stride = model.cfg.stride
     width, found = model.cfg.dynamics.action_dim, rollouts.action_dim * stride
     if width and not found:
         raise InputError(
@@ -100,12 +97,12 @@ def _horizon(shortest: int, context: int, horizon: int | None, where: str) -> in
     """How many frames to predict: as asked, or all that follow the context."""
     for name, value in (("context", context), ("horizon", horizon)):
         if value is not None and value < 1:
-            raise InputError(f"--{name} {value}: give 1 frame or more")
+            raise InputError(f"{name} {value}: give 1 frame or more")
     steps = max(shortest - context, 1) if horizon is None else horizon
     if context + steps > shortest:
         raise InputError(
             f"{where}: the shortest episode has {shortest} frames, {context} are seen and {steps} predicted: "
-            "lower --context or --horizon"
+            "lower context or horizon"
         )
     return steps
 

@@ -6,8 +6,7 @@ from torch import Tensor, nn
 from dlp_dyn import geometry
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.networks.base import Networks
-
-VISIBLE = 0.2  # transparency above which a particle counts in the background's mask (LPWM, official code)
+from dlp_dyn.particles import FAINT
 
 
 class AppearanceEncoder(nn.Module):
@@ -41,7 +40,7 @@ class BackgroundEncoder(nn.Module):
         position: Float[Tensor, "B N 2"],
         visible: Float[Tensor, "B N 1"],
     ) -> Float[Tensor, "B D"]:
-        weight = (visible > VISIBLE).float() if self.hard else visible
+        weight = (visible > FAINT).float() if self.hard else visible
         cover = geometry.box_cover(
             position.detach(), weight.detach(), self.box, self.canvas, align_corners=self.align_corners
         )

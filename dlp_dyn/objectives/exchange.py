@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dlp_dyn.metrics import ON
 from dlp_dyn.particles import Particles, Scene
 
 _APPEARANCE, _APPEARANCE_MOST, _FARTHEST = (
@@ -49,7 +48,7 @@ def _partners(first: Particles, second: Particles) -> tuple[Tensor, Tensor, Tens
     distance = distance + _APPEARANCE * torch.cdist(first.features, second.features).clamp_max(
         _APPEARANCE_MOST
     )
-    visible = (first.transparency > ON) & (second.transparency > ON).mT
+    visible = first.visible[..., None] & second.visible[..., None, :]
     distance = distance.masked_fill(~visible, torch.inf)
     (to_second, forth), (to_first, back) = distance.min(2), distance.min(1)
     slots = torch.arange(distance.shape[1], device=distance.device)

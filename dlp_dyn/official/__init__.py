@@ -143,7 +143,7 @@ def convert(checkpoint: Path, hparams: Path, out: Path) -> None:
         raise InputError(f"{checkpoint}: not a PyTorch state_dict ({type(error).__name__})") from error
     model, weights = load(state_dict, settings)
     if out.exists():
-        raise InputError(f"{out}: exists already; choose another --out")
+        raise InputError(f"{out}: exists already; choose another folder")
     run = TrainConfig(data=DataConfig(path="unknown"), weights=LossWeights(**weights), out=str(out))
     if isinstance(model, VideoModel):
         cfg = model.cfg

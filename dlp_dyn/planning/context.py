@@ -7,7 +7,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dlp_dyn.particles import Particles, Scene
-from dlp_dyn.tracking.matching import ON
 from dlp_dyn.tree import TensorTree
 
 
@@ -27,7 +26,7 @@ class Context(TensorTree):
     @classmethod
     def of(cls, scene: Scene, actions: Float[Tensor, "B T1 W"] | None, any_number: bool = True) -> "Context":
         """Of scenes (B, T, N, ...) with all slots. any_number: of them may be rolled out; else all are kept."""
-        visible = scene.particles.transparency[:, -1, :, 0] > ON
+        visible = scene.particles.visible[:, -1]
         if not any_number:
             slots = torch.arange(visible.shape[1], device=visible.device).expand_as(visible)
             return cls(scene, actions, slots, visible)

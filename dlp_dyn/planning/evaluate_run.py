@@ -10,7 +10,7 @@ from dlp_dyn.clip import to_images
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.strided import read_strided
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluation.video import check_fits, frame_stride
+from dlp_dyn.evaluation.video import check_fits
 from dlp_dyn.particles import Particles
 from dlp_dyn.planning.controller import Controller
 from dlp_dyn.planning.evaluate import SEEDS, Report, evaluate
@@ -23,10 +23,11 @@ from dlp_dyn.video import VideoModel
 
 
 @torch.no_grad()
-def encode_episodes(model: VideoModel, data: Path, stride: int) -> list[Particles]:
+def encode_episodes(model: VideoModel, data: Path) -> list[Particles]:
     """The particles (T, N, ...) of all training episodes, a block of actions apart."""
     rollouts = Rollouts(data)
-    check_fits(model, rollouts, stride)
+    check_fits(model, rollouts)
+    stride = model.cfg.stride
     episodes = []
     for i in rollouts.part("train"):
         n = int((rollouts.episode_lengths[i] - 1) // stride + 1)
@@ -57,7 +58,7 @@ def evaluate_run(
     task = TASKS[task_name]
     model = load_video_model(run)
     side = model.cfg.image.image_size
-    visited = [] if data is None else encode_episodes(model, Path(data), frame_stride(run))
+    visited = [] if data is None else encode_episodes(model, Path(data))
     world = task.world(side)
     space = world.space
     world.close()

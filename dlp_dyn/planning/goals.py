@@ -14,7 +14,6 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Particles
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.costs import DEFAULT, Arrival, Behind, Cost, Intrusion, Likeness, Prices
-from dlp_dyn.tracking.matching import ON
 from dlp_dyn.video import VideoModel
 
 Match = Literal["now", "then", "nearest"]
@@ -54,7 +53,7 @@ class GoalScene:
 
     def bind(self, context: Context) -> Arrival | Likeness:
         p = self.particles
-        on = p.transparency[..., 0] > ON
+        on = p.visible
         if self.weight is not None:
             on = on & (self.weight > 0)
         if not on.any(1).all():
@@ -70,7 +69,7 @@ class GoalScene:
     def arrival(self, context: Context) -> Arrival:
         """With a particle of its own for every target that has one now."""
         p = self.particles
-        on = p.transparency[..., 0] > ON
+        on = p.visible
         index, found = partners(p, on, context.now, context.on, self.last)
         weight = found.to(p.position.dtype)
         if self.weight is not None:

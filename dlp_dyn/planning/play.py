@@ -13,7 +13,6 @@ from jaxtyping import Float, UInt8
 from dlp_dyn import plots
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluation.video import frame_stride
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.controller import Controller, Target
 from dlp_dyn.planning.goals import Goal, Places, goal_scene
@@ -52,8 +51,8 @@ def controller_of(
     """
     if horizon < 1:
         raise InputError(f"horizon {horizon}: plan 1 block of actions or more")
-    model, block = load_video_model(run), frame_stride(run)
-    actions = ActionSpace.of(space, block)
+    model = load_video_model(run)
+    actions = ActionSpace.of(space, model.cfg.stride)
     solver = solver or (Categorical() if actions.choices else ICEM())
     return Controller(
         model, Planner(Predictor(model.dynamics), actions, solver, horizon), n_envs, replan, seed

@@ -15,7 +15,6 @@ from dlp_dyn.planning.costs import DEFAULT, Prices
 from dlp_dyn.planning.goals import Approach, Match, goal_scene
 from dlp_dyn.planning.reach import time_to_reach
 from dlp_dyn.planning.tasks import Places, Problem, World
-from dlp_dyn.tracking.matching import ON
 
 Frames = UInt8[np.ndarray, "B H W 3"]
 Actions = Float[np.ndarray, "B A"]
@@ -153,7 +152,7 @@ class Planned:
         model = self.control.model
         with torch.no_grad():
             p = model.encode(to_images(frame[None])[None])[0].scene.particles[0, 0]
-        return p.position[p.transparency[:, 0] > ON].numpy()
+        return p.position[p.visible].numpy()
 
 
 def _all_near(things: Places, particles: Places) -> bool:

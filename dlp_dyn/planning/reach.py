@@ -20,7 +20,6 @@ from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.costs import Arrival, Cost, length
 from dlp_dyn.planning.goals import GoalScene, partners
-from dlp_dyn.tracking.matching import ON
 
 _SIDE = 2.0  # of an image, in the units of positions
 _UNREACHED = 2.0  # times the longest known way: where no way to the goal was ever seen
@@ -74,7 +73,7 @@ def time_to_reach(goal: GoalScene, episodes: Sequence[Particles], radius: float 
     p = goal.particles
     if len(p.position) != 1:
         raise InputError(f"goal: times to reach are of one problem, these are {len(p.position)}")
-    on = p.transparency[0, :, 0] > ON
+    on = p.visible[0]
     targets = p.map(lambda x: x[:, on])
     tracks = [_track(targets, episode) for episode in episodes]
     seen = [places[found] for places, found in tracks]
@@ -100,7 +99,7 @@ def _track(targets: Particles, episode: Particles) -> tuple[Float[Tensor, "T Q"]
     t = len(episode.position)
     wanted = torch.ones(t, targets.position.shape[1], dtype=torch.bool)
     each = targets.map(lambda x: x.expand(t, *x.shape[1:]))
-    index, found = partners(each, wanted, episode, episode.transparency[..., 0] > ON)
+    index, found = partners(each, wanted, episode, episode.visible)
     return episode.position.take_along_dim(index[..., None], 1).flatten(1), found.all(1)
 
 

@@ -80,6 +80,31 @@ class Task(Protocol):
     def world(self, image_size: int) -> World: ...
 
 
+class _Staged:
+    """The part of a world that its stage plays; problems are seeds."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.space = stage, stage.env.action_space
+
+    def begin(self, problem: Problem) -> UInt8[np.ndarray, "H W 3"]:
+        return self.stage.reset(problem.seed)
+
+    def step(self, action: Float[np.ndarray, " A"]) -> UInt8[np.ndarray, "H W 3"]:
+        return self.stage.step(action)
+
+    def goal_picture(self) -> UInt8[np.ndarray, "H W 3"]:
+        return self.stage.goal()
+
+    def close(self) -> None:
+        self.stage.close()
+
+
+def _seeds(n: int, seed: int) -> Sequence[Problem]:
+    """Problems of seeds that no rollout file begins with."""
+    rng = np.random.default_rng([seed, 7_919])
+    return [Problem(int(s)) for s in rng.integers(2**31, size=n)]
+
+
 @dataclass(frozen=True)
 class Push:
     """envs:Push-v0: all objects within 0.1 of their places in the goal picture, whatever their angles.
@@ -105,27 +130,17 @@ class Push:
         return {"all": 1, "half": 1}
 
     def problems(self, n: int, seed: int) -> Sequence[Problem]:
-        rng = np.random.default_rng([seed, 7_919])
-        return [Problem(int(s)) for s in rng.integers(2**31, size=n)]
+        return _seeds(n, seed)
 
     def world(self, image_size: int) -> World:
         return _PushWorld(self, image_size)
 
 
-class _PushWorld:
+class _PushWorld(_Staged):
     def __init__(self, task: Push, image_size: int) -> None:
-        self.stage = Stage("envs:Push-v0", image_size, {"n_objects": task.n_objects, "time_limit": 10**6})
-        self.space = self.stage.env.action_space
-        self.inner: Any = self.stage.env.unwrapped
-
-    def begin(self, problem: Problem) -> UInt8[np.ndarray, "H W 3"]:
-        return self.stage.reset(problem.seed)
-
-    def step(self, action: Float[np.ndarray, " A"]) -> UInt8[np.ndarray, "H W 3"]:
-        return self.stage.step(action)
-
-    def goal_picture(self) -> UInt8[np.ndarray, "H W 3"]:
-        return self.stage.goal()
+        super().__init__(
+            Stage("envs:Push-v0", image_size, {"n_objects": task.n_objects, "time_limit": 10**6})
+        )
 
     def solved(self) -> Mapping[str, bool]:
         each = self.stage.info["object_success"]
@@ -144,9 +159,6 @@ class _PushWorld:
         way = self.goal_places()[gaps.argmax()] - pusher
         return np.clip(way / 0.1, -1, 1).astype(np.float32)
 
-    def close(self) -> None:
-        self.stage.close()
-
 
 @dataclass(frozen=True)
 class TwoRoomFar:
@@ -162,26 +174,15 @@ class TwoRoomFar:
         return {"moderate": 1, "strict": 1}
 
     def problems(self, n: int, seed: int) -> Sequence[Problem]:
-        rng = np.random.default_rng([seed, 7_919])
-        return [Problem(int(s)) for s in rng.integers(2**31, size=n)]
+        return _seeds(n, seed)
 
     def world(self, image_size: int) -> World:
         return _TwoRoomWorld(image_size)
 
 
-class _TwoRoomWorld:
+class _TwoRoomWorld(_Staged):
     def __init__(self, image_size: int) -> None:
-        self.stage = Stage("envs:TwoRoom-v0", image_size, {"image_size": image_size})
-        self.space = self.stage.env.action_space
-
-    def begin(self, problem: Problem) -> UInt8[np.ndarray, "H W 3"]:
-        return self.stage.reset(problem.seed)
-
-    def step(self, action: Float[np.ndarray, " A"]) -> UInt8[np.ndarray, "H W 3"]:
-        return self.stage.step(action)
-
-    def goal_picture(self) -> UInt8[np.ndarray, "H W 3"]:
-        return self.stage.goal()
+        super().__init__(Stage("envs:TwoRoom-v0", image_size, {"image_size": image_size}))
 
     def solved(self) -> Mapping[str, bool]:
         return {"moderate": self.stage.info["is_success"], "strict": self.stage.info["is_near"]}
@@ -195,9 +196,6 @@ class _TwoRoomWorld:
     def straight(self) -> Float[np.ndarray, " A"]:
         way = self.stage.info["goal_position"] - self.stage.info["position"]
         return (way / max(float(np.abs(way).max()), 5.0)).astype(np.float32)
-
-    def close(self) -> None:
-        self.stage.close()
 
 
 def _of_224(pixels: Float[np.ndarray, "2"]) -> Places:

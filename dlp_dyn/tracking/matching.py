@@ -14,7 +14,6 @@ from dlp_dyn.particles import Draw, Particles, mean
 from dlp_dyn.tracking.state import MatchState, State
 from dlp_dyn.tree import stack, tree_map
 
-ON = 0.5  # transparency above which a particle is an object to be followed
 _APPEARANCE = 0.02  # what a squared feature distance of 1 counts as a squared distance in the image
 
 
@@ -118,4 +117,4 @@ class Matcher:
 
 
 def _on(particles: Particles) -> Tensor:
-    return particles.transparency[..., 0] > ON
+    return particles.visible

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -23,6 +22,7 @@ from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.synthetic import WRITERS, local_file
 from dlp_dyn.errors import InputError
 from dlp_dyn.interrupt import Interrupted, interrupts, outlive_signals
+from dlp_dyn.nn.private import forget_accelerator
 from dlp_dyn.objectives.base import Objective
 from dlp_dyn.objectives.schedules import ramped
 from dlp_dyn.particles import Draw, rsample
@@ -207,7 +207,7 @@ def _accelerator(cfg: TrainConfig) -> Accelerator:
             "config: device=cuda, but torch finds no CUDA device here; give device=cpu or device=auto"
         )
     # accelerate keeps its settings for the life of the process; another run in it may have others.
-    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    forget_accelerator(processes=not torch.distributed.is_initialized())
     accelerator = Accelerator(
         cpu=cfg.device == "cpu" or not torch.cuda.is_available(),
         mixed_precision="no" if cfg.precision == "fp32" else cfg.precision,

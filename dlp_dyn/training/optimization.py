@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from dlp_dyn.config import OptimizerConfig, TrainConfig
+from dlp_dyn.nn.private import lerp_
 from dlp_dyn.objectives.base import Update
 
 
@@ -58,7 +59,6 @@ def update_average(average: nn.Module, model: nn.Module, o: OptimizerConfig, ste
     if step % o.ema_every:
         return
     decay = average_decay(o, step)
-    # One fused call for all weights: one by one, launches would cost more than the training step on a GPU.
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+    lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
     for mine, theirs in zip(average.buffers(), model.buffers(), strict=True):
         mine.copy_(theirs)

@@ -55,7 +55,7 @@ def _make(folder: Path) -> None:
     try:
         if folder.exists() and (not folder.is_dir() or _contents(folder)):
             raise InputError(
-                f"{folder}: exists already; go on with --resume {folder}, or choose another run folder with out=FOLDER"
+                f"{folder}: exists already; resume it, or choose another run folder with out=FOLDER"
             )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -113,7 +113,7 @@ class RunLog:
         """InputError where the folder was moved or removed: what is written next would be torn from the run."""
         if _identity(self.folder) != self._place:
             raise InputError(
-                f"{self.folder}: was moved or removed while it was written; --resume it where it is now"
+                f"{self.folder}: was moved or removed while it was written; resume it where it is now"
             )
 
     def write(self, step: int, group: str, metrics: Mapping[str, float]) -> None:
@@ -126,7 +126,7 @@ class RunLog:
                 self._writer.add_scalar(name, value, step)
         except OSError as error:
             raise InputError(
-                f"{self._metrics}: cannot be written ({error.strerror}); make room, then --resume {self.folder}"
+                f"{self._metrics}: cannot be written ({error.strerror}); make room, then resume the run"
             ) from error
 
     def __enter__(self) -> "RunLog":

@@ -102,13 +102,15 @@ def build_model(cfg: TrainConfig, found: Inspection | None = None) -> Model:
     if cfg.soft_intro is not None:
         return families.build(cfg.soft_intro)
     if cfg.generation is not None:
-        model = VideoGenerator(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics), cfg.generation)
+        model = VideoGenerator(
+            VideoConfig(cfg.model, cfg.tracking, cfg.dynamics, cfg.data.stride), cfg.generation
+        )
         model.video.load_state_dict(checkpoint.load_video_model(cfg.image or "").state_dict())
         return model
     image = None if cfg.image is None else checkpoint.load_model(cfg.image)
     if cfg.dynamics.kind == "none":
         return image.train() if image is not None else _started(DLP(cfg.model), found)
-    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics))
+    model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics, cfg.data.stride))
     if image is not None:
         model.image.load_state_dict(image.state_dict())
     else:

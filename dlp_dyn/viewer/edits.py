@@ -14,7 +14,6 @@ from torch import Tensor
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import Particles, Scene
 
-ON = 0.5  # transparency above which a particle counts as visible
 _SIZES = (0.02, 0.98)  # the logit has no end
 _LIMITS = {
     "x": (-2.0, 2.0), "y": (-2.0, 2.0), "width": _SIZES, "height": _SIZES, "motion_x": (-1.0, 1.0),
@@ -85,7 +84,7 @@ def hide(history: Scene, i: int) -> Scene:
 def show(history: Scene, i: int, found: Scene) -> Scene:
     """Particle i on. One that is off in the history that was found has no path, it jumps about: it rests."""
     shown = change(history, i, {"transparency": 1.0})
-    if i >= n_particles(found) or found.particles.transparency[-1, i, 0] > ON:
+    if i >= n_particles(found) or found.particles.visible[-1, i]:
         return shown
     p = shown.particles
     return replace(shown, particles=replace(p, position=_at(p.position, i, p.position[-1, i])))
@@ -106,7 +105,7 @@ def copy(history: Scene, i: int, room_for_more: bool) -> tuple[Scene, int]:
     room_for_more: whether the model takes another particle; otherwise the copy takes the place of one that is off.
     Raises InputError for a particle that is off, and when all are on.
     """
-    if history.particles.transparency[-1, i, 0] <= ON:
+    if not history.particles.visible[-1, i]:
         raise InputError(f"particle {i} is off: show it before you copy it")
     p, last = history.particles, history.particles.transparency[-1, :, 0]
     if room_for_more:
@@ -114,7 +113,7 @@ def copy(history: Scene, i: int, room_for_more: bool) -> tuple[Scene, int]:
         particles = p.map(lambda x: torch.cat([x, x[:, i : i + 1]], 1))
     else:
         slot = int(last.argmin())
-        if last[slot] > ON:
+        if p.visible[-1, slot]:
             raise InputError(f"all {len(last)} particles of this model are in use: hide one before you copy")
         particles = p.map(lambda x: _at(x, slot, x[:, i]))
     x, y = p.position[-1, i].tolist()
@@ -168,7 +167,7 @@ def _check(name: str, value: float, known: Mapping[str, float]) -> None:
 
 
 def _visible_others(p: Particles, i: int) -> list[int]:
-    return [j for j, on in enumerate((p.transparency[-1, :, 0] > ON).tolist()) if on and j != i]
+    return [j for j, on in enumerate(p.visible[-1].tolist()) if on and j != i]
 
 
 def _at(x: Tensor, i: int, values: Tensor) -> Tensor:

@@ -11,8 +11,8 @@ import uvicorn
 from dlp_dyn.checkpoint import has_dynamics, load_model, load_video_model, resolve
 from dlp_dyn.data.rollouts import Part
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluation.video import frame_stride
 from dlp_dyn.run_data import data_of
+from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer.app import application
 from dlp_dyn.viewer.source import open_source
 from dlp_dyn.viewer.studio import Studio
@@ -28,21 +28,21 @@ def load_studio(run: str | Path, data: str | Path | None, part: Part, device: st
     checkpoint = resolve(run)
     data = data_of(checkpoint) if data is None else data
     model = load_video_model(run, device) if has_dynamics(checkpoint) else load_model(run, device)
-    source = open_source(data, model, part, frame_stride(checkpoint))
+    source = open_source(data, model, part, model.cfg.stride if isinstance(model, VideoModel) else 1)
     return Studio(model, source, Path(run).resolve().name)
 
 
 def listen(host: str, port: int) -> socket.socket:
     """A socket that waits for the page. port: 0 for any that is free. Raises InputError when it cannot be had."""
     if not 0 <= port <= 65535:
-        raise InputError(f"--port {port}: give 0 to 65535")
+        raise InputError(f"port {port}: give 0 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise InputError(f"--port {port}: in use; give another, or 0 for any that is free") from None
-        raise InputError(f"--host {host} --port {port}: cannot listen there ({error.strerror})") from None
+            raise InputError(f"port {port}: in use; give another, or 0 for any that is free") from None
+        raise InputError(f"host {host}, port {port}: cannot listen there ({error.strerror})") from None
 
 
 def address(waiting: socket.socket, host: str) -> str:

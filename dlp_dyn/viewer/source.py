@@ -47,7 +47,7 @@ class RolloutSource:
         self._rollouts, self._stride = rollouts, stride
         self._index = rollouts.part(part)
         if not len(self._index):
-            raise InputError(f"{rollouts.path}: no episode in the {part} part; choose another with --part")
+            raise InputError(f"{rollouts.path}: no episode in the {part} part; choose another part")
         self._lengths = [int(n) for n in strided_lengths(rollouts, self._index, stride)]
 
     @property
@@ -100,5 +100,5 @@ def open_source(path: str | Path, model: VideoModel | DLP, part: Part, stride: i
     if isinstance(model, DLP):
         check_size(model, rollouts)
     else:
-        check_fits(model, rollouts, stride)
+        check_fits(model, rollouts)
     return RolloutSource(rollouts, part, stride)

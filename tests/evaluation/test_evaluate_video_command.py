@@ -85,11 +85,11 @@ def test_tables_hold_every_method(run, data, capsys):
 @pytest.mark.parametrize(
     ("more", "match"),
     [
-        (["--horizon", "0"], "--horizon 0: give 1 frame or more"),
-        (["--context", "0"], "--context 0: give 1 frame or more"),
+        (["--horizon", "0"], "horizon 0: give 1 frame or more"),
+        (["--context", "0"], "context 0: give 1 frame or more"),
         (["--horizon", "13"], "the shortest episode has 16 frames, 4 are seen and 13 predicted"),
         (["--context", "16"], "the shortest episode has 16 frames, 16 are seen and 1 predicted"),
-        (["--episodes", "0"], "--episodes 0"),
+        (["--episodes", "0"], "episodes 0"),
         (["--device", "abacus"], "--device abacus: torch cannot use it here"),
         (["--fvd", "nowhere.pt"], "nowhere.pt: no such file; --fvd wants"),
         (["--plot", "x.gif"], "x.gif: curves are drawn as .png"),

@@ -82,7 +82,7 @@ def test_the_network_sees_large_clips_from_minus_one_to_one(tmp_path):
 
 
 def test_networks_that_do_not_fit(tmp_path):
-    with pytest.raises(InputError, match=r"gone.pt: no such file; --fvd wants a TorchScript network"):
+    with pytest.raises(InputError, match=r"gone.pt: no such file; fvd wants a TorchScript network"):
         ClipFeatures(tmp_path / "gone.pt")
     (tmp_path / "text.pt").write_text("hello")
     with pytest.raises(InputError, match=r"text.pt: not readable as TorchScript \(.+\)$"):

@@ -48,10 +48,8 @@ def test_a_port_in_use(video_run: Path, balls_file: Path, capsys: pytest.Capture
 
 def test_a_port_and_a_host_that_are_none(video_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["view", str(video_run), "--port", "70000"]) == 2
-    assert "--port 70000: give 0 to 65535" in capsys.readouterr().err
-    assert "--host 192.0.2.1 --port 0: cannot listen there" in refused(
-        capsys, video_run, "--host", "192.0.2.1"
-    )
+    assert "port 70000: give 0 to 65535" in capsys.readouterr().err
+    assert "host 192.0.2.1, port 0: cannot listen there" in refused(capsys, video_run, "--host", "192.0.2.1")
 
 
 def test_a_run_that_is_not_there(
@@ -66,7 +64,7 @@ def test_data_that_does_not_fit(
 ) -> None:  # fmt: skip
     big = write_actions(tmp_path / "big.h5", side=64)
     for run in (video_run, image_run):
-        assert "--image-size 32" in refused(capsys, run, "--data", big)
+        assert "at 32 pixels" in refused(capsys, run, "--data", big)
         assert "frames of 16x16 pixels" in refused(
             capsys, run, "--data", write_gif(tmp_path / "a.gif", side=16)
         )

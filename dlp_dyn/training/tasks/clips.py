@@ -10,7 +10,7 @@ from torch import Tensor
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.clips import ClipDataset
 from dlp_dyn.data.rollouts import Rollouts
-from dlp_dyn.data.steering import SteeredClips, read_texts
+from dlp_dyn.data.steering import SteeredClips, read_embeddings
 from dlp_dyn.errors import InputError
 from dlp_dyn.training.tasks.images import ImageTask
 from dlp_dyn.video import VideoModel
@@ -42,7 +42,7 @@ def _texts(cfg: TrainConfig) -> Float[np.ndarray, "K L E"]:
             "config: dynamics.latent_actions.language_dim asks for texts: set data.texts to the npy file of them, or "
             "language_dim to 0"
         )
-    texts = read_texts(cfg.data.texts)
+    texts = read_embeddings(cfg.data.texts, ("episodes", "length", "width"))
     if texts.shape[1] > latent.language_length or texts.shape[2] != latent.language_dim:
         raise InputError(
             f"{cfg.data.texts}: texts of {texts.shape[1]} tokens of width {texts.shape[2]}, the model takes "

@@ -42,7 +42,7 @@ class KeypointTask(ImageTask):
         for i, image in enumerate(images):
             frame = plots.to_uint8(image)
             position = found.position[i, :-1].cpu().numpy()
-            on = found.transparency[i, :, 0].cpu().numpy() > metrics.ON
+            on = found.visible[i].cpu().numpy()
             rows.append(
                 {
                     "image": plots.enlarge(frame),
