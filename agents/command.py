@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from dlp_dyn.errors import InputError, of_system
-from dlp_dyn.interrupt import Interrupted
+from dlp_dyn.training.interrupt import Interrupted
 
 
 def run_command(

@@ -23,7 +23,7 @@ from agents.learner import Actor
 from agents.warm_up import Players
 from dlp_dyn.commands.arguments import key_values, seed, whole
 from dlp_dyn.errors import InputError
-from dlp_dyn.plots import write_video
+from dlp_dyn.plotting.pictures import write_video
 from dlp_dyn.progress import Tracker, track
 
 N_ENVS = 20

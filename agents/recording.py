@@ -10,7 +10,7 @@ from agents.environments import AgentEnv
 from agents.learner import Actor
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.particles import ON
-from dlp_dyn.plots import draw_particles, enlarge, label_grid
+from dlp_dyn.plotting.pictures import draw_particles, enlarge, label_grid
 
 SUFFIXES = (".gif", ".webp", ".mp4")
 FPS = 12.0

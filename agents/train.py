@@ -25,11 +25,11 @@ from agents.offline.learner import OfflineLearner
 from agents.online import OnlineLearner
 from agents.rewards import ChamferReward
 from agents.warm_up import warm_up
-from dlp_dyn.interrupt import Interrupt, Interrupted, interrupts
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.progress import Tracker, track
 from dlp_dyn.settings import split_arguments
 from dlp_dyn.training import run_log
+from dlp_dyn.training.interrupt import Interrupt, Interrupted, interrupts
 
 EVALUATION_SEED = 20_000  # beside those of the training
 

@@ -13,9 +13,9 @@ from agents.config import WarmUpConfig
 from agents.environments import AgentEnv
 from dlp_dyn.data.collect import load_policy
 from dlp_dyn.errors import InputError
-from dlp_dyn.interrupt import Interrupt
 from dlp_dyn.observation.observer import batch_of, with_rows
 from dlp_dyn.progress import Tracker
+from dlp_dyn.training.interrupt import Interrupt
 
 
 class Players:

@@ -211,7 +211,7 @@ def _without_download() -> Iterator[None]:
                 layer.inplace = False
         return features
 
-    with mock.patch("dlp_dyn.pretrained.vgg16_features", random):
+    with mock.patch("dlp_dyn.nn.pretrained.vgg16_features", random):
         yield
 
 

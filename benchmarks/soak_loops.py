@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from dlp_dyn.run_data import data_of
 
 from dlp_dyn.bundled import BALLS
 from dlp_dyn.checkpoint import load_video_model
@@ -22,7 +23,6 @@ from dlp_dyn.planning.goals import Places
 from dlp_dyn.planning.planner import Planner
 from dlp_dyn.planning.shooting import Predictor
 from dlp_dyn.planning.solvers import ICEM
-from dlp_dyn.run_data import data_of
 from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer import requests
 from dlp_dyn.viewer.server import load_studio

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlp_dyn import plots, sample_plots, video_plots
 from dlp_dyn.data import densities
 from dlp_dyn.errors import InputError
 from dlp_dyn.generation.model import VideoGenerator
 from dlp_dyn.particles import Scene
+from dlp_dyn.plotting import videos
 from dlp_dyn.predict import check_out
 from dlp_dyn.settings import has_section, read_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
@@ -37,14 +37,14 @@ def draw_samples(run: str | Path, out: str | Path, n: int = 24, seed: int = 0, d
     samples = model.sample(n, torch.Generator(device).manual_seed(seed))
     if model.cfg.densities is not None:
         limit = densities.limit(str(read_yaml(resolve(run) / CONFIG).get("data", {}).get("path", "")))
-        picture = sample_plots.points_picture(samples.cpu().numpy(), limit)
+        picture = samples.points_picture(samples.cpu().numpy(), limit)
     else:
-        one = sample_plots.cloud_picture if model.cfg.point_clouds is not None else sample_plots.image_picture
+        one = samples.cloud_picture if model.cfg.point_clouds is not None else samples.image_picture
         pictures = [one(x) for x in samples.float().cpu().numpy()]
         pictures += [np.full_like(pictures[0], 255)] * (-n % _ROWS)
         columns = [np.concatenate(pictures[i : i + _ROWS]) for i in range(0, len(pictures), _ROWS)]
         picture = np.concatenate(columns, 1)
-    plots.write_image(out, picture)
+    pictures.write_image(out, picture)
     return samples
 
 
@@ -66,6 +66,6 @@ def draw_generated(
     out = check_out(out)
     model = VideoGenerator.from_pretrained(run, device=device)
     scenes = model.generate(n, frames, steps, eta, torch.Generator(device).manual_seed(seed))
-    pictures = video_plots.prediction_video(model.video, scenes, None, min(model.cfg.frames, frames))
-    plots.write_video(out, pictures, fps)
+    pictures = videos.prediction_video(model.video, scenes, None, min(model.cfg.frames, frames))
+    pictures.write_video(out, pictures, fps)
     return scenes

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
-from dlp_dyn import pretrained
+from dlp_dyn.nn import pretrained
 
 RADIUS_PX = 2.0  # a particle this near to an object's centre has found it
 MOVED = 0.05  # of the range of pixels: more than the noise of compressed video

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dlp_dyn import plots, video_plots
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.images import as_rgb
@@ -18,6 +17,7 @@ from dlp_dyn.data.strided import read_strided, strided_lengths
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import check_fits
 from dlp_dyn.particles import Scene
+from dlp_dyn.plotting import pictures, videos
 from dlp_dyn.video import VideoModel
 
 SUFFIXES = (".gif", ".webp", ".mp4")
@@ -68,7 +68,7 @@ def predict(
     truth = frames[:, : context + horizon]
     if samples:
         truth = np.repeat(truth, samples, 0)
-    plots.write_video(out, video_plots.prediction_video(model, scene, truth, context), fps)
+    pictures.write_video(out, videos.prediction_video(model, scene, truth, context), fps)
     return scene
 
 

@@ -17,7 +17,7 @@ from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.geometry import to_pixel
 from dlp_dyn.image.model import DLP
 from dlp_dyn.particles import ON
-from dlp_dyn.plots import colours
+from dlp_dyn.plotting.pictures import colours
 
 EPISODE, FRAME = 1, 12
 

@@ -18,9 +18,10 @@ from unittest import mock
 import safetensors.torch
 import torch
 
-from dlp_dyn import config, folders, plots, video_plots
+from dlp_dyn import config, folders
 from dlp_dyn.data.clips import ClipDataset
 from dlp_dyn.particles import mean
+from dlp_dyn.plotting import pictures, videos
 from dlp_dyn.training.loop import resume, train
 from dlp_dyn.training.particle_clips import ParticleClips
 from dlp_dyn.training.run_log import RunLog
@@ -39,8 +40,8 @@ def noted(reads: list[int], writes: list[str]) -> Iterator[None]:
             (folders, "write"),
             (RunLog, "__init__"),
             (RunLog, "write"),
-            (plots, "write_image"),
-            (video_plots, "prediction_video"),
+            (pictures, "write_image"),
+            (videos, "prediction_video"),
             (config, "save"),
             (safetensors.torch, "save"),
         )

@@ -17,7 +17,7 @@ from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import dataset
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import evaluate_video
-from dlp_dyn.run_data import CLIPS, data_of
+from dlp_dyn.viewer.run_data import CLIPS, data_of
 
 GREEN, RED = (80, 200, 120), (235, 90, 70)
 

@@ -26,7 +26,7 @@ def demo(args: argparse.Namespace) -> None:
     from dlp_dyn.evaluation.video import evaluate_video
     from dlp_dyn.predict import check_out, predict
     from dlp_dyn.progress import track
-    from dlp_dyn.run_data import data_of
+    from dlp_dyn.viewer.run_data import data_of
 
     check_out(args.out)
     run = args.run_folder or BALLS

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dlp_dyn import plots
 from dlp_dyn.errors import InputError
+from dlp_dyn.plotting import pictures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,4 +93,4 @@ def write_figure(path: str | Path, figure: "Figure") -> None:
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    plots.write_image(path, np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    pictures.write_image(path, np.asarray(canvas.buffer_rgba())[..., :3].copy())

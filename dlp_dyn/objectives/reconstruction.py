@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dlp_dyn import pretrained
+from dlp_dyn.nn import pretrained
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TAPS = (3, 8, 13, 22, 30)  # relu1_2, relu2_2, relu3_2, relu4_3, pool5 of torchvision's `features`

@@ -10,7 +10,6 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dlp_dyn import plots
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.errors import InputError
 from dlp_dyn.planning.actions import ActionSpace
@@ -21,6 +20,7 @@ from dlp_dyn.planning.recording import record
 from dlp_dyn.planning.shooting import Predictor
 from dlp_dyn.planning.solvers import ICEM, Categorical, Solver
 from dlp_dyn.planning.stage import Picture, Pictures, Stage, as_taken, goal_picture
+from dlp_dyn.plotting import pictures
 from dlp_dyn.predict import check_out
 from dlp_dyn.video import VideoModel
 
@@ -93,7 +93,7 @@ def play(
             done += 1
     finally:
         stage.close()
-    plots.write_video(out, record(control.model, control.moments(), replan, picture), fps)
+    pictures.write_video(out, record(control.model, control.moments(), replan, picture), fps)
     return Played(done, stage.success, control.why())
 
 

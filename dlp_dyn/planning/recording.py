@@ -7,7 +7,7 @@ import torch
 from jaxtyping import UInt8
 
 from dlp_dyn.planning.controller import Moment
-from dlp_dyn.plots import enlarge, label_grid, to_uint8
+from dlp_dyn.plotting.pictures import enlarge, label_grid, to_uint8
 from dlp_dyn.video import VideoModel
 
 

@@ -21,7 +21,6 @@ from dlp_dyn.data.inspection import Inspection, inspect_rollouts
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.synthetic import WRITERS, local_file
 from dlp_dyn.errors import InputError
-from dlp_dyn.interrupt import Interrupted, interrupts, outlive_signals
 from dlp_dyn.nn.private import forget_accelerator
 from dlp_dyn.objectives.base import Objective
 from dlp_dyn.objectives.schedules import ramped
@@ -31,6 +30,7 @@ from dlp_dyn.sharing.mixin import SharedModel
 from dlp_dyn.training import run_log, setup
 from dlp_dyn.training.adapt import adapt
 from dlp_dyn.training.divergence import DivergenceWatch
+from dlp_dyn.training.interrupt import Interrupted, interrupts, outlive_signals
 from dlp_dyn.training.optimization import learning_rate, optimizers, set_learning_rate, update_average
 from dlp_dyn.training.sampler import ClipOrder
 from dlp_dyn.training.state import TrainingState

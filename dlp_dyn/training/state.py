@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from accelerate.utils import gather_object, set_seed
 
-from dlp_dyn import checkpoint, older_runs
+from dlp_dyn import checkpoint
 from dlp_dyn.errors import InputError
 from dlp_dyn.objectives.base import Update
 from dlp_dyn.sharing.mixin import SharedModel
 from dlp_dyn.sharing.weights import load_into, load_weights
+from dlp_dyn.training import older_runs
 
 
 @dataclass

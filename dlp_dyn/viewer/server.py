@@ -11,9 +11,9 @@ import uvicorn
 from dlp_dyn.checkpoint import has_dynamics, load_model, load_video_model, resolve
 from dlp_dyn.data.rollouts import Part
 from dlp_dyn.errors import InputError
-from dlp_dyn.run_data import data_of
 from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer.app import application
+from dlp_dyn.viewer.run_data import data_of
 from dlp_dyn.viewer.source import open_source
 from dlp_dyn.viewer.studio import Studio
 

@@ -22,7 +22,7 @@ from agents.config import AgentConfig
 from agents.online import OnlineLearner
 from agents.replay import GoalReplayBuffer
 from dlp_dyn.errors import InputError
-from dlp_dyn.interrupt import Interrupted
+from dlp_dyn.training.interrupt import Interrupted
 
 Push = Callable[..., AgentConfig]
 

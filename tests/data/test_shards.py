@@ -23,10 +23,10 @@ from dlp_dyn.data.excerpt import excerpt
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import PARTS, Episode, RolloutWriter, dataset
 from dlp_dyn.errors import InputError
-from dlp_dyn.run_data import data_of
 from dlp_dyn.training.loop import train
 from dlp_dyn.training.particle_clips import encode_part
 from dlp_dyn.video import VideoConfig, VideoModel
+from dlp_dyn.viewer.run_data import data_of
 
 LENGTHS = (5, 9, 2, 7, 6, 4, 8, 3)
 SHARDS = (3, 1, 4)  # episodes of each file

@@ -9,7 +9,7 @@ from dlp_dyn.cli import main
 from dlp_dyn.data import synthetic
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.synthetic import local_file
-from dlp_dyn.run_data import data_of
+from dlp_dyn.viewer.run_data import data_of
 
 TINY = ["device=cpu", "steps=2", "batch_size=2", "log_every=1", "eval_frames=2"]
 

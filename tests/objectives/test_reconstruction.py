@@ -121,7 +121,7 @@ def test_lpips_counts_a_tenth_of_every_value(forget: None, monkeypatch: pytest.M
             assert a.min() < -0.5
             return (a - b).abs().mean((1, 2, 3), keepdim=True)
 
-    monkeypatch.setattr("dlp_dyn.pretrained.lpips", lambda *_: Difference())
+    monkeypatch.setattr("dlp_dyn.nn.pretrained.lpips", lambda *_: Difference())
     target, image = pair()
     error = reconstruction.reconstruction_error("lpips", target, image)
     distance = 2 * (target - image).abs().sum((1, 2, 3))

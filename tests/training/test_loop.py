@@ -23,10 +23,10 @@ from dlp_dyn.data.writer import PARTS, RolloutWriter
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation import images as evaluate
 from dlp_dyn.image.model import DLP
-from dlp_dyn.interrupt import Interrupted, interrupts
 from dlp_dyn.objectives.base import Losses
 from dlp_dyn.objectives.config import ImageWeights
 from dlp_dyn.objectives.image_elbo import ImageElbo
+from dlp_dyn.training.interrupt import Interrupted, interrupts
 from dlp_dyn.training.loop import resume, train
 
 Tiny = Callable[..., TrainConfig]

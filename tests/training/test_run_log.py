@@ -11,7 +11,7 @@ import torch
 from dlp_dyn import folders
 from dlp_dyn.config import load
 from dlp_dyn.errors import InputError
-from dlp_dyn.interrupt import interrupts
+from dlp_dyn.training.interrupt import interrupts
 from dlp_dyn.training.run_log import RunLog
 
 CPU = torch.device("cpu")

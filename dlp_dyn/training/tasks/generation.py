@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dlp_dyn import plots, video_plots
 from dlp_dyn.clip import SceneClip
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.clips import ClipDataset
@@ -14,6 +13,7 @@ from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.generation.model import VideoGenerator
 from dlp_dyn.objectives.denoising import denoising_error
+from dlp_dyn.plotting import pictures, videos
 from dlp_dyn.training import particle_clips
 from dlp_dyn.training.particle_clips import ParticleClips
 from dlp_dyn.training.tasks.particles import encoded
@@ -66,5 +66,5 @@ class GenerationTask:
         g = torch.Generator(device).manual_seed(0)
         scenes = model.generate(_SAMPLE_CLIPS, _SAMPLE_FRAMES, steps, generator=g)
         model.train(training)
-        frames = video_plots.prediction_video(model.video, scenes, None, model.cfg.frames)
-        plots.write_video(folder / f"step_{step:07d}.gif", frames, 8)
+        frames = videos.prediction_video(model.video, scenes, None, model.cfg.frames)
+        pictures.write_video(folder / f"step_{step:07d}.gif", frames, 8)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dlp_dyn import plots
 from dlp_dyn.clip import Clip
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.clips import ClipDataset, collate
@@ -14,6 +13,7 @@ from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.steering import SteeredClips
 from dlp_dyn.evaluation import images as evaluation
 from dlp_dyn.image.model import DLP
+from dlp_dyn.plotting import pictures
 
 _SAMPLE_FRAMES = 6
 _NONE_ON, _LITTLE, _FALL = 0.05, 0.1, 0.05
@@ -70,4 +70,6 @@ class ImageTask:
         return told
 
     def draw(self, model: DLP, folder: Path, step: int) -> None:
-        plots.write_image(folder / f"step_{step:07d}.png", plots.sample_grid(model, self.sample, self.found))
+        pictures.write_image(
+            folder / f"step_{step:07d}.png", pictures.sample_grid(model, self.sample, self.found)
+        )

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dlp_dyn import metrics, plots
+from dlp_dyn import metrics
 from dlp_dyn.clip import to_images
 from dlp_dyn.image.keypoint_vae.model import KeypointVAE
 from dlp_dyn.objectives.dlpv1 import cut
+from dlp_dyn.plotting import pictures
 from dlp_dyn.training.tasks.images import ImageTask
 
 _AT_ONCE = 64  # frames
@@ -40,15 +41,15 @@ class KeypointTask(ImageTask):
         model.train(training)
         rows = []
         for i, image in enumerate(images):
-            frame = plots.to_uint8(image)
+            frame = pictures.to_uint8(image)
             position = found.position[i, :-1].cpu().numpy()
             on = found.visible[i].cpu().numpy()
             rows.append(
                 {
-                    "image": plots.enlarge(frame),
-                    "reconstruction": plots.enlarge(plots.to_uint8(drawn[i])),
-                    "particles": plots.draw_particles(frame, position, on),
-                    "proposals": plots.draw_points(frame, proposals[i].cpu().numpy()),
+                    "image": pictures.enlarge(frame),
+                    "reconstruction": pictures.enlarge(pictures.to_uint8(drawn[i])),
+                    "particles": pictures.draw_particles(frame, position, on),
+                    "proposals": pictures.draw_points(frame, proposals[i].cpu().numpy()),
                 }
             )
-        plots.write_image(folder / f"step_{step:07d}.png", np.asarray(plots.label_grid(rows)))
+        pictures.write_image(folder / f"step_{step:07d}.png", np.asarray(pictures.label_grid(rows)))

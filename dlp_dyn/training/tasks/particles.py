@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dlp_dyn import plots, video_plots
 from dlp_dyn.clip import SceneClip
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.clips import ClipDataset
@@ -14,6 +13,7 @@ from dlp_dyn.data.synthetic import cache_folder
 from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.dynamics.rollout import rollout
 from dlp_dyn.particles import Scene
+from dlp_dyn.plotting import pictures, videos
 from dlp_dyn.progress import track
 from dlp_dyn.training import particle_clips
 from dlp_dyn.training.particle_clips import ParticleClips, encode_part
@@ -64,8 +64,8 @@ class ParticleTask:
 
     def draw(self, model: VideoModel, folder: Path, step: int) -> None:
         predicted = self._predicted(model, self.drawn)[0]
-        frames = video_plots.prediction_video(model, predicted, self.truth, self.window)
-        plots.write_video(folder / f"step_{step:07d}.gif", frames, 8)
+        frames = videos.prediction_video(model, predicted, self.truth, self.window)
+        pictures.write_video(folder / f"step_{step:07d}.gif", frames, 8)
 
     def _predicted(self, model: VideoModel, clips: list[int]) -> tuple[Scene, Scene]:
         """Rollouts from the first `window` scenes of held-out clips, and what the clips hold."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from dlp_dyn import metrics, plots, sample_plots
+from dlp_dyn import metrics
 from dlp_dyn.clip import to_images
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data import densities, primitives, shape_files
@@ -22,6 +22,7 @@ from dlp_dyn.evaluation.densities import divergences, mode_figures, negative_elb
 from dlp_dyn.evaluation.game import behind, game_figures, game_warnings
 from dlp_dyn.evaluation.point_clouds import coverage, occupancy_jsd
 from dlp_dyn.evaluation.samples import sample_figures
+from dlp_dyn.plotting import pictures, samples
 from dlp_dyn.soft_intro.model import IntroVAE
 
 _N_POINTS = 2**20  # of the plane, that are trained on; as many as a run of 30,000 batches sees 15 times
@@ -76,7 +77,7 @@ class GameTask:
         """How good samples are."""
 
     @abstractmethod
-    def picture(self, model: IntroVAE) -> sample_plots.Picture:
+    def picture(self, model: IntroVAE) -> samples.Picture:
         """Data, reconstructions and samples."""
 
     def warnings(self, metrics: dict[str, float]) -> Sequence[str]:
@@ -94,7 +95,7 @@ class GameTask:
     def draw(self, model: IntroVAE, folder: Path, step: int) -> None:
         training = model.training
         model.eval()
-        plots.write_image(folder / f"step_{step:07d}.png", self.picture(model))
+        pictures.write_image(folder / f"step_{step:07d}.png", self.picture(model))
         model.train(training)
 
 
@@ -115,15 +116,15 @@ class DensityTask(GameTask):
     def score(self, metrics: dict[str, float]) -> float:
         return -metrics["jsd"]
 
-    def picture(self, model: IntroVAE) -> sample_plots.Picture:
+    def picture(self, model: IntroVAE) -> samples.Picture:
         limit = densities.limit(self.name)
         grid = negative_elbo_grid(model, limit, 120)
         row = {
-            "data": sample_plots.points_picture(self.real, limit),
-            "samples": sample_plots.points_picture(self._sample(model), limit),
-            "likelihood": sample_plots.likelihood_picture(grid.cpu().numpy()),
+            "data": samples.points_picture(self.real, limit),
+            "samples": samples.points_picture(self._sample(model), limit),
+            "likelihood": samples.likelihood_picture(grid.cpu().numpy()),
         }
-        return plots.label_grid([row])
+        return pictures.label_grid([row])
 
     def _sample(self, model: IntroVAE) -> np.ndarray:
         g = torch.Generator(next(model.parameters()).device).manual_seed(0)
@@ -151,14 +152,14 @@ class PictureTask(GameTask):
         """Of models that grow, those of the largest side are compared."""
         return _LARGER * metrics["side"] - metrics["kernel_distance"]
 
-    def picture(self, model: IntroVAE) -> sample_plots.Picture:
+    def picture(self, model: IntroVAE) -> samples.Picture:
         device = next(model.parameters()).device
         some = np.linspace(0, len(self.held_out) - 1, _DRAWN).round().astype(int)
         x = model.shown(self.held_out[some].to(device))
         columns = {"data": x, "reconstruction": model.reconstruct(x)}
         drawn = model.sample(4 * _DRAWN, torch.Generator(device).manual_seed(0)).split(_DRAWN)
         columns |= {f"sample {i + 1}": part for i, part in enumerate(drawn)}
-        return sample_plots.sample_picture(sample_plots.image_picture, columns)
+        return samples.sample_picture(samples.image_picture, columns)
 
 
 class CloudTask(GameTask):
@@ -192,11 +193,11 @@ class CloudTask(GameTask):
     def score(self, metrics: dict[str, float]) -> float:
         return -metrics["mmd"]
 
-    def picture(self, model: IntroVAE) -> sample_plots.Picture:
+    def picture(self, model: IntroVAE) -> samples.Picture:
         device = next(model.parameters()).device
         x = self.held_out[:_DRAWN].to(device)
         between = model.interpolate(x, x.roll(1, 0), 3)[:, 1]
         drawn = model.sample(2 * _DRAWN, torch.Generator(device).manual_seed(0)).split(_DRAWN)
         columns = {"data": x, "reconstruction": model.reconstruct(x), "half way": between}
         columns |= {f"sample {i + 1}": part for i, part in enumerate(drawn)}
-        return sample_plots.sample_picture(sample_plots.cloud_picture, columns)
+        return samples.sample_picture(samples.cloud_picture, columns)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 
 from dlp_dyn.particles import Scene
-from dlp_dyn.plots import (
+from dlp_dyn.plotting.pictures import (
     GAP,
     Picture,
     colours,

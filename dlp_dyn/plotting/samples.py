@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dlp_dyn import plots
+from dlp_dyn.plotting import pictures
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
 _SIDE = 240  # pixels
@@ -57,7 +57,7 @@ def cloud_picture(cloud: Float[np.ndarray, "n 3"]) -> Picture:
 def image_picture(image: Float[np.ndarray, "C H W"]) -> Picture:
     """Enlarged; grey ones become RGB."""
     rgb = torch.from_numpy(image).expand(3, -1, -1)
-    return plots.enlarge(plots.to_uint8(rgb))
+    return pictures.enlarge(pictures.to_uint8(rgb))
 
 
 def sample_picture(one: Callable[[np.ndarray], Picture], columns: Mapping[str, Tensor]) -> Picture:
@@ -67,4 +67,4 @@ def sample_picture(one: Callable[[np.ndarray], Picture], columns: Mapping[str, T
     rows: Sequence[Mapping[str, Picture]] = [
         {name: one(values[i]) for name, values in arrays.items()} for i in range(n)
     ]
-    return plots.label_grid([dict(row) for row in rows])
+    return pictures.label_grid([dict(row) for row in rows])

@@ -1,0 +1,1 @@
+"""Pictures and videos of particles, predictions and samples."""
