@@ -1,4 +1,4 @@
-"""All questions in one table, for benchmarks/RESULTS.md."""
+"""All questions in one table, for benchmarks/results/speed.md."""
 
 import torch
 

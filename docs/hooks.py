@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-ELSEWHERE = {"figures.md": "benchmarks/RESULTS.md", "contributing.md": "CONTRIBUTING.md"}
+ELSEWHERE = {"figures.md": "benchmarks/results/README.md", "contributing.md": "CONTRIBUTING.md"}
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
@@ -13,4 +13,5 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
     if name not in ELSEWHERE:
         return markdown
     text = (Path(config.config_file_path).parent / ELSEWHERE[name]).read_text()
-    return re.sub(r"\]\((?:\.\./)?docs/", "](", text)
+    text = re.sub(r"\[([^\]]+)\]\((\w+\.md)\)", r"`benchmarks/results/\2`", text)  # pages that the site lacks
+    return re.sub(r"\]\((?:\.\./)*docs/", "](", text)
