@@ -10,7 +10,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from dlp_dyn.run_data import data_of
 
 from dlp_dyn.bundled import BALLS
 from dlp_dyn.checkpoint import load_video_model
@@ -25,6 +24,7 @@ from dlp_dyn.planning.shooting import Predictor
 from dlp_dyn.planning.solvers import ICEM
 from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer import requests
+from dlp_dyn.viewer.run_data import data_of
 from dlp_dyn.viewer.server import load_studio
 from dlp_dyn.viewer.session import Sessions
 
