@@ -167,5 +167,9 @@ def test_an_object_is_missed_until_it_is_drawn():
     window = 7**2 / 8**2  # of the object's energy
     part = missed(model, images, encoding, nothing, energy * 4 * window / 1.25)
     torch.testing.assert_close(part, loss / 4)
+    dim = replace(
+        decoded, image=0.5 + (images - 0.5) * (1 - 0.75**0.5)
+    )  # three quarters of the energy are left
+    torch.testing.assert_close(missed(model, images, encoding, dim, energy), loss / 2)
     assert missed(model, images, encoding, replace(decoded, image=images), energy) == 0
     assert missed(model, images, encoding, nothing, 0.0) == 0

@@ -23,7 +23,7 @@ from dlp_dyn.objectives.reconstruction import glimpse_error, reconstruction_erro
 from dlp_dyn.objectives.schedules import NORMAL, Phase, phase_at
 from dlp_dyn.particles import Draw, Scene, gate_of, rsample
 
-_PART = 4.0  # an object is missed where more than one of so many parts of its energy is not drawn
+_PART = 4.0  # an object may be missed where there is more than one of so many parts of its energy
 
 
 class ImageElbo(Objective):
@@ -145,8 +145,8 @@ def missed(
     decoded: Decoded,
     object_energy: float,
 ) -> Float[Tensor, " B"]:
-    """Surprisal that particles are off where a good part of an object moves and nobody draws it; 0 without an
-    `object_energy`.
+    """Surprisal that particles are off where a good part of an object moves, and less than half of that is drawn; 0
+    without an `object_energy`.
 
     Nothing that is drawn tells a particle that is off what it misses.
     """
@@ -154,10 +154,11 @@ def missed(
     if reference is None or not object_energy:
         return images.new_zeros(len(images))
     with torch.no_grad():
-        difference, error = reference.difference(images), images - decoded.image
-        undrawn = torch.minimum(difference.square().sum(1), error.square().sum(1))[:, None]
-        found = reference.near(undrawn, encoding.scene.particles.position)[:, 0] * reference.window**2
-        share = (_PART * found / object_energy - 1).clamp(0, 1)
+        energy = reference.difference(images).square().sum(1)
+        undrawn = torch.minimum(energy, (images - decoded.image).square().sum(1))
+        there = reference.near(torch.stack([energy, undrawn], 1), encoding.scene.particles.position)
+        large = (_PART * reference.window**2 * there[:, 0] / object_energy - 1).clamp(0, 1)
+        share = large * (2 * there[:, 1] / (there[:, 0] + 1e-6) - 1).clamp_min(0)
     return (F.softplus(-gate_of(transparency)[..., 0]) * share).sum(1)
 
 
