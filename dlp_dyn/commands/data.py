@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dlp_dyn.commands.arguments import key_values
+from dlp_dyn.commands.arguments import device, key_values
 from dlp_dyn.errors import InputError
 
 if TYPE_CHECKING:
@@ -93,20 +93,17 @@ def import_(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Write a rollout file as other tools keep their data."""
-    from dlp_dyn.commands.words import device
     from dlp_dyn.data.export import export_data
     from dlp_dyn.progress import track
 
     _refuse_existing(args)
+    particles = None
+    if args.run_folder is not None:
+        from dlp_dyn.observation.encoder import load_encoder
+
+        particles = load_encoder(args.run_folder, device=device(args.device)).raw
     with track("export", None, "episodes") as bar:
-        export_data(
-            args.data,
-            args.out,
-            args.format,
-            run=args.run_folder,
-            device=device(args.device),
-            progress=bar.reach,
-        )
+        export_data(args.data, args.out, args.format, particles=particles, progress=bar.reach)
     print(args.out)
 
 
@@ -124,7 +121,7 @@ def _fps(text: str | None) -> float | str | None:
 
 def _refuse_existing(args: argparse.Namespace) -> None:
     if Path(args.out).exists() and not args.overwrite:
-        raise InputError(f"{args.out}: exists already; choose another --out, or replace it with --overwrite")
+        raise InputError(f"{args.out}: exists already; choose another place, or replace it with --overwrite")
 
 
 def _parts(text: str) -> tuple[int, ...]:

@@ -80,21 +80,16 @@ def test_one_camera_of_several(written: Path, tmp_path: Path, name: str) -> None
         convert(tmp_path / OUT[name], tmp_path / "none.h5", choices=Choices(camera="left"))
 
 
-def test_particles_of_a_run_go_along(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in for the image model tells which frame it was shown."""
+def test_particles_go_along(written: Path, tmp_path: Path) -> None:
+    def brightness(frames: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(frames.mean((1, 2, 3))[:, None, None], (len(frames), 3, 2)).astype(np.float32)
 
-    class Brightness:
-        def raw(self, frames: np.ndarray) -> np.ndarray:
-            return np.broadcast_to(frames.mean((1, 2, 3))[:, None, None], (len(frames), 3, 2)).astype(
-                np.float32
-            )
-
-    monkeypatch.setattr("dlp_dyn.observation.encoder.load_encoder", lambda *_, **__: Brightness())
-    export_data(written, tmp_path / "world.h5", "worldmodel", run="run")
+    export_data(written, tmp_path / "world.h5", "worldmodel", particles=brightness)
     convert(tmp_path / "world.h5", tmp_path / "back.h5")
-    frames = Rollouts(written).frames(np.arange(sum(LENGTHS)))
-    particles = Rollouts(tmp_path / "back.h5").column("observations/particles")
-    np.testing.assert_allclose(particles, Brightness().raw(frames), rtol=1e-6)
+    expected = brightness(Rollouts(written).frames(np.arange(sum(LENGTHS))))
+    np.testing.assert_allclose(
+        Rollouts(tmp_path / "back.h5").column("observations/particles"), expected, rtol=1e-6
+    )
 
 
 def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,15 @@ _STEPS = {
     "terminated": "next.terminated",
     "truncated": "next.truncated",
 }
-_PANDAS = {"column_indexes": [], "columns": [], "index_columns": ["task"], "pandas_version": "2.0.0"}
+_PANDAS = {
+    "index_columns": ["task"],
+    "column_indexes": [],
+    "columns": [
+        {"name": name, "field_name": name, "pandas_type": kind, "numpy_type": stored, "metadata": None}
+        for name, kind, stored in (("task_index", "int64", "int64"), ("task", "unicode", "object"))
+    ],
+    "pandas_version": "2.0.0",
+}
 
 
 @contextmanager
