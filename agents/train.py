@@ -142,6 +142,7 @@ def _learn(
     while learner.step < cfg.steps and not interrupt.signum:
         before = learner.step
         learner.learn()
+        log.check_place()
         step, last = learner.step, learner.step >= cfg.steps
         if last or _passes(before, step, cfg.log_every):
             log.write(step, "train", {**learner.figures(), **clock.figures(step - first)})

@@ -14,12 +14,17 @@ from jaxtyping import install_import_hook
 # Shapes and types of every annotated signature are checked while tests run.
 install_import_hook("dlp_dyn", "typecheck.check")
 
+import hypothesis
 import pytest
 import torch
 
 from dlp_dyn import config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
+
+
+hypothesis.settings.register_profile("busy", deadline=None)  # on a busy machine every example may be late
+hypothesis.settings.load_profile("busy")
 
 
 @pytest.fixture(autouse=True)

@@ -4,15 +4,17 @@ Options are those of the parsers, so that new ones are tried by themselves. A va
 """
 
 import argparse
-import contextlib
 import ctypes
 import os
+import resource
 import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agents import evaluate as agent_evaluation
@@ -22,7 +24,7 @@ from benchmarks.faults.places import prepare, wrong_values
 from dlp_dyn import cli
 
 Main = Callable[[Sequence[str]], int]
-PATIENCE_S = 8.0
+PATIENCE_S = 60.0
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -34,6 +36,7 @@ class Try:
     command: str
     words: tuple[str, ...]
     wrong: str
+    befalls: Callable[[Path], None] = lambda _: None  # in its process, before it begins
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,33 @@ def tries(place: Path) -> Iterator[Try]:
                 yield Try(main, command, (*verb, *_replaced(words, option, value)), f"{option}: {name}")
 
 
+def disks(place: Path) -> Iterator[Try]:
+    """Every command where nothing may be written, and where the disk is full after so many bytes of a file."""
+    for command, words in working(place).items():
+        if command == "view":  # writes nothing
+            continue
+        main = AGENTS[command][0] if command in AGENTS else cli.main
+        verb = [command] if main is cli.main else []
+        yield Try(main, command, (*verb, *words), "a folder that may not be written", _read_only)
+        for size in (0, 1_000, 20_000):
+            yield Try(
+                main,
+                command,
+                (*verb, *words),
+                f"a disk that is full after {size:,} bytes",
+                partial(_full, size),
+            )
+
+
+def _read_only(here: Path) -> None:
+    here.chmod(0o555)
+
+
+def _full(size: int, here: Path) -> None:  # noqa: ARG001
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
 def _replaced(words: Sequence[str], option: str, value: str) -> list[str]:
     """Words with another value of an option, written so that it may begin with a minus."""
     if option not in words:
@@ -110,28 +140,32 @@ def _replaced(words: Sequence[str], option: str, value: str) -> list[str]:
     return [*words[:at], f"{option}={value}", *words[at + 2 :]]
 
 
-def ended(one: Try, place: Path, log: Path) -> Ended:
+def ended(one: Try, place: Path, here: Path) -> Ended:
     """Run a try in a process of its own, in an empty folder."""
     before = _listing(place)
-    here = log.with_name("here")
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir()
+    ear, mouth = os.pipe()
     child = os.fork()
     if child == 0:
         code = 1
         try:
+            os.dup2(mouth, 1)
+            os.dup2(mouth, 2)
+            sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
             os.setsid()
             os.chdir(here)
             sys.path.append(str(here))
             _obey_permissions()
-            with log.open("w") as said, contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                os.dup2(said.fileno(), 1)
-                os.dup2(said.fileno(), 2)
-                code = _code(one)
+            one.befalls(here)
+            code = _code(one)
         finally:
             os._exit(code)
-    code = _waited(child)
-    return Ended(code, log.read_text(errors="replace"), _listing(place) != before)
+    os.close(mouth)
+    with ThreadPoolExecutor(1) as reader, os.fdopen(ear, errors="replace") as said:
+        heard = reader.submit(said.read)
+        code = _waited(child)
+        return Ended(code, heard.result(), _listing(place) != before)
 
 
 def _code(one: Try) -> int:

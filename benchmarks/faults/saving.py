@@ -42,20 +42,25 @@ def _consistent(run: Path) -> int | None:
     return step if same and (folder / "config.yaml").read_text() == f"step: {step}\n" else None
 
 
+def widen_renames() -> None:
+    """From here on in this process a folder stays for a moment as it is before and after each renaming."""
+    rename = Path.rename
+
+    def widened(path: Path, target: Path) -> Path:
+        time.sleep(_WIDENED_S)
+        renamed = rename(path, target)
+        time.sleep(_WIDENED_S)
+        return renamed
+
+    Path.rename = widened  # type: ignore[method-assign]
+
+
 def killed(place: Path, chance: random.Random) -> bool:
     """A process that saves again and again, killed; half of the moments lie around a renaming."""
     _save(place, 0)
     child = os.fork()
     if child == 0:
-        rename = Path.rename
-
-        def widened(path: Path, target: Path) -> Path:
-            time.sleep(_WIDENED_S)
-            renamed = rename(path, target)
-            time.sleep(_WIDENED_S)
-            return renamed
-
-        Path.rename = widened  # type: ignore[method-assign]
+        widen_renames()
         for step in range(1, 1_000_000):
             _save(place, step)
     time.sleep(chance.uniform(0, 0.1))

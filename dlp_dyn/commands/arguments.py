@@ -15,8 +15,9 @@ def up_to(most: int, least: int | None = None) -> Callable[[str], int]:
             number = int(text)
         except ValueError:
             raise ArgumentTypeError(f"{text[:40]!r} is not a whole number") from None
-        if number > most or number < (-most if least is None else least):
-            raise ArgumentTypeError(f"{text[:40]} is out of range: at most {most:,}")
+        low = -most if least is None else least
+        if not low <= number <= most:
+            raise ArgumentTypeError(f"{text[:40]} is out of range; give {low} to {most}")
         return number
 
     return whole

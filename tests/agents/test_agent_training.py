@@ -119,6 +119,25 @@ def test_a_signal_saves_before_it_leaves(push: Push, sent: int, monkeypatch: pyt
     assert checkpoint.find(cfg.out, "last").step == 90
 
 
+def test_a_run_renamed_while_it_trains_stops_and_goes_on_from_where_it_is(
+    push: Push, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = OnlineLearner.learn
+
+    def renamed(self: OnlineLearner) -> None:
+        learn(self)
+        if self.step == 90 and Path(self.cfg.out).exists():
+            Path(self.cfg.out).rename(tmp_path / "renamed")
+
+    monkeypatch.setattr(OnlineLearner, "learn", renamed)
+    cfg = push(kind="state")
+    with pytest.raises(InputError, match="was moved or removed"):
+        train.train(cfg)
+    assert not Path(cfg.out).exists()
+    monkeypatch.undo()
+    assert train.main(["--resume", str(tmp_path / "renamed")]) == 0
+
+
 def test_an_agent_killed_in_its_warm_up_begins_it_anew(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
     def killed(*_: Any) -> None:
         raise MemoryError
