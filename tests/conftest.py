@@ -22,7 +22,6 @@ from dlp_dyn import config
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
 
-
 hypothesis.settings.register_profile("busy", deadline=None)  # on a busy machine every example may be late
 hypothesis.settings.load_profile("busy")
 
