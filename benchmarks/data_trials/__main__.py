@@ -9,11 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.data_trials import damaged, films, folders
+from benchmarks.data_trials import damaged, files, films, folders
 from benchmarks.data_trials.trial import as_json, table
 from dlp_dyn.errors import InputError
 
-TRIALS = {"films": films.trials, "damaged": damaged.trials, "folders": folders.trials}
+TRIALS = {"films": films.trials, "damaged": damaged.trials, "folders": folders.trials, "files": files.trials}
 
 
 def main() -> int:
