@@ -12,7 +12,17 @@ import h5py
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from dlp_dyn.data.writer import EPISODE_FIELDS, FORMAT_VERSION, MASKS, PARTS, dataset, is_images, one_line
+from dlp_dyn.data.writer import (
+    CHECKSUMS,
+    EPISODE_FIELDS,
+    FORMAT_VERSION,
+    MASKS,
+    PARTS,
+    checksums,
+    dataset,
+    is_images,
+    one_line,
+)
 from dlp_dyn.errors import InputError
 
 REMAKE = "write it again with `dlp-dyn collect` or `dlp-dyn import`"
@@ -74,6 +84,10 @@ class RolloutFile:
             self.n_frames, self.row_shapes = len(frames), _row_shapes(file)
             self.texts = _texts(path, file, len(ends))
             self._pieces = {name: _pieces(dataset(file, name)) for name in self.row_shapes if is_images(name)}
+            self._checksums = {
+                name: dataset(file, CHECKSUMS + name)[:] for name in self._pieces if CHECKSUMS + name in file
+            }
+        self._checked = {name: np.zeros(len(sums), bool) for name, sums in self._checksums.items()}
         for name, pieces in self._pieces.items():
             if pieces is not None:
                 frame_bytes = int(np.prod(self.row_shapes[name]))
@@ -103,6 +117,25 @@ class RolloutFile:
                     raise InputError(
                         f"{self.path}: was cut short while it was read; copy it again or {REMAKE}"
                     )
+        self._check(name, rows, images, at)
+
+    def _check(
+        self,
+        name: str,
+        rows: Int[np.ndarray, " n"],
+        images: UInt8[np.ndarray, "B H W 3"],
+        at: Int[np.ndarray, " n"],
+    ) -> None:
+        """InputError for a frame that is not as it was written; each is looked at once."""
+        if name not in self._checksums:  # another program wrote the file
+            return
+        new = np.flatnonzero(~self._checked[name][rows])
+        wrong = checksums(images[at[new]]) != self._checksums[name][rows[new]]
+        if wrong.any():
+            raise InputError(
+                f"{self.path}: {name}: frame {rows[new][wrong][0]} is damaged; copy the file again or {REMAKE}"
+            )
+        self._checked[name][rows[new]] = True
 
     def masks(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n H W"]:
         """Instance masks of frames, whose numbers rise."""
@@ -186,7 +219,7 @@ def _row_shapes(file: h5py.File) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
 
     def note(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and name not in EPISODE_FIELDS:
+        if isinstance(item, h5py.Dataset) and name not in EPISODE_FIELDS and not name.startswith(CHECKSUMS):
             shapes[name] = item.shape[1:]
 
     file.visititems(note)

@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 from filelock import FileLock, Timeout
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, UInt8, UInt32
 
 from dlp_dyn.errors import InputError
 
@@ -32,6 +33,7 @@ BUFFER_BYTES = (
 CHUNK_BYTES = 1 << 20
 MASKS = "states/masks"  # always compressed: nearly all of it repeats
 VIEWS = "views/"
+CHECKSUMS = "checksums/"  # of images, frame by frame; HDF5 keeps those of the other arrays
 EPISODE_FIELDS = ("episode_ends", "episode_parts", "episode_texts")
 STEP_FIELDS = ("actions", "rewards", "terminated", "truncated")
 
@@ -164,7 +166,8 @@ class RolloutWriter:
             self._sink = self._own()
         except OSError as error:
             raise self._write_error(error) from error
-        self._file = h5py.File(self._sink, "w", rdcc_nbytes=4 * CHUNK_BYTES)
+        # Since version 1.10 of HDF5 a file has checksums of all that it says about itself.
+        self._file = h5py.File(self._sink, "w", rdcc_nbytes=4 * CHUNK_BYTES, libver=("v110", "v110"))
         return self
 
     def _own(self) -> _Sink:
@@ -249,14 +252,17 @@ class RolloutWriter:
             return
         columns = {name: np.concatenate([item[name] for item in self._buffer]) for name in self._buffer[0]}
         self._buffer, self._buffered_bytes = [], 0
+        columns |= {f"{CHECKSUMS}{name}": checksums(columns[name]) for name in columns if is_images(name)}
         for name, array in columns.items():
             if name not in self._file:
-                images = is_images(name) or name == MASKS
-                chunk = max(1, CHUNK_BYTES // array[0].nbytes) if images else 1024
+                plain = (
+                    is_images(name) and self.compression is None
+                )  # HDF5's own checksums would slow reading down
+                chunk = max(1, CHUNK_BYTES // array[0].nbytes) if is_images(name) or name == MASKS else 1024
                 shape = array.shape[1:]
                 self._file.create_dataset(
                     name, (0, *shape), array.dtype, chunks=(chunk, *shape), maxshape=(None, *shape),
-                    compression="gzip" if name == MASKS else self.compression,
+                    compression="gzip" if name == MASKS else self.compression, fletcher32=not plain,
                 )  # fmt: skip
             column = dataset(self._file, name)
             start = len(column)
@@ -269,8 +275,9 @@ class RolloutWriter:
         if not self._lengths:
             raise InputError(f"{self.path}: no episode was written; nothing to keep")
         self._flush()
-        self._file["episode_ends"] = np.cumsum(self._lengths, dtype=np.int64)
-        self._file["episode_parts"] = self._split()
+        ends = np.cumsum(self._lengths, dtype=np.int64)
+        for name, values in (("episode_ends", ends), ("episode_parts", self._split())):
+            self._file.create_dataset(name, data=values, fletcher32=True)
         if any(self._texts):
             self._file.create_dataset("episode_texts", data=self._texts, dtype=h5py.string_dtype())
         attributes = {"format_version": FORMAT_VERSION, "split_seed": self.seed, **self.attributes}
@@ -314,6 +321,11 @@ class RolloutWriter:
 def is_images(name: str) -> bool:
     """Whether an array of a rollout file holds frames, of the first camera or another."""
     return name == "frames" or name.startswith(VIEWS)
+
+
+def checksums(images: UInt8[np.ndarray, "T H W 3"]) -> UInt32[np.ndarray, " T"]:
+    """CRC-32 of each image."""
+    return np.array([zlib.crc32(image) for image in np.ascontiguousarray(images)], np.uint32)
 
 
 def one_line(error: BaseException) -> str:
