@@ -1,7 +1,8 @@
 """python -m benchmarks.data_trials films|damaged|folders|files|memory [--json FILE]
 
 films: generated films beside ffmpeg's own decoding (needs imageio-ffmpeg). damaged: the same cut short and
-with flipped bits.
+with flipped bits. folders: of pictures. files: rollout files, damaged. memory: of a long film
+(DLP_BEFORE=WORKTREE: beside an earlier commit's).
 """
 
 import argparse
@@ -9,11 +10,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.data_trials import damaged, files, films, folders
+from benchmarks.data_trials import damaged, files, films, folders, memory
 from benchmarks.data_trials.trial import as_json, table
 from dlp_dyn.errors import InputError
 
-TRIALS = {"films": films.trials, "damaged": damaged.trials, "folders": folders.trials, "files": files.trials}
+TRIALS = {
+    "films": films.trials,
+    "damaged": damaged.trials,
+    "folders": folders.trials,
+    "files": files.trials,
+    "memory": memory.trials,
+}
 
 
 def main() -> int:

@@ -1,5 +1,6 @@
 """Films come in upright, in order, at their times, in their colours, or are refused in a line."""
 
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -75,3 +76,84 @@ def test_films_are_turned_and_mirrored_as_their_matrix_says(
 def test_a_film_at_an_angle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="angle"):
         read(film(tmp_path / "a.mp4", [picture()], matrix=(1, 1, -1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("matrix", "kr", "kb"), [(1, 0.2126, 0.0722), (5, 0.299, 0.114), (9, 0.2627, 0.0593)]
+)
+@pytest.mark.parametrize("full", [False, True])
+def test_colours_follow_the_matrix_and_the_range(
+    tmp_path: Path, matrix: int, kr: float, kb: float, full: bool
+) -> None:
+    """BT.709, BT.601 and BT.2020, in closed form."""
+    rgb = np.array([190, 60, 90]) / 255
+    luma = kr * rgb[0] + (1 - kr - kb) * rgb[1] + kb * rgb[2]
+    chroma = np.array([(rgb[2] - luma) / (2 - 2 * kb), (rgb[0] - luma) / (2 - 2 * kr)])
+    y, uv = (255 * luma, 128 + 255 * chroma) if full else (16 + 219 * luma, 128 + 224 * chroma)
+    planes = np.rint([y, *uv]).astype(np.uint8)
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv444p"
+        stream.codec_context.colorspace, stream.codec_context.color_range = matrix, 2 if full else 1
+        frame = av.VideoFrame.from_ndarray(np.tile(planes[:, None, None], (1, 32, 32)), format="yuv444p")
+        frame.colorspace, frame.color_range = matrix, 2 if full else 1
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    (shown,) = read(path)
+    assert np.abs(shown.reshape(-1, 3).mean(0) - 255 * rgb).max() < 3
+
+
+def test_frames_at_any_time_need_a_rate(tmp_path: Path) -> None:
+    times = [0, 30, 47, 90, 113, 171]
+    path = film(tmp_path / "a.mp4", [picture(10 * i) for i in range(6)], times=times, rate=1000)
+    with pytest.raises(InputError, match="give fps"):
+        read(path)
+    assert len(read(path, fps="all")) == 6
+    levels = [round((float(image.mean()) - picture().mean()) / 10) for image in read(path, fps=50.0)]
+    shown = [max(i for i, time in enumerate(times) if time <= tick) for tick in range(0, 171 + 40, 20)]
+    assert levels == shown[: len(levels)]
+    assert len(shown) - len(levels) <= 2  # how long the last one is shown is not known
+
+
+def test_a_frame_held_for_longer_is_repeated_and_told(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", [picture(10 * i) for i in range(5)], times=[0, 1, 2, 5, 6])
+    told: list[str] = []
+    assert len(read(path, tell=told.append)) == 7
+    assert "1 frames are shown for longer" in " ".join(told)
+
+
+@pytest.mark.parametrize("suffix", ["avi", "mkv", "mp4"])
+def test_every_cut_is_noticed(tmp_path: Path, suffix: str) -> None:
+    path = film(tmp_path / f"a.{suffix}", [picture(5 * i) for i in range(12)])
+    data = path.read_bytes()
+    for lost in (1, 10, 100, len(data) // 2):
+        path.write_bytes(data[:-lost])
+        with pytest.raises(InputError, match=r"a\."):
+            read(path)
+
+
+def test_damage_is_left_out_where_that_is_allowed(tmp_path: Path) -> None:
+    frames = [picture(10 * i) for i in range(12)]
+    path = film(tmp_path / "a.avi", frames)
+    whole, data = read(path), path.read_bytes()
+    path.write_bytes(data[: len(data) * 9 // 10])
+    told: list[str] = []
+    left = read(path, allow_damaged=True, tell=told.append)
+    assert 0 < len(left) < 12
+    assert all(np.array_equal(a, b) for a, b in zip(left, whole, strict=False))
+    assert "frames are lost" in told[-1]
+
+
+def test_a_long_film_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.avi", [picture()] * 60)
+    (stream,) = open_source(path)
+    gc.collect()
+    gc.disable()  # what only it can free stays for long: a film makes few Python objects
+    try:
+        assert sum(1 for _ in stream.frames()) == 60
+        left = sum(isinstance(item, av.VideoFrame) for item in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left < 4

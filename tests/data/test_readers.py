@@ -1,5 +1,7 @@
 """What people bring comes in frame by frame, in order, or is refused in a line."""
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -170,3 +172,26 @@ def test_episodes_of_flat_arrays_end_where_they_say(tmp_path: Path) -> None:
     rollouts, _ = imported(tmp_path / "a.npz", tmp_path / "a.h5")
     assert episodes(rollouts) == [[0, 1, 2], [3, 4, 5]]
     assert rollouts.action_dim == 3
+
+
+def test_raised_digits_and_those_of_other_scripts_are_read_in_order(tmp_path: Path) -> None:
+    for folder, name in (("raised", "1\u00b2{}"), ("arabic", "{}"), ("wide", "{}")):
+        (tmp_path / folder).mkdir()
+        zero = {"arabic": 0x660, "wide": 0xFF10}.get(folder, ord("0"))
+        for i in range(12):
+            digits = "".join(chr(zero + int(digit)) for digit in str(i))
+            Image.fromarray(grey(i)).save(tmp_path / folder / f"{name.format(digits)}.png")
+        rollouts, _ = imported(tmp_path / folder, tmp_path / f"{folder}.h5")
+        assert episodes(rollouts) == [list(range(12))]
+
+
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + body)
+    with pytest.raises(InputError, match="too many pixels"):
+        imported(tmp_path / "a.png", tmp_path / "a.h5")

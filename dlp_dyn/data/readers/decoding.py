@@ -44,7 +44,7 @@ def decode(path: Path, *, careful: bool) -> Iterator[Decoded]:
         else:
             stream.thread_type = "FRAME"  # threads for parts of a frame keep H.264 from seeing damage
         stream.codec_context.flags |= Flags.unaligned  # a crop on the left is kept to the pixel
-        packets = container.demux(stream)
+        packets, upright = container.demux(stream), _Upright(path)
         while (packet := next(packets, None)) is not None:
             try:
                 frames = packet.decode()
@@ -55,7 +55,7 @@ def decode(path: Path, *, careful: bool) -> Iterator[Decoded]:
                 damage.note(packet, str(error))
             damage.note(packet, said.errors() or ("a packet cut short" if packet.is_corrupt else ""))
             for frame in frames:
-                yield Decoded(frame.time, _upright(frame, path), damage.of(frame))
+                yield Decoded(frame.time, upright(frame), damage.of(frame))
 
 
 class _First:
@@ -96,21 +96,36 @@ class _Damage:
         return self._of.pop(frame.pts, self._now) or self._shown
 
 
-def _upright(frame: VideoFrame, path: Path) -> UInt8[np.ndarray, "H W 3"]:
-    """Turned and mirrored as the display matrix says: pixel (x, y) is shown at (a x + c y, b x + d y)."""
-    picture = frame.to_ndarray(format="rgb24")
+class _Upright:
+    """Pictures turned and mirrored as the display matrix says: pixel (x, y) is shown at (a x + c y, b x + d y)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._rotation: int | None = None
+        self._matrix = (1, 0, 0, 1)
+
+    def __call__(self, frame: VideoFrame) -> UInt8[np.ndarray, "H W 3"]:
+        if frame.rotation != self._rotation:
+            # Not for every frame: side data and frame hold each other, and stay in memory for long.
+            self._rotation, self._matrix = frame.rotation, _display_matrix(frame)
+        a, b, c, d = self._matrix
+        if (a and b) or (c and d) or not (a or b):
+            raise InputError(
+                f"{self._path}: is to be shown at an angle of {-frame.rotation} degrees; turn it with ffmpeg first"
+            )
+        picture = frame.to_ndarray(format="rgb24")
+        if not a:
+            picture, a, d = picture.swapaxes(0, 1), c, b
+        return picture[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1]
+
+
+def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     data: Iterator[SideData] = iter(frame.side_data)  # pyright: ignore[reportAssignmentType]
     matrix = next((bytes(item) for item in data if item.type == SideDataType.DISPLAYMATRIX), None)
     if matrix is None:
-        return picture
+        return 1, 0, 0, 1
     a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
-    if (a and b) or (c and d) or not (a or b):
-        raise InputError(
-            f"{path}: is to be shown at an angle of {-frame.rotation} degrees; turn it with ffmpeg first"
-        )
-    if not a:
-        picture, a, d = picture.swapaxes(0, 1), c, b
-    return picture[:: 1 if d > 0 else -1, :: 1 if a > 0 else -1]
+    return a, b, c, d
 
 
 class Said:
