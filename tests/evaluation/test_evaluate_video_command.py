@@ -91,7 +91,7 @@ def test_tables_hold_every_method(run, data, capsys):
         (["--context", "16"], "the shortest episode has 16 frames, 16 are seen and 1 predicted"),
         (["--episodes", "0"], "episodes 0"),
         (["--device", "abacus"], "--device abacus: torch cannot use it here"),
-        (["--fvd", "nowhere.pt"], "nowhere.pt: no such file; --fvd wants"),
+        (["--fvd", "nowhere.pt"], "nowhere.pt: no such file; fvd wants"),
         (["--plot", "x.gif"], "x.gif: curves are drawn as .png"),
         (["--data", "nowhere.h5"], "nowhere.h5: no such file"),
     ],

@@ -79,7 +79,7 @@ def test_an_empty_part(video_run: Path, tmp_path: Path, capsys: pytest.CaptureFi
     from dlp_dyn.data.balls import write_balls
 
     write_balls(tmp_path / "b.h5", (3, 0, 0), 6, image_size=32, n_balls=2, radius=4.0)
-    assert "no episode in the test part; choose another with --part" in refused(
+    assert "no episode in the test part; choose another part" in refused(
         capsys, video_run, "--data", tmp_path / "b.h5"
     )
 
@@ -88,7 +88,7 @@ def test_without_data_the_training_file_is_shown(
     tmp_path: Path, balls_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = write_run(tmp_path / "run")
-    assert "trained on x, which is not there; give a file with --data" in refused(capsys, run)
+    assert "trained on x, which is not there; give a file of data" in refused(capsys, run)
     file = run / "checkpoints" / "best" / "config.yaml"
     save(read(file, [f"data.path={balls_file}"]), file)
     assert list(load_studio(run, None, "test").source.lengths) == [6, 6, 6]
