@@ -64,14 +64,13 @@ class AttributeEncoder(_Heads):
         self.gated = gated
         self.scale_bias = logit(cfg.glimpse_fraction, 1e-5) if networks.starts_at_prior else 0.0
         self.largest = cfg.largest_fraction
-        self.reach = 2 * cfg.encoder.reach * cfg.patch_size / (cfg.image_size - 1) or 1.0
 
     def forward(self, glimpses: Float[Tensor, "B N C S S"]) -> Attributes:
         out = self.outputs(glimpses)
         offset, offset_log_variance = out["offset"].chunk(2, -1)
         scale, scale_log_variance = out["scale"].chunk(2, -1)
         return Attributes(
-            normal(self.reach * offset.tanh(), offset_log_variance),
+            normal(offset.tanh(), offset_log_variance),
             normal(_bounded(scale + self.scale_bias, self.largest), scale_log_variance),
             gated_beta(out["transparency"]) if self.gated else _free_beta(out["transparency"]),
             _depth_of(out),
