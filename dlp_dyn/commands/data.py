@@ -41,6 +41,7 @@ def collect(args: argparse.Namespace) -> None:
             image_size=args.image_size,
             crop=_crop(args.crop),
             frame_skip=args.frame_skip,
+            action_block=args.action_block,
             policy=args.policy,
             n_envs=args.n_envs,
             seed=args.seed,

@@ -63,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--max-steps", type=whole, default=1000, help="steps an episode at most (default: 1000)")
     sub.add_argument("--frame-skip", type=whole, default=1, help="environment steps an action (default: 1)")
+    sub.add_argument(
+        "--action-block", type=int, default=1, help="actions a frame, kept side by side (default: 1)"
+    )
     sub.add_argument("--policy", default="random", help='"random" or "module:name" (default: random)')
     sub.add_argument("--n-envs", type=whole, default=1, help="processes that play (default: 1)")
     sub.add_argument(

@@ -29,7 +29,8 @@ from dlp_dyn.data.writer import Episode, RolloutWriter, one_line
 from dlp_dyn.errors import InputError
 
 DARKEST = 16  # MiniGrid's codes of objects, colours and states stay below
-Policy = Callable[[Any], Any]
+Policy = Callable[..., Any]
+"""Observation and, where known, info -> action."""
 Source = Literal["auto", "observation", "render"]
 
 
@@ -42,13 +43,14 @@ class CollectConfig:
     image_size: int | None = 64
     crop: Crop | None = None
     frame_skip: int = 1
+    action_block: int = 1
     policy: str = "random"
     seed: int = 0
     source: Source = "auto"
     env_kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("max_steps", "frame_skip"):
+        for name in ("max_steps", "frame_skip", "action_block"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} {getattr(self, name)}: must be 1 or more")
         if self.image_size is not None and self.image_size < 1:
@@ -66,6 +68,7 @@ def collect(
     image_size: int | None = 64,
     crop: Crop | None = None,
     frame_skip: int = 1,
+    action_block: int = 1,
     policy: str = "random",
     n_envs: int = 1,
     seed: int = 0,
@@ -79,16 +82,18 @@ def collect(
     max_steps: agent steps an episode at most; it then has one frame more, and the last step is marked
     truncated. crop, image_size: see `images.fit`; `image_size=None` keeps the size.
     frame_skip: environment steps an agent step; rewards are summed.
+    action_block: agent steps a frame. All their actions stand beside it, side by side, in a row of so many times the
+        width; rewards are summed. An episode that ends within a block has zeros for what was not done.
     policy: "random", or "module:name" of a function `name(observation, action_space, rng) -> action`, or of a
-        class whose `name(env, rng)` is built once an episode and called with each observation. The current
-        folder is searched too.
+        class whose `name(env, rng)` is built once an episode and called with each observation. Either may take `info`
+        as well, by that name. The current folder is searched too.
     n_envs: processes that play at the same time; with more than one, environments must come from an
     importable module. source: the picture is the observation if that is an image (itself or a key of a Dict),
         otherwise the rendered frame (render_mode "rgb_array"); "observation" and "render" insist.
     progress: told how many episodes are done.
 
-    An environment with a method `ground_truth()` that gives the `states` of an `Episode` for one frame has them stored,
-    unless the picture is cropped.
+    Ground truth, the `states` of an `Episode` for one frame, is stored where an environment tells it by a method
+    `ground_truth()` or as `ground_truth` in its info, unless the picture is cropped.
 
     Raises InputError for an unknown id or policy, an environment without pictures, an action outside its
     space.
@@ -96,20 +101,30 @@ def collect(
     if episodes < 1 or n_envs < 1:
         raise InputError(f"episodes {episodes}, n_envs {n_envs}: both must be 1 or more")
     cfg = CollectConfig(
-        env_id, max_steps, image_size, crop, frame_skip, policy, seed, source, dict(env_kwargs or {})
+        env_id,
+        max_steps,
+        image_size,
+        crop,
+        frame_skip,
+        action_block,
+        policy,
+        seed,
+        source,
+        dict(env_kwargs or {}),
     )
     player = Player(cfg)
     attributes = {
         "env_id": env_id,
         "seed": seed,
         "frame_skip": frame_skip,
+        "action_block": action_block,
         "policy": policy,
         "action_space": str(player.env.action_space),
         "action_kind": "continuous" if isinstance(player.env.action_space, gym.spaces.Box) else "one-hot",
         "image_source": "render" if player.key is None else "observation",
     }
     if fps := player.env.metadata.get("render_fps"):
-        attributes["fps"] = fps / frame_skip
+        attributes["fps"] = fps / frame_skip / action_block
     stream = map(player.play, range(episodes)) if n_envs == 1 else _play_all(cfg, episodes, n_envs)
     try:
         with RolloutWriter(out, seed=seed, attributes=attributes) as writer:
@@ -160,30 +175,37 @@ class Player:
         self.cfg = cfg
         self.make_policy = load_policy(cfg.policy)
         self.env, self.key = _open(cfg)
+        self.action_dim = gym.spaces.flatdim(self.env.action_space)
 
     def play(self, number: int) -> Episode:
         """The episode of this number: always the same one."""
         env_seed, policy_seed = np.random.SeedSequence([self.cfg.seed, number]).generate_state(2).tolist()
-        observation, _ = self.env.reset(seed=env_seed)
+        observation, info = self.env.reset(seed=env_seed)
         self.env.action_space.seed(policy_seed)
         policy = self.make_policy(self.env, np.random.default_rng(policy_seed))
         frames, actions, rewards = [self._picture(observation)], [], []
-        states, observed = [self._ground_truth()], [self._numbers(observation)]
+        states, observed = [self._ground_truth(info)], [self._numbers(observation)]
         terminated = truncated = False
+        n_steps = 0
         while not (terminated or truncated):
-            action = self._checked(policy(observation))
-            reward = 0.0
-            for _ in range(self.cfg.frame_skip):
-                observation, step_reward, terminated, truncated, _ = self.env.step(action)
-                reward += float(step_reward)
+            block, reward = np.zeros((self.cfg.action_block, self.action_dim), np.float32), 0.0
+            for i in range(self.cfg.action_block):
+                action = self._checked(policy(observation, info))
+                block[i] = gym.spaces.flatten(self.env.action_space, action)
+                for _ in range(self.cfg.frame_skip):
+                    observation, step_reward, terminated, truncated, info = self.env.step(action)
+                    reward += float(step_reward)
+                    if terminated or truncated:
+                        break
+                n_steps += 1
+                truncated = truncated or (not terminated and n_steps == self.cfg.max_steps)
                 if terminated or truncated:
                     break
             frames.append(self._picture(observation))
-            states.append(self._ground_truth())
+            states.append(self._ground_truth(info))
             observed.append(self._numbers(observation))
-            actions.append(np.asarray(gym.spaces.flatten(self.env.action_space, action), np.float32))
+            actions.append(block.reshape(-1))
             rewards.append(reward)
-            truncated = truncated or (not terminated and len(actions) == self.cfg.max_steps)
         self._refuse_codes(frames, number)
         ends = np.zeros(len(frames), bool)
         ends[-2] = True
@@ -208,13 +230,14 @@ class Player:
             if isinstance(inner, gym.spaces.Box) and inner.dtype != np.uint8
         }
 
-    def _ground_truth(self) -> Mapping[str, np.ndarray]:
+    def _ground_truth(self, info: Mapping[str, Any]) -> Mapping[str, np.ndarray]:
         """What the environment tells of its objects; nothing where it does not, or positions would not fit."""
         tell = getattr(self.env.unwrapped, "ground_truth", None)
-        if tell is None or self.cfg.crop is not None:
+        truth = info.get("ground_truth", {}) if tell is None else tell()
+        if not isinstance(truth, Mapping) or self.cfg.crop is not None:
             return {}
         # Environments that write into one array for ever give each frame the last one's values.
-        states = {name: np.array(value) for name, value in tell().items()}
+        states = {name: np.array(value) for name, value in truth.items()}
         side = self.cfg.image_size
         if "masks" in states and side is not None:
             states["masks"] = cv2.resize(states["masks"], (side, side), interpolation=cv2.INTER_NEAREST)
@@ -295,7 +318,7 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
 def load_policy(name: str) -> Callable[[gym.Env, np.random.Generator], Policy]:
     """A policy by name, see `collect`: `make(env, rng)` gives what turns observations into actions."""
     if name == "random":
-        return lambda env, _rng: lambda _observation: env.action_space.sample()
+        return lambda env, _rng: lambda _observation, _info=None: env.action_space.sample()
     module, _, attribute = name.partition(":")
     if not attribute:
         raise InputError(f"policy {name!r}: use random or module:function")
@@ -310,15 +333,25 @@ def load_policy(name: str) -> Callable[[gym.Env, np.random.Generator], Policy]:
         raise InputError(f"policy {name!r}: is a {type(target).__name__}, not a function or class")
     if isinstance(target, type):
         _check_arguments(name, target, "env", "rng")
-        return target
+        return lambda env, rng: _with_info(target(env, rng))
     _check_arguments(name, target, "observation", "action_space", "rng")
-    return lambda env, rng: lambda observation: target(observation, env.action_space, rng)
+    policy = _with_info(target)
+    return lambda env, rng: lambda observation, info=None: policy(observation, info, env.action_space, rng)
+
+
+def _with_info(policy: Callable[..., Any]) -> Callable[..., Any]:
+    """Called with observation, info and what else it wants; without the info where it has no place for it."""
+    if "info" in inspect.signature(policy).parameters:
+        return lambda observation, info=None, *more: policy(observation, *more, info=info or {})
+    return lambda observation, _info=None, *more: policy(observation, *more)
 
 
 def _check_arguments(policy: str, target: Callable[..., Any], *names: str) -> None:
-    """Raise InputError for what cannot be called with so many arguments."""
+    """Raise InputError for what cannot be called with so many arguments, and `info` where it is named."""
     try:
-        inspect.signature(target).bind(*names)
+        signature = inspect.signature(target)
+        known = {"info": {}} if "info" in signature.parameters else {}
+        signature.bind(*names, **known)
     except TypeError as error:
         raise InputError(
             f"policy {policy!r}: is called with ({', '.join(names)}), which it does not take ({error}); change it"

@@ -1,4 +1,5 @@
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import gymnasium as gym
@@ -47,6 +48,29 @@ def test_frames_actions_and_ends_are_aligned(tmp_path, kind):
         lengths.add(len(episode))
     assert len(lengths) > 1
     assert len({tuple(rollouts.episode(i).frames[0, 0, 0]) for i in range(6)}) > 1
+
+
+def test_all_actions_of_a_block_stand_beside_its_frame(tmp_path):
+    rollouts = play(tmp_path / "x.h5", action_block=3, policy="counting_env:Alternate")
+    one_by_one = play(tmp_path / "y.h5", policy="counting_env:Alternate")
+    assert rollouts.attributes["action_block"] == 3
+    for number in range(6):
+        blocks, single = rollouts.episode(number), one_by_one.episode(number)
+        n = len(single) - 1
+        kept = [*range(0, n, 3), n]
+        assert blocks.frames[:, 0, 0, 0].tolist() == kept
+        done = blocks.actions[:-1].reshape(-1, 5)
+        np.testing.assert_array_equal(done[:n], single.actions[:n])
+        assert not done[n:].any()
+        assert blocks.rewards.tolist() == [
+            *(single.rewards[a:b].sum() for a, b in pairwise(kept)), 0
+        ]  # fmt: skip
+        assert np.flatnonzero(blocks.terminated).tolist() == [len(blocks) - 2]
+
+
+def test_a_policy_may_read_the_info(tmp_path):
+    episode = play(tmp_path / "x.h5", policy="counting_env:informed").episode(0)
+    assert episode.actions[:-1].argmax(-1).tolist() == [4, *(i % 5 for i in range(1, len(episode) - 1))]
 
 
 def test_file_depends_on_the_seed_only(tmp_path):

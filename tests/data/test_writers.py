@@ -117,3 +117,47 @@ def test_films_of_several_episodes_are_cut_and_files_follow_one_another(
     rows = np.arange(sum(LENGTHS))
     before, after = (Rollouts(path).frames(rows).astype(int) for path in (written, tmp_path / "back.h5"))
     assert np.abs(before - after).max() <= WITHIN["lerobot"][0]
+
+
+def test_a_file_for_each_episode_as_in_version_2(written: Path, tmp_path: Path) -> None:
+    """Laid out here as LeRobot v2.1 does, from tables and films of v3.0 data sets of one episode each."""
+    pytest.importorskip("pyarrow")
+    import json
+    import shutil
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    robot, camera = tmp_path / "robot", "observation.images.top"
+    for folder in ("meta", "data/chunk-000", f"videos/chunk-000/{camera}"):
+        (robot / folder).mkdir(parents=True)
+    lines, before = [], Rollouts(written)
+    for number in range(3):
+        one = tmp_path / f"one{number}.h5"
+        with RolloutWriter(one, attributes={"fps": 12.5, "camera": "top"}) as writer:
+            kept = before.episode(number)
+            writer.append(Episode(kept.frames, kept.actions), text=TEXTS[number])
+        export_data(one, tmp_path / "v3", "lerobot")
+        table = pq.read_table(tmp_path / "v3/data/chunk-000/file-000.parquet")
+        at = table.column_names.index("episode_index")
+        table = table.set_column(at, "episode_index", pa.array([number] * len(table)))
+        pq.write_table(table, robot / f"data/chunk-000/episode_{number:06d}.parquet")
+        film = tmp_path / f"v3/videos/{camera}/chunk-000/file-000.mp4"
+        shutil.move(film, robot / f"videos/chunk-000/{camera}/episode_{number:06d}.mp4")
+        lines.append({"episode_index": number, "tasks": [TEXTS[number]], "length": len(table)})
+    info = json.loads((tmp_path / "v3/meta/info.json").read_text()) | {
+        "codebase_version": "v2.1",
+        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+        "video_path": "videos/chunk-{episode_chunk:03d}/{video_key}/episode_{episode_index:06d}.mp4",
+    }
+    (robot / "meta/info.json").write_text(json.dumps(info))
+    (robot / "meta/episodes.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    convert(robot, tmp_path / "back.h5")
+    after = Rollouts(tmp_path / "back.h5")
+    assert (after.episode_texts, after.episode_lengths.tolist()) == (TEXTS, list(LENGTHS))
+    np.testing.assert_array_equal(after.column("actions"), before.column("actions"))
+    rows = np.arange(sum(LENGTHS))
+    assert np.abs(after.frames(rows).astype(int) - before.frames(rows)).max() <= WITHIN["lerobot"][0]
+    (robot / "data/chunk-000/episode_000001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="episode_000001.*missing, damaged"):
+        convert(robot, tmp_path / "back.h5")

@@ -17,7 +17,7 @@ from dlp_dyn.errors import InputError
 
 _BOUNDS = {"ep_len", "ep_offset"}
 _ARRIVING = {"reward": "rewards", "terminated": "terminated", "truncated": "truncated"}
-_BOOKKEEPING = {"action", "task", "step_idx", "id", "goal", *_BOUNDS, *_ARRIVING}
+_BOOKKEEPING = {"action", "task", "step_idx", "id", "render_time", "goal", *_BOUNDS, *_ARRIVING}
 
 
 def is_worldmodel(columns: Mapping[str, Column]) -> bool:
