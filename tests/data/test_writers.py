@@ -159,5 +159,5 @@ def test_a_file_for_each_episode_as_in_version_2(written: Path, tmp_path: Path) 
     rows = np.arange(sum(LENGTHS))
     assert np.abs(after.frames(rows).astype(int) - before.frames(rows)).max() <= WITHIN["lerobot"][0]
     (robot / "data/chunk-000/episode_000001.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match="episode_000001.*missing, damaged"):
+    with pytest.raises(InputError, match=r"episode_000001.*missing, damaged"):
         convert(robot, tmp_path / "back.h5")
