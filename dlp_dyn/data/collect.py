@@ -191,7 +191,7 @@ class Player:
             block, reward = np.zeros((self.cfg.action_block, self.action_dim), np.float32), 0.0
             for i in range(self.cfg.action_block):
                 action = self._checked(policy(observation, info))
-                block[i] = gym.spaces.flatten(self.env.action_space, action)
+                block[i] = np.asarray(gym.spaces.flatten(self.env.action_space, action))
                 for _ in range(self.cfg.frame_skip):
                     observation, step_reward, terminated, truncated, info = self.env.step(action)
                     reward += float(step_reward)
