@@ -99,6 +99,8 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Minari keeps steps"):
         export_data(tmp_path / "a.h5", tmp_path / "out", "minari")
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+    with pytest.raises(InputError, match="which is not replaced"):
+        export_data(tmp_path / "a.h5", tmp_path, "worldmodel")
     with pytest.raises(InputError, match="use one of lerobot, minari, worldmodel"):
         export_data(tmp_path / "a.h5", tmp_path / "out", "zarr")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlp_dyn.data.readers.base import FIRST_CAMERA
+from dlp_dyn.data.readers.folders import store_of
 from dlp_dyn.data.writer import Episode, Part, one_line
 from dlp_dyn.errors import InputError
 
@@ -37,8 +38,12 @@ class Source:
 def appearing(out: Path) -> Iterator[Path]:
     """A place beside `out`, moved there when all is written; an exception leaves nothing.
 
-    Raises InputError where that is not possible.
+    Replaces a file or another data set. Raises InputError where that is not possible, and for a folder of other things.
     """
+    if out.is_dir() and any(out.iterdir()) and store_of(out) is None:
+        raise InputError(
+            f"{out}: a folder that is no data set, which is not replaced; give the name of a new one"
+        )
     partial = out.with_name(f"{out.name}.partial")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
