@@ -7,7 +7,6 @@ their encoder goes with it. Out: `action`, as the environment takes it. The batc
 """
 
 import argparse
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,11 +25,11 @@ from agents.checkpoint import Checkpoint
 from agents.command import run_command
 from agents.extractor import entities
 from agents.offline.policies import EntityPolicy
-from dlp_dyn import folders
 from dlp_dyn.errors import InputError
+from dlp_dyn.export import SUFFIXES, Program, write
 from dlp_dyn.observation.encoder import ParticleEncoder, mean_particles
 
-SUFFIXES = (".onnx", ".pt2")
+FORMATS = {suffix: format for format, suffix in SUFFIXES.items()}
 KEY = "observation"  # of an observation that is no Dict
 
 
@@ -130,27 +129,13 @@ def deploy(
 def export(found: Checkpoint, encoder: ParticleEncoder | None, out: Path) -> None:
     """Write the agent as ONNX (.onnx) or as a program of torch.export (.pt2), by the suffix of `out`.
 
-    Raises InputError for another suffix, an agent that cannot be exported, and where onnx is not installed.
+    It is run beside the agent before it is written. Raises InputError for another suffix, an agent that cannot be
+    exported, and where onnx is not installed.
     """
-    if out.suffix not in SUFFIXES:
-        raise InputError(f"{out}: cannot write that; use one of {', '.join(SUFFIXES)}")
+    if out.suffix not in FORMATS:
+        raise InputError(f"{out}: cannot write that; use one of {', '.join(FORMATS)}")
     model, example, names = deploy(found, encoder)
-    dynamic = {"observation": tuple({0: torch.export.Dim.DYNAMIC} for _ in example)}
-    stream = io.BytesIO()
-    with torch.no_grad():
-        program = torch.export.export(model, example, dynamic_shapes=dynamic, strict=False)
-    if out.suffix == ".pt2":
-        torch.export.save(program, stream)
-    else:
-        try:
-            made = torch.onnx.export(
-                program, input_names=names, output_names=["action"], dynamo=True, verbose=False
-            )
-        except ImportError as error:
-            raise InputError(f"{out}: {error.name} is missing; pip install 'dlp_dyn[export]'") from None
-        assert made is not None
-        stream.write(made.model_proto.SerializeToString())
-    folders.write_file(out, stream.getvalue())
+    write(Program("agent", model, example, names, ("action",)), out, FORMATS[out.suffix])
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dlp_dyn.observation import ParticleEncoder, ParticleObservation
     from dlp_dyn.video import VideoModel
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = ["DLP", "ParticleEncoder", "ParticleObservation", "Rollouts", "VideoModel", "load"]
 

@@ -43,4 +43,5 @@ def _packable(layer: nn.Linear, x: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and not torch.is_autocast_enabled("cpu")
         and packs_linear()
+        and not torch.compiler.is_compiling()  # an exported program holds operators that others know
     )

@@ -1,0 +1,22 @@
+"""`export`: a model as files that run without this package."""
+
+import argparse
+from pathlib import Path
+
+from dlp_dyn.commands.terminal import console
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write the encoder and one step of the dynamics, and say how large and how exact they are."""
+    from rich.table import Table
+
+    from dlp_dyn.export import export
+
+    written = export(args.run_folder, Path(args.out), args.format)
+    table = Table("file", "inputs", "MB", "largest difference", title="exported, and run beside the model")
+    for one in written:
+        inputs = ", ".join(
+            f"{name} {('B', *shape[1:])}".replace("'", "") for name, shape in one.inputs.items()
+        )
+        table.add_row(str(one.file), inputs, f"{one.n_bytes / 1e6:.2f}", f"{one.difference:.0e}")
+    console().print(table)

@@ -1,0 +1,97 @@
+"""Exported files give what the model gives, for batches of any size, and are not written where they do not."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from video_runs import write_image_run, write_latent_run, write_run
+
+from dlp_dyn import checkpoint, export
+from dlp_dyn.cli import main
+from dlp_dyn.dynamics.base import Conditions
+from dlp_dyn.errors import InputError
+from dlp_dyn.particles import Scene
+from dlp_dyn.video import VideoModel
+
+
+def test_a_program_is_the_step_of_a_rollout(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", action_dim=2)
+    encoder, step = export.export(run, tmp_path, "torch")
+    assert encoder.file.stat().st_size == encoder.n_bytes
+    assert step.inputs["actions"] == (2, 4, 2)
+    model = checkpoint.load(run)
+    assert isinstance(model, VideoModel)
+    video, actions = torch.rand(3, 4, 3, 32, 32), torch.rand(3, 4, 2)
+    expected = model.predict(video, 1, actions)
+    scenes = model.encode(video)[0].scene
+    inputs = (*scenes.particles, scenes.background, actions)
+    found = torch.export.load(step.file).module()(*inputs)
+    torch.testing.assert_close(export.scene_of(found), expected[:, -1], atol=1e-5, rtol=0)
+    first = torch.export.load(encoder.file).module()(video[:, 0])
+    torch.testing.assert_close(
+        export.scene_of(first), model.image.encode(video[:, 0]).mean, atol=1e-5, rtol=0
+    )
+
+
+def test_latent_actions_take_goals_and_texts(tmp_path: Path) -> None:
+    model = checkpoint.load(write_latent_run(tmp_path, goal=True, language_dim=4))
+    assert isinstance(model, VideoModel)
+    _, step = export.programs(model)
+    assert step.inputs[-2:] == ("goal_background", "language")
+    given = dict(zip(step.inputs, step.example, strict=True))
+
+    def scene(prefix: str) -> Scene:
+        return export.scene_of([given[prefix + name] for name in export.SCENE])
+
+    conditions = Conditions(goal=scene("goal_"), language=given["language"])
+    state = model.dynamics.start(scene(""), conditions)
+    expected = model.dynamics.step(scene(""), conditions, state).drawn
+    torch.testing.assert_close(export.scene_of(step.module(*step.example)), expected)
+
+
+def test_the_command_writes_onnx_that_onnx_runtime_reads(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    run, out = write_run(tmp_path / "run"), tmp_path / "out"
+    assert main(["export", str(run), "--out", str(out)]) == 0
+    shown = capsys.readouterr().out
+    assert "difference" in shown
+    session = onnxruntime.InferenceSession(out / "encoder.onnx", providers=["CPUExecutionProvider"])
+    images = torch.rand(5, 3, 32, 32)
+    found = session.run(list(export.SCENE), {"images": images.numpy()})
+    expected = checkpoint.load_model(run).encode(images).mean
+    for one, right in zip(found, export.flat(expected), strict=True):
+        torch.testing.assert_close(torch.as_tensor(one), right, atol=1e-4, rtol=0)
+    assert {p.name for p in out.iterdir()} == {"encoder.onnx", "step.onnx"}
+
+
+class Unsteady(nn.Module):
+    """Another function once it is a program: what is read from the flag is fixed there."""
+
+    scale = 1.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale
+
+
+def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = export.Program("half", Unsteady(), (torch.ones(2, 3),), ("x",), ("y",))
+    made = export.serialised(program, "torch")
+    monkeypatch.setattr(export, "serialised", lambda *_: made)
+    assert export.write(program, tmp_path / "same.pt2", "torch").difference == 0
+    Unsteady.scale = 1.01
+    with pytest.raises(InputError, match=r"differs from the model by 9.9e-03"):
+        export.write(program, tmp_path / "x.pt2", "torch")
+    assert not (tmp_path / "x.pt2").exists()
+    Unsteady.scale = 1.0
+
+
+def test_other_runs_give_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["export", str(tmp_path / "empty"), "--out", str(tmp_path)]) == 2
+    assert "holds no checkpoint" in capsys.readouterr().err
+    image = checkpoint.load(write_image_run(tmp_path / "image"))
+    assert [p.name for p in export.programs(image)] == ["encoder"]
