@@ -6,7 +6,7 @@ size. Every program is run beside its model before it is written.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -151,31 +151,40 @@ def serialised(program: Program, format: Format) -> bytes:
     return made.model_proto.SerializeToString()
 
 
-def outputs_of(data: bytes, format: Format, program: Program, inputs: Sequence[Tensor]) -> list[Tensor]:
-    """What the file of a program gives, by ONNX Runtime or torch."""
+def opened(data: bytes, format: Format, program: Program) -> Callable[..., list[Tensor]]:
+    """The file of a program as a function of its inputs, by ONNX Runtime or torch.
+
+    Raises InputError where onnxruntime is not installed.
+    """
     if format == "torch":
-        given = torch.export.load(io.BytesIO(data)).module()(*inputs)
-        return list(given) if isinstance(given, tuple) else [given]
+        module = torch.export.load(io.BytesIO(data)).module()
+        return lambda *inputs: _listed(module(*inputs))
     try:
         import onnxruntime
     except ImportError:
         raise InputError("ONNX: onnxruntime is missing; pip install 'dlp_dyn[export]'") from None
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    arrays = {name: x.numpy() for name, x in zip(program.inputs, inputs, strict=True)}
-    return [torch.as_tensor(x) for x in session.run(list(program.outputs), arrays)]
+
+    def run(*inputs: Tensor) -> list[Tensor]:
+        arrays = {name: x.numpy() for name, x in zip(program.inputs, inputs, strict=True)}
+        return [torch.as_tensor(x) for x in session.run(list(program.outputs), arrays)]
+
+    return run
 
 
 @torch.no_grad()
 def largest_difference(data: bytes, format: Format, program: Program) -> float:
     """Between the file and the model, for two sizes of batches, as a share of each tensor's largest value."""
-    worst = 0.0
+    worst, file = 0.0, opened(data, format, program)
     for inputs in (program.example, tuple(torch.cat([x, x.flip(0)]) for x in program.example)):
-        expected = program.module(*inputs)
-        expected = expected if isinstance(expected, tuple) else (expected,)
-        for found, right in zip(outputs_of(data, format, program, inputs), expected, strict=True):
+        for found, right in zip(file(*inputs), _listed(program.module(*inputs)), strict=True):
             error = (found.double() - right.double()).abs().max() / right.double().abs().max().clamp(min=1e-6)
             worst = max(worst, error.item())
     return worst
+
+
+def _listed(outputs: Tensor | tuple[Tensor, ...]) -> list[Tensor]:
+    return list(outputs) if isinstance(outputs, tuple) else [outputs]
 
 
 def write(program: Program, file: Path, format: Format) -> Written:

@@ -15,23 +15,25 @@ from dlp_dyn.particles import Scene
 from dlp_dyn.video import VideoModel
 
 
-def test_a_program_is_the_step_of_a_rollout(tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", action_dim=2)
-    encoder, step = export.export(run, tmp_path, "torch")
-    assert encoder.file.stat().st_size == encoder.n_bytes
-    assert step.inputs["actions"] == (2, 4, 2)
-    model = checkpoint.load(run)
+def test_the_programs_are_the_encoder_and_the_step_of_a_rollout(tmp_path: Path) -> None:
+    model = checkpoint.load(write_run(tmp_path, action_dim=2))
     assert isinstance(model, VideoModel)
+    encoder, step = export.programs(model)
     video, actions = torch.rand(3, 4, 3, 32, 32), torch.rand(3, 4, 2)
-    expected = model.predict(video, 1, actions)
+    first = export.scene_of(encoder.module(video[:, 0]))
+    torch.testing.assert_close(first, model.image.encode(video[:, 0]).mean)
     scenes = model.encode(video)[0].scene
-    inputs = (*scenes.particles, scenes.background, actions)
-    found = torch.export.load(step.file).module()(*inputs)
-    torch.testing.assert_close(export.scene_of(found), expected[:, -1], atol=1e-5, rtol=0)
-    first = torch.export.load(encoder.file).module()(video[:, 0])
-    torch.testing.assert_close(
-        export.scene_of(first), model.image.encode(video[:, 0]).mean, atol=1e-5, rtol=0
-    )
+    assert step.inputs == (*export.SCENE, "actions")
+    following = export.scene_of(step.module(*export.flat(scenes), actions))
+    torch.testing.assert_close(following, model.predict(video, 1, actions)[:, -1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_programs_of_torch_are_as_exact_as_the_model(tmp_path: Path) -> None:
+    for written in export.export(write_latent_run(tmp_path / "run"), tmp_path, "torch"):
+        assert written.difference < 1e-5
+        assert written.file.stat().st_size == written.n_bytes
 
 
 def test_latent_actions_take_goals_and_texts(tmp_path: Path) -> None:
@@ -50,6 +52,8 @@ def test_latent_actions_take_goals_and_texts(tmp_path: Path) -> None:
     torch.testing.assert_close(export.scene_of(step.module(*step.example)), expected)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_command_writes_onnx_that_onnx_runtime_reads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
