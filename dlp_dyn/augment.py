@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -24,8 +23,7 @@ from dlp_dyn.particles import Scene
 from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer import edits
 
-Kind = Literal["hide", "copy", "recolour", "swap"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS = ("hide", "copy", "recolour", "swap")
 _PIECE = 32  # frames that are drawn at once
 _LEAST_TURN = 60.0  # degrees: less may pass for the same colour
 
@@ -39,13 +37,13 @@ class Edit:
     """
 
     source: int
-    kind: Kind | None
+    kind: str | None
     particle: int = -1
     other: int = -1
     turn: float = 0.0
 
 
-def choose(scene: Scene, kind: Kind, source: int, rng: np.random.Generator) -> Edit:
+def choose(scene: Scene, kind: str, source: int, rng: np.random.Generator) -> Edit:
     """A random edit of one kind, of particles that are on in most of the frames of an episode (1, T, ...)."""
     on = (scene.particles.transparency[0, ..., 0] > edits.ON).float().mean(0)
     slots = [i for i in range(len(on)) if on[i] > 0.5]
@@ -77,7 +75,7 @@ def edited(
         images = torch.from_numpy(frames[part]).to(before.background.device).movedim(-1, 1).float() / 255
         drawn = model.decode(before[part])
         if edit.kind == "recolour":
-            mask = model.image.masks(before[part], drawn.glimpses)[:, edit.particle, None]
+            mask = model.image.masks(before[part], drawn)[:, edit.particle, None]
             images = torch.lerp(images, turn_hue(images, edit.turn), mask)
         else:
             images = images + model.decode(after[part]).image - drawn.image
@@ -97,7 +95,7 @@ def augment(
     source: str | Path,
     out: str | Path,
     run: str | Path,
-    kinds: Sequence[Kind] = KINDS,
+    kinds: Sequence[str] = KINDS,
     part: Part = "train",
     episodes: int | None = None,
     seed: int = 0,

@@ -28,7 +28,7 @@ def follow(model: VideoModel, frames: UInt8[np.ndarray, "T H W 3"], name: str) -
     video = torch.from_numpy(frames).to(next(model.parameters()).device).movedim(-1, 1).float() / 255
     scene = model.follow(piece[None] for piece in video.split(_PIECE))
     masks = [
-        (model.image.masks(piece, decoded.glimpses) > _SHARE).cpu().numpy()
+        (model.image.masks(piece, decoded) > _SHARE).cpu().numpy()
         for piece, decoded in model.draw(scene, _PIECE)
     ]
     scores = scene.particles.transparency[0, ..., 0].cpu().numpy()
