@@ -26,7 +26,7 @@ from agents.command import run_command
 from agents.extractor import entities
 from agents.offline.policies import EntityPolicy
 from dlp_dyn.errors import InputError
-from dlp_dyn.export import SUFFIXES, Program, write
+from dlp_dyn.exporting.programs import SUFFIXES, Program, write
 from dlp_dyn.observation.encoder import ParticleEncoder, mean_particles
 
 FORMATS = {suffix: format for format, suffix in SUFFIXES.items()}

@@ -11,8 +11,8 @@ def augment(args: argparse.Namespace) -> None:
     """Write edited rollouts, and say how many there are of each kind."""
     from pathlib import Path
 
-    from dlp_dyn.augment import augment
     from dlp_dyn.data.rollouts import Rollouts
+    from dlp_dyn.exporting.augment import augment
     from dlp_dyn.progress import track
 
     if Path(args.out).exists() and not args.overwrite:

@@ -10,7 +10,7 @@ def export(args: argparse.Namespace) -> None:
     """Write the encoder and one step of the dynamics, and say how large and how exact they are."""
     from rich.table import Table
 
-    from dlp_dyn.export import export
+    from dlp_dyn.exporting.programs import export
 
     written = export(args.run_folder, Path(args.out), args.format)
     table = Table("file", "inputs", "MB", "largest difference", title="exported, and run beside the model")

@@ -5,15 +5,18 @@ from collections.abc import Callable
 
 from dlp_dyn import __version__
 from dlp_dyn.commands import (
+    augment,
     bench,
     convert,
     data,
     demo,
     evaluate,
+    export,
     generate,
     inspect,
     plan,
     predict,
+    track,
     train,
     view,
 )
@@ -179,6 +182,37 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--replay", metavar="X.mp4", help="a video whose latent actions are replayed here")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
+    sub = verb("track", track.track, "follow particles, and write their boxes and masks for other tools")
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
+    sub.add_argument("--data", required=True, help="rollout file, or a folder of them")
+    sub.add_argument(
+        "--format",
+        choices=("coco", "mot", "rerun"),
+        default="coco",
+        help="JSON, texts or .rrd (default: coco)",
+    )
+    sub.add_argument("--out", required=True, help="file to write; of mot a folder")
+    sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
+    sub.add_argument("--episodes", type=whole, help="the first ones only")
+    sub.add_argument("--device", default="cpu", help="(default: cpu)")
+
+    sub = verb(
+        "augment", augment.augment, "write rollouts with particles hidden, copied, recoloured or swapped"
+    )
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
+    sub.add_argument("--data", required=True, help="rollout file, or a folder of them")
+    sub.add_argument("--out", required=True, help="rollout file to write")
+    sub.add_argument("--overwrite", action="store_true", help="replace the file where it exists")
+    sub.add_argument(
+        "--edits", default="hide,copy,recolour,swap", help="in turn (default: hide,copy,recolour,swap)"
+    )
+    sub.add_argument("--part", choices=PARTS, default="train", help="(default: train)")
+    sub.add_argument("--episodes", type=whole, help="the first ones only")
+    sub.add_argument(
+        "--seed", type=seed, default=0, help="of which particles, and which colours (default: 0)"
+    )
+    sub.add_argument("--device", default="cpu", help="(default: cpu)")
+
     sub = verb("plan", plan.plan, "play an environment by planning: bring its particles to a goal")
     sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
     sub.add_argument("--env", help='a Gymnasium id, or "module:Id", for one episode and its video')
@@ -236,6 +270,13 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--port", type=whole, default=8420, help="0 for any that is free (default: 8420)")
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
+
+    sub = verb(
+        "export", export.export, "write a model as files that run without dlp_dyn, checked by running them"
+    )
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder")
+    sub.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="(default: onnx)")
+    sub.add_argument("--out", required=True, metavar="FOLDER", help="for encoder and step, .onnx or .pt2")
 
     sub = verb("convert", convert.convert, "turn an official checkpoint into a run folder")
     sub.add_argument("checkpoint", metavar="CKPT", help="official state_dict file")

@@ -8,8 +8,8 @@ from dlp_dyn.commands.arguments import device
 
 def track(args: argparse.Namespace) -> None:
     """Follow the particles of episodes, and write their boxes and masks."""
+    from dlp_dyn.exporting.tracks import track
     from dlp_dyn.progress import track as progress
-    from dlp_dyn.track import track
 
     with progress("track", None, "episodes") as bar:
         track(

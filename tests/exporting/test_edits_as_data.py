@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from dlp_dyn.augment import KINDS, turn_hue
 from dlp_dyn.bundled import BALLS
 from dlp_dyn.cli import main
 from dlp_dyn.data.excerpt import excerpt
 from dlp_dyn.data.rollouts import Rollouts
-from dlp_dyn.run_data import CLIPS
+from dlp_dyn.exporting.augment import KINDS, turn_hue
+from dlp_dyn.viewer.run_data import CLIPS
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 from video_runs import write_image_run, write_latent_run, write_run
 
-from dlp_dyn import checkpoint, export
+from dlp_dyn import checkpoint
 from dlp_dyn.cli import main
 from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.errors import InputError
+from dlp_dyn.exporting import programs
 from dlp_dyn.particles import Scene
 from dlp_dyn.video import VideoModel
 
@@ -18,20 +19,20 @@ from dlp_dyn.video import VideoModel
 def test_the_programs_are_the_encoder_and_the_step_of_a_rollout(tmp_path: Path) -> None:
     model = checkpoint.load(write_run(tmp_path, action_dim=2))
     assert isinstance(model, VideoModel)
-    encoder, step = export.programs(model)
+    encoder, step = programs.programs(model)
     video, actions = torch.rand(3, 4, 3, 32, 32), torch.rand(3, 4, 2)
-    first = export.scene_of(encoder.module(video[:, 0]))
+    first = programs.scene_of(encoder.module(video[:, 0]))
     torch.testing.assert_close(first, model.image.encode(video[:, 0]).mean)
     scenes = model.encode(video)[0].scene
-    assert step.inputs == (*export.SCENE, "actions")
-    following = export.scene_of(step.module(*export.flat(scenes), actions))
+    assert step.inputs == (*programs.SCENE, "actions")
+    following = programs.scene_of(step.module(*programs.flat(scenes), actions))
     torch.testing.assert_close(following, model.predict(video, 1, actions)[:, -1])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_programs_of_torch_are_as_exact_as_the_model(tmp_path: Path) -> None:
-    for written in export.export(write_latent_run(tmp_path / "run"), tmp_path, "torch"):
+    for written in programs.export(write_latent_run(tmp_path / "run"), tmp_path, "torch"):
         assert written.difference < 1e-5
         assert written.file.stat().st_size == written.n_bytes
 
@@ -39,17 +40,17 @@ def test_programs_of_torch_are_as_exact_as_the_model(tmp_path: Path) -> None:
 def test_latent_actions_take_goals_and_texts(tmp_path: Path) -> None:
     model = checkpoint.load(write_latent_run(tmp_path, goal=True, language_dim=4))
     assert isinstance(model, VideoModel)
-    _, step = export.programs(model)
+    _, step = programs.programs(model)
     assert step.inputs[-2:] == ("goal_background", "language")
     given = dict(zip(step.inputs, step.example, strict=True))
 
     def scene(prefix: str) -> Scene:
-        return export.scene_of([given[prefix + name] for name in export.SCENE])
+        return programs.scene_of([given[prefix + name] for name in programs.SCENE])
 
     conditions = Conditions(goal=scene("goal_"), language=given["language"])
     state = model.dynamics.start(scene(""), conditions)
     expected = model.dynamics.step(scene(""), conditions, state).drawn
-    torch.testing.assert_close(export.scene_of(step.module(*step.example)), expected)
+    torch.testing.assert_close(programs.scene_of(step.module(*step.example)), expected)
 
 
 @pytest.mark.slow
@@ -65,9 +66,9 @@ def test_the_command_writes_onnx_that_onnx_runtime_reads(
     assert "difference" in shown
     session = onnxruntime.InferenceSession(out / "encoder.onnx", providers=["CPUExecutionProvider"])
     images = torch.rand(5, 3, 32, 32)
-    found = session.run(list(export.SCENE), {"images": images.numpy()})
+    found = session.run(list(programs.SCENE), {"images": images.numpy()})
     expected = checkpoint.load_model(run).encode(images).mean
-    for one, right in zip(found, export.flat(expected), strict=True):
+    for one, right in zip(found, programs.flat(expected), strict=True):
         torch.testing.assert_close(torch.as_tensor(one), right, atol=1e-4, rtol=0)
     assert {p.name for p in out.iterdir()} == {"encoder.onnx", "step.onnx"}
 
@@ -82,13 +83,13 @@ class Unsteady(nn.Module):
 
 
 def test_what_differs_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = export.Program("half", Unsteady(), (torch.ones(2, 3),), ("x",), ("y",))
-    made = export.serialised(program, "torch")
-    monkeypatch.setattr(export, "serialised", lambda *_: made)
-    assert export.write(program, tmp_path / "same.pt2", "torch").difference == 0
+    program = programs.Program("half", Unsteady(), (torch.ones(2, 3),), ("x",), ("y",))
+    made = programs.serialised(program, "torch")
+    monkeypatch.setattr(programs, "serialised", lambda *_: made)
+    assert programs.write(program, tmp_path / "same.pt2", "torch").difference == 0
     Unsteady.scale = 1.01
     with pytest.raises(InputError, match=r"differs from the model by 9.9e-03"):
-        export.write(program, tmp_path / "x.pt2", "torch")
+        programs.write(program, tmp_path / "x.pt2", "torch")
     assert not (tmp_path / "x.pt2").exists()
     Unsteady.scale = 1.0
 
@@ -98,4 +99,4 @@ def test_other_runs_give_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["export", str(tmp_path / "empty"), "--out", str(tmp_path)]) == 2
     assert "holds no checkpoint" in capsys.readouterr().err
     image = checkpoint.load(write_image_run(tmp_path / "image"))
-    assert [p.name for p in export.programs(image)] == ["encoder"]
+    assert [p.name for p in programs.programs(image)] == ["encoder"]

@@ -9,12 +9,12 @@ import torch
 from jaxtyping import UInt8
 
 from dlp_dyn import checkpoint
-from dlp_dyn.data import track_files
 from dlp_dyn.data.rollouts import Rollouts
-from dlp_dyn.data.track_files import Tracks
 from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.images import check_size
+from dlp_dyn.exporting import track_files
+from dlp_dyn.exporting.track_files import Tracks
 from dlp_dyn.video import VideoModel
 
 Format = Literal["coco", "mot", "rerun"]

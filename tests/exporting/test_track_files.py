@@ -6,7 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlp_dyn.data.track_files import Tracks, bounding_box, run_lengths, write_coco, write_mot, write_rerun
+from dlp_dyn.exporting.track_files import (
+    Tracks,
+    bounding_box,
+    run_lengths,
+    write_coco,
+    write_mot,
+    write_rerun,
+)
 
 
 @pytest.fixture
