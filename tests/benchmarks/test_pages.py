@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from benchmarks.pages import RESULTS, tables, written
+from benchmarks.pages import README, RESULTS, at_a_glance, tables, written
 
 PAGES = sorted(RESULTS.glob("*.md"))
 
@@ -23,6 +23,22 @@ def test_every_measured_table_is_on_a_page() -> None:
 def test_the_table_of_claims_leads_to_every_page() -> None:
     linked = set(re.findall(r"\]\((\w+\.md)\)", (RESULTS / "README.md").read_text()))
     assert linked == {page.name for page in PAGES} - {"README.md"}
+
+
+def test_the_readme_tells_the_claims_of_the_pages() -> None:
+    text = README.read_text()
+    assert text == at_a_glance(text, (RESULTS / "README.md").read_text()), (
+        "write it again: python -m benchmarks.pages"
+    )
+
+
+def test_a_glance_takes_the_claims_of_the_named_pages() -> None:
+    head = "| claim | value | target | page |\n|---|---|---|---|\n"
+    claims = head + "| a | 1 | 2 | [x](x.md) |\n| b | 3 | none | [y](y.md) |\n"
+    readme = "<!-- claims of: y -->\nstale\n<!-- end -->"
+    assert at_a_glance(readme, claims).splitlines()[3] == "| b | 3 | none | [y](benchmarks/results/y.md) |"
+    with pytest.raises(ValueError, match="z: no claim"):
+        at_a_glance("<!-- claims of: z -->\n<!-- end -->", claims)
 
 
 def test_rows_of_another_length_are_refused(tmp_path) -> None:
