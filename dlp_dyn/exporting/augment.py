@@ -130,7 +130,8 @@ def augment(
             scene = model.follow(piece[None] for piece in video.split(_PIECE))
             done.append(choose(scene, kinds[n % len(kinds)], int(i), rng))
             frames = edited(model, scene, episode.frames, done[-1])
-            writer.append(replace(episode, frames=frames, states=None, views=None), part)
+            text = rollouts.episode_texts[int(i)] if rollouts.episode_texts else ""
+            writer.append(replace(episode, frames=frames, states=None, views=None), part, text=text)
             progress(n + 1)
     lines = "".join(f"{json.dumps(asdict(edit))}\n" for edit in done)
     folders.write_file(out.with_name(f"{out.name}.edits.jsonl"), lines.encode())
