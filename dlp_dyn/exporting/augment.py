@@ -45,7 +45,7 @@ class Edit:
 
 def choose(scene: Scene, kind: str, source: int, rng: np.random.Generator) -> Edit:
     """A random edit of one kind, of particles that are on in most of the frames of an episode (1, T, ...)."""
-    on = (scene.particles.transparency[0, ..., 0] > edits.ON).float().mean(0)
+    on = scene.particles.visible[0].float().mean(0)
     slots = [i for i in range(len(on)) if on[i] > 0.5]
     if len(slots) < (2 if kind == "swap" else 1):
         return Edit(source, None)
@@ -130,7 +130,7 @@ def augment(
             scene = model.follow(piece[None] for piece in video.split(_PIECE))
             done.append(choose(scene, kinds[n % len(kinds)], int(i), rng))
             frames = edited(model, scene, episode.frames, done[-1])
-            text = rollouts.episode_texts[int(i)] if rollouts.episode_texts else ""
+            text = rollouts.episode_texts[int(i)]
             writer.append(replace(episode, frames=frames, states=None, views=None), part, text=text)
             progress(n + 1)
     lines = "".join(f"{json.dumps(asdict(edit))}\n" for edit in done)

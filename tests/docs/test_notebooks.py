@@ -29,7 +29,7 @@ def trial(notebook: Path) -> object:
     return pytest.param(notebook, marks=marks, id=notebook.stem)
 
 
-@pytest.mark.parametrize("notebook", map(trial, NOTEBOOKS))
+@pytest.mark.parametrize("notebook", [trial(notebook) for notebook in NOTEBOOKS])
 def test_a_notebook_runs(
     notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
