@@ -1,4 +1,4 @@
-"""How well novelty tells pictures of unseen things from held-out ones: AUROC, on Balls.
+"""How well novelty tells pictures of unseen things from held-out ones, and the stranger among its particles: AUROC.
 
 python -m benchmarks.novelty RUN...     runs of image models of Balls; prints a table for each
 """
@@ -12,13 +12,16 @@ from jaxtyping import Float, UInt8
 
 from dlp_dyn.checkpoint import load_model
 from dlp_dyn.clip import to_images
-from dlp_dyn.data.balls import COLOURS, render
+from dlp_dyn.data.balls import COLOURS, render, to_position
 from dlp_dyn.image.model import DLP
 from dlp_dyn.observation.novelty import novelty
 
-_N, _AT_ONCE = 300, 50
+_N, _AT_ONCE = 200, 50
 _RADIUS, _BALLS = 8.0, 3
+_UNSEEN = np.array([[0, 1, 0], [1, 1, 1]], np.float32)
+_ON = 0.5  # transparency from which a particle is one
 Frames = UInt8[np.ndarray, "N S S 3"]
+Places = Float[np.ndarray, "N O 2"]
 
 
 def frames(
@@ -27,24 +30,28 @@ def frames(
     rng: np.random.Generator,
     n_balls: int = _BALLS,
     radius: float = _RADIUS,
-    new_colour: bool = False,
+    towards_unseen: float = 0.0,
     square: bool = False,
-) -> Frames:
-    """Balls apart from each other, of colours that models have seen; or the first of them is a stranger."""
+) -> tuple[Frames, Places]:
+    """Balls apart from each other, of colours that models have seen, and where they are, in pixels.
+
+    towards_unseen: how far the first one's colour is on the way to one that no model has seen, 0 to 1. square: whether
+    the first one is a square of the same area.
+    """
     pixels = np.stack([_apart(rng, n_balls, side, radius) for _ in range(n)])
     colour = COLOURS[rng.integers(len(COLOURS), size=(n, n_balls))]
-    if new_colour:
-        colour[:, 0] = np.array([[0, 1, 0], [1, 1, 1]], np.float32)[rng.integers(2, size=n)]
+    unseen = _UNSEEN[rng.integers(len(_UNSEEN), size=n)]
+    colour[:, 0] += towards_unseen * (unseen - colour[:, 0])
     pictures, _ = render(pixels, colour, radius, side)
     if square:
-        half = radius * np.sqrt(np.pi) / 2  # of the same area
+        half = radius * np.sqrt(np.pi) / 2
         grid = np.arange(side) + 0.5
         for picture, at, rgb in zip(pictures, pixels[:, 0], colour[:, 0], strict=True):
             disc = (np.abs(grid - at[0]) <= radius + 1)[None] & (np.abs(grid - at[1]) <= radius + 1)[:, None]
             picture[disc] = 0
             inside = (np.abs(grid - at[0]) <= half)[None] & (np.abs(grid - at[1]) <= half)[:, None]
             picture[inside] = (255 * rgb).astype(np.uint8)
-    return pictures
+    return pictures, pixels
 
 
 def _apart(rng: np.random.Generator, n: int, side: int, radius: float) -> Float[np.ndarray, "n 2"]:
@@ -56,6 +63,7 @@ def _apart(rng: np.random.Generator, n: int, side: int, radius: float) -> Float[
 
 
 def scores(model: DLP, pictures: Frames) -> dict[str, Float[np.ndarray, " N"]]:
+    """Of pictures."""
     found = [novelty(model, part) for part in to_images(pictures).split(_AT_ONCE)]
     parts = {
         "error": [f.error for f in found],
@@ -66,8 +74,23 @@ def scores(model: DLP, pictures: Frames) -> dict[str, Float[np.ndarray, " N"]]:
     return {name: torch.cat(values).numpy() for name, values in parts.items()}
 
 
+@torch.no_grad()
+def among_particles(model: DLP, pictures: Frames, pixels: Places) -> float:
+    """AUROC of the particle nearest to the first ball against all others that are on, of the same pictures."""
+    stranger, others = [], []
+    places = torch.from_numpy(to_position(pixels[:, 0], model.cfg.image_size)).float()
+    for part, at in zip(to_images(pictures).split(_AT_ONCE), places.split(_AT_ONCE), strict=True):
+        particles, found = model.encode(part).mean.particles, novelty(model, part).particles
+        on = particles.transparency[..., 0] > _ON
+        distance = (particles.position - at[:, None]).norm(dim=-1).masked_fill(~on, torch.inf)
+        nearest = torch.zeros_like(on).scatter(1, distance.argmin(1, keepdim=True), True)
+        stranger.append(found[nearest & on])
+        others.append(found[~nearest & on])
+    return auroc(torch.cat(others).numpy(), torch.cat(stranger).numpy())
+
+
 def auroc(usual: Float[np.ndarray, " N"], strange: Float[np.ndarray, " M"]) -> float:
-    """Probability that a strange picture scores higher than a usual one."""
+    """Probability that a strange one scores higher than a usual one."""
     higher = (strange[:, None] > usual).mean()
     return float(higher + (strange[:, None] == usual).mean() / 2)
 
@@ -77,17 +100,25 @@ def main(runs: list[str]) -> None:
         model = load_model(run)
         side = model.cfg.image_size
         rng = np.random.default_rng(0)
-        usual = scores(model, frames(_N, side, rng))
+        usual = scores(model, frames(_N, side, rng)[0])
         strangers = {
-            "colour": frames(_N, side, rng, new_colour=True),
-            "square": frames(_N, side, rng, square=True),
-            "5 balls": frames(_N, side, rng, n_balls=5, radius=7.0),
-            "larger": frames(_N, side, rng, n_balls=2, radius=12.0),
+            "a green or white ball": frames(_N, side, rng, towards_unseen=1.0),
+            "a ball half way to green or white": frames(_N, side, rng, towards_unseen=0.5),
+            "a ball a fifth of the way": frames(_N, side, rng, towards_unseen=0.2),
+            "a ball a twentieth of the way": frames(_N, side, rng, towards_unseen=0.05),
+            "a square": frames(_N, side, rng, square=True),
+            "four balls": frames(_N, side, rng, n_balls=4),
+            "five balls, smaller": frames(_N, side, rng, n_balls=5, radius=7.0),
+            "balls a twentieth larger": frames(_N, side, rng, radius=1.05 * _RADIUS),
+            "balls half as large again, two": frames(_N, side, rng, n_balls=2, radius=1.5 * _RADIUS),
         }
-        print(f"\n{Path(run).name}\n\n| unseen | {' | '.join(usual)} |\n| --- |{' --- |' * len(usual)}")
-        for name, pictures in strangers.items():
-            row = [auroc(usual[kind], values) for kind, values in scores(model, pictures).items()]
-            print(f"| {name} | " + " | ".join(f"{value:.2f}" for value in row) + " |")
+        columns = [*usual, "which particle"]
+        print(f"\n{Path(run).name}\n\n| unseen | {' | '.join(columns)} |\n| --- |{' --- |' * len(columns)}")
+        for name, (pictures, pixels) in strangers.items():
+            row = [f"{auroc(usual[kind], values):.2f}" for kind, values in scores(model, pictures).items()]
+            one = name.startswith("a ")
+            row.append(f"{among_particles(model, pictures, pixels):.2f}" if one else "")
+            print(f"| {name} | {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

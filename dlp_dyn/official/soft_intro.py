@@ -1,6 +1,7 @@
 """Weights of the official Soft-IntroVAE (taldatech/soft-intro-vae-pytorch): settings and names."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, Literal
 
 from torch import Tensor
@@ -22,45 +23,65 @@ _GROWTH = ("encoder.blend", "decoder.blend", "decoder.level")  # no weights
 _BLOCK = (
     ("skip", "conv_expand"), ("conv1", "conv1"), ("norm1", "bn1"), ("conv2", "conv2"), ("norm2", "bn2"),
 )  # fmt: skip
+_SIGNS = (
+    ("mapping_fl.", "style"), ("target_decoder.", "bootstrap"), ("encoder.mu_layer.", "point_clouds"),
+    ("encoder.main.input.", "densities_2d"), ("encoder.main.0.", "images"),
+)  # fmt: skip
 
 
-def config(h: Mapping[str, Any]) -> SoftIntroConfig:
-    """Of the hyper-parameters of a bundle."""
-    redraw: dict[str, Literal["noise", "everything"]] = {"point_clouds": "noise", "style": "everything"}
+def variant(weights: Iterable[str]) -> str | None:
+    """Which of the five variants, told from the names of its weights; None for other models."""
+    names = list(weights)
+    return next((found for sign, found in _SIGNS if any(name.startswith(sign) for name in names)), None)
+
+
+def config(weights: Collection[str], h: Mapping[str, Any]) -> SoftIntroConfig:
+    """From the names of weights and the hyper-parameters."""
+    kind = variant(weights)
+    redraw: dict[str | None, Literal["noise", "everything"]] = {
+        "point_clouds": "noise",
+        "style": "everything",
+    }
     game = GameConfig(
         reconstruction=h["beta_rec"],
         kl=h["beta_kl"],
         negative=h["beta_neg"],
         cycle=h["gamma_r"],
         scale=h["scale"],
-        attached_target=h["variant"] != "point_clouds",
-        redraw=redraw.get(h["variant"], "nothing"),
-        target_every=1 if h["variant"] == "bootstrap" else 0,
+        attached_target=kind != "point_clouds",
+        redraw=redraw.get(kind, "nothing"),
+        target_every=1 if kind == "bootstrap" else 0,
         unscaled_warm_up=True,
     )
-    if h["variant"] == "densities_2d":
+    if kind == "densities_2d":
         return SoftIntroConfig(
             densities=DensityConfig(h["hidden"], h["hidden_layers"], h["z_dim"]), game=game
         )
-    if h["variant"] == "point_clouds":
+    if kind == "point_clouds":
         own = PointCloudConfig(
             h["n_points"], list(h["encoder_widths"]), h["fc"], list(h["decoder_widths"]), h["z_dim"],
             h["prior_std"], "batch",
         )  # fmt: skip
         return SoftIntroConfig(point_clouds=own, game=game)
-    if h["variant"] == "style":
+    if kind == "style":
         style = StyleConfig(
             h["resolution"], h["latent"], h["start_channels"], h["max_channels"], h["mapping_layers"],
             h["mapping_to_latent_layers"],
         )  # fmt: skip
         return SoftIntroConfig(style=style, game=game)
-    images = ImageConfig(h["image_size"], h["channels"], list(h["network_channels"]), h["z_dim"], "batch")
+    widths, side = list(h["network_channels"]), h["image_size"]
+    # Older code compared widths by identity, which for equal ones says no or yes as Python pleases.
+    convolved = any(
+        a == b and f"encoder.main.res_in_{side // 2 ** (i + 1)}.conv_expand.weight" in weights
+        for i, (a, b) in enumerate(pairwise(widths))
+    )
+    images = ImageConfig(side, h["channels"], widths, h["z_dim"], "batch", convolved_skips=convolved)
     return SoftIntroConfig(images=images, game=game)
 
 
 def load(state_dict: Mapping[str, Tensor], h: Mapping[str, Any]) -> IntroVAE:
     """The model with official weights, in eval mode. A target decoder's are read by `target`."""
-    model = build(config(h))
+    model = build(config(state_dict, h))
     pace = factors(model)
     weights = {ours: state_dict[theirs] / pace.get(ours, 1.0) for ours, theirs in names(model)}
     if isinstance(model, StyleVAE):

@@ -79,6 +79,8 @@ class ImageConfig:
     """`batch` as published: each batch by its own statistics in training, so that evaluation draws other pictures."""
     error: Error = "mse"
     """Sums over pixels of the squared or absolute difference, or of cross entropy (of outputs in [0, 1])."""
+    convolved_skips: bool = False
+    """Skips from one width to the next are convolutions where both are equal too, as in some published weights."""
 
     def __post_init__(self) -> None:
         factor = 2 ** len(self.channels)

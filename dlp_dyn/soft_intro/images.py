@@ -23,11 +23,12 @@ def norm_2d(kind: Norm, channels: int) -> nn.Module:
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions, normalised before the addition."""
+    """Two convolutions, normalised before the addition. convolved: the skip is one too, whatever the widths."""
 
-    def __init__(self, before: int, after: int, norm: Norm) -> None:
+    def __init__(self, before: int, after: int, norm: Norm, convolved: bool = False) -> None:
         super().__init__()
-        self.skip = nn.Identity() if before == after else nn.Conv2d(before, after, 1, bias=False)
+        convolved = convolved or before != after
+        self.skip = nn.Conv2d(before, after, 1, bias=False) if convolved else nn.Identity()
         self.conv1 = nn.Conv2d(before, after, 3, padding=1, bias=False)
         self.norm1 = norm_2d(norm, after)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1, bias=False)
@@ -44,7 +45,9 @@ class ImageEncoder(nn.Module):
         widths = cfg.channels
         self.stem = nn.Conv2d(cfg.image_channels, widths[0], 5, padding=2, bias=False)
         self.stem_norm = norm_2d(cfg.norm, widths[0])
-        self.blocks = nn.ModuleList(ResidualBlock(a, b, cfg.norm) for a, b in pairwise(widths))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(a, b, cfg.norm, cfg.convolved_skips) for a, b in pairwise(widths)
+        )
         self.last = ResidualBlock(widths[-1], widths[-1], cfg.norm)
         side = cfg.image_size // 2 ** len(widths)
         self.head = nn.Linear(widths[-1] * side**2, 2 * cfg.latent_dim)
@@ -65,7 +68,8 @@ class ImageDecoder(nn.Module):
         widths = cfg.channels[::-1]
         self.side = cfg.image_size // 2 ** len(widths)
         self.seed = nn.Linear(cfg.latent_dim, widths[0] * self.side**2)
-        self.blocks = nn.ModuleList(ResidualBlock(a, b, cfg.norm) for a, b in pairwise([widths[0], *widths]))
+        self.blocks = nn.ModuleList([ResidualBlock(widths[0], widths[0], cfg.norm)])
+        self.blocks.extend(ResidualBlock(a, b, cfg.norm, cfg.convolved_skips) for a, b in pairwise(widths))
         self.last = ResidualBlock(widths[-1], widths[-1], cfg.norm)
         self.out = nn.Conv2d(widths[-1], cfg.image_channels, 5, padding=2)
 

@@ -120,6 +120,12 @@ def test_a_weak_game_is_told(small: Make, capsys: pytest.CaptureFixture[str]) ->
     assert "raise it above 0.6" in told.err + told.out
 
 
+def test_latents_that_say_nothing_are_told(small: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    train(small("soft_intro_2d", steps=1, soft_intro__densities__hidden_dim=64))  # as at random weights
+    told = capsys.readouterr()
+    assert "latents say nothing; lower soft_intro.game.kl" in told.err + told.out
+
+
 def test_a_nan_stops_the_run(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     error = IntroVAE.error
     calls = 0

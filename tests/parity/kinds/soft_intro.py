@@ -30,7 +30,7 @@ TERMS = {
 
 
 def holds(bundle: Bundle) -> bool:
-    return bundle.hparams.get("variant") in VARIANTS
+    return "beta_neg" in bundle.hparams and official.variant(bundle.state_dict) in VARIANTS
 
 
 class Draws:
@@ -218,12 +218,12 @@ def warm_up(bundle: Bundle) -> Iterator[tuple[str, Tensor]]:
         objective.model.decoder.load_state_dict(objective.target.state_dict())
     encoder, encoder_norms = loss(objective, bundle.inputs["x"], "encoder")
     _, decoder_norms = loss(objective, bundle.inputs["x"], "decoder")
-    s, h = bundle.hparams["scale"], bundle.hparams
+    s = bundle.hparams["scale"]
     yield "loss/vae/rec", s * encoder["reconstruction"].mean()
     yield "loss/vae/kl", s * encoder["kl"].mean()
     yield "loss/vae/total", encoder["total"]
     for name, norm in (
-        encoder_norms if h["variant"] == "bootstrap" else encoder_norms | decoder_norms
+        encoder_norms if objective.target is not None else encoder_norms | decoder_norms
     ).items():
         if f"grad_norm/vae/{name}" in bundle.outputs:
             yield f"grad_norm/vae/{name}", norm

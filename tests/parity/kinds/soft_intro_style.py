@@ -22,7 +22,7 @@ D = ("d_real", "d_prior", "d_prior_mixed", "d_rec", "d_fake")
 
 
 def holds(bundle: Bundle) -> bool:
-    return bundle.hparams.get("variant") == "style"
+    return "beta_neg" in bundle.hparams and official.variant(bundle.state_dict) == "style"
 
 
 def build(bundle: Bundle, turns: tuple[str, ...] = E + D) -> tuple[StyleVAE, SoftIntro]:
