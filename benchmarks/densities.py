@@ -1,20 +1,39 @@
 """Samples of Soft-IntroVAEs of the plane beside draws of the data: true divergences, the published ones, and modes.
 
-python -m benchmarks.densities RUN...     runs of soft_intro_2d; prints a table
+    python -m benchmarks.densities runs/rings runs/moons                runs of soft_intro_2d; prints a table
+    python -m benchmarks.densities --train runs/2d --set steps=4000     trains them first, but for those that are done
+
+Trained are the published sets with their published weights, 8gaussians with three seeds: each as the published game,
+with the target of a reconstruction detached, and as a plain VAE of the same networks and steps.
 """
 
-import sys
+import argparse
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
-from dlp_dyn.config import read
+from dlp_dyn.config import load, read
 from dlp_dyn.data import densities
 from dlp_dyn.evaluation.densities import divergences, mode_figures, published_jsd, published_kl
 from dlp_dyn.soft_intro.model import IntroVAE
+from dlp_dyn.training.loop import resume, train
 
+PUBLISHED = {
+    "8gaussians": (0.3, 0.9),
+    "2spirals": (0.5, 1.0),
+    "checkerboard": (0.1, 0.2),
+    "rings": (0.2, 1.0),
+}
+"""kl and negative of the game; reconstruction is 0.2."""
+VARIANTS = {
+    "attached": (),
+    "detached": ("soft_intro.game.attached_target=false",),
+    # The game's own weights would blur all modes into one.
+    "plain": ("soft_intro.game.fakes=none", "soft_intro.game.reconstruction=1.0", "soft_intro.game.kl=0.05"),
+}
 _N, _PUBLISHED_N = 20_000, 5_000  # samples
 _COLUMNS = ("KL", "JSD", "TV", "published KL", "published JSD", "good", "modes")
 
@@ -37,20 +56,52 @@ def figures(name: str, real: Points, fake: Points) -> list[str]:
     ]
 
 
-def main(runs: list[str]) -> None:
+def experiments() -> Iterator[tuple[str, list[str]]]:
+    """Name and settings of every run, the most telling first."""
+    for name, (kl, negative) in PUBLISHED.items():
+        for seed in range(3 if name == "8gaussians" else 1):
+            for variant, changes in VARIANTS.items():
+                weights = [f"soft_intro.game.kl={kl}", f"soft_intro.game.negative={negative}"]
+                yield f"{name}-{variant}-{seed}", [f"data.path={name}", f"seed={seed}", *weights, *changes]
+
+
+def trained(folder: Path, overrides: Sequence[str]) -> Iterator[Path]:
+    """Every run of `experiments`: made, gone on with, or as it is where it is done."""
+    for name, settings in experiments():
+        run = folder / name
+        if (run / "config.yaml").is_file():
+            yield resume(run)
+        else:
+            yield train(load("soft_intro_2d", [*settings, *overrides, f"out={run}"]))
+
+
+def table(runs: Iterator[Path]) -> None:
     print(f"| run | {' | '.join(_COLUMNS)} |\n| --- |{' --- |' * len(_COLUMNS)}")
     names: dict[str, Points] = {}
     for run in runs:
-        last = Path(run) / "checkpoints" / "last"
+        last = run / "checkpoints" / "last"
         name = read(last / "config.yaml").data.path
         if name not in names:
             rng = np.random.default_rng(100)
             names[name] = densities.points(name, _N, rng)
             again = densities.points(name, _N, rng)
-            print(f"| {name}, another draw of the data | {' | '.join(figures(name, names[name], again))} |")
+            floor = " | ".join(figures(name, names[name], again))
+            print(f"| {name}, another draw of the data | {floor} |", flush=True)
         fake = IntroVAE.from_pretrained(last).sample(_N, torch.Generator().manual_seed(1)).numpy()
-        print(f"| {Path(run).name} | {' | '.join(figures(name, names[name], fake))} |")
+        print(f"| {run.name} | {' | '.join(figures(name, names[name], fake))} |", flush=True)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="*", type=Path, help="of soft_intro_2d")
+    parser.add_argument("--train", type=Path, metavar="FOLDER", help="of the runs to train")
+    parser.add_argument("--set", nargs="+", default=[], help="settings for all of them alike")
+    args = parser.parse_args(words)
+    table(trained(args.train, args.set) if args.train else iter(args.runs))
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    raise SystemExit(main())
