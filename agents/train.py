@@ -205,7 +205,10 @@ def _reward(
 def resume(run: str | Path, overrides: Sequence[str] = ()) -> Path:
     """Go on with a run from its last checkpoint, with its own config and overrides on top (`steps=...`)."""
     run = Path(run)
-    file = checkpoint.find(run, "last").folder / checkpoint.CONFIG
+    file = run / checkpoint.CONFIG
+    saved = any(folders.complete(run / "checkpoints" / name).is_dir() for name in ("last", "best"))
+    if saved or not file.is_file():  # else it was killed before it saved its first checkpoint
+        file = checkpoint.find(run, "last").folder / checkpoint.CONFIG
     return train(replace(config.read(file, overrides), out=str(run)), resume=True)
 
 

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from dlp_dyn.errors import InputError
 
 LOCK = ".lock"
+LEFT = ".*.part"  # by kills in the midst of `write_file`
 
 Data = bytes | Callable[[BinaryIO], object]
 Contents = Mapping[str, Data]
@@ -106,7 +107,7 @@ def absolute(path: str) -> str:
 
 def clear(folder: Path) -> None:
     """Remove the files that kills in the midst of `write_file` left behind; for the owner of a folder alone."""
-    for path in folder.glob(".*.part"):
+    for path in folder.glob(LEFT):
         path.unlink(missing_ok=True)
 
 

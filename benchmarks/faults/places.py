@@ -34,7 +34,7 @@ AGENT = [
     "algorithm.batch_size=8", "algorithm.gradient_steps=1", "algorithm.buffer_size=100", "log_every=20",
     "eval_every=20", "eval_episodes=2", "save_every=20", "network.kind=flat", "network.flat=[8]",
 ]  # fmt: skip
-CLIPS = ["data.clip_length=4", "identity.static_frames=1", "dynamics.graph.hidden_dim=16"]
+CLIPS = ["data.clip_length=4", "tracking.static_frames=1", "dynamics.graph.hidden_dim=16"]
 ANCHORS = ("data", "image", "video", "agent", "samples")
 
 

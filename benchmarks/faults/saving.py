@@ -1,10 +1,8 @@
-"""Faults at random moments: kills, full disks and damaged files, and how often what follows is right.
+"""Faults of saving at random moments: kills, full disks and damaged files.
 
-python -m benchmarks.faults [--tries N] prints a table of kind, tries, right and wrong. Right is: what was saved before
-is there and consistent, or one line (InputError) says what is not.
+Right is: what was saved before is there and consistent, or one line (InputError) says what is not.
 """
 
-import argparse
 import os
 import random
 import resource
@@ -159,21 +157,3 @@ def tried(kind: Callable[[Path, random.Random], bool], seed: int) -> bool:
         return False
     finally:
         shutil.rmtree(place, ignore_errors=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--tries", type=int, default=400, help="of the cheap kinds; others take a share (default: 400)"
-    )
-    tries = parser.parse_args().tries
-    torch.set_num_threads(1)
-    print("| kind | tries | right | wrong |\n|---|---|---|---|")
-    for name, (kind, share) in KINDS.items():
-        n = max(round(tries * share), 1)
-        right = sum(tried(kind, seed) for seed in range(n))
-        print(f"| {name} | {n} | {right} | {n - right} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

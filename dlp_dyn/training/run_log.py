@@ -63,7 +63,8 @@ def _make(folder: Path) -> None:
 
 
 def _contents(folder: Path) -> list[Path]:
-    return [path for path in folder.iterdir() if path.name != folders.LOCK]
+    """What somebody would miss: not the lock, nor what a kill in the midst of the first file left."""
+    return [path for path in folder.iterdir() if path.name != folders.LOCK and not path.match(folders.LEFT)]
 
 
 def can_resume(run: Path, save_every: int, main: bool = True) -> bool:

@@ -21,6 +21,7 @@ from agents import config as agent_config
 from agents.config import AgentConfig
 from agents.online import OnlineLearner
 from agents.replay import GoalReplayBuffer
+from dlp_dyn import settings
 from dlp_dyn.errors import InputError
 from dlp_dyn.training.interrupt import Interrupted
 
@@ -151,6 +152,15 @@ def test_an_agent_killed_in_its_warm_up_begins_it_anew(push: Push, monkeypatch: 
     expected = weights(train.train(push(f"out={cfg.out}_whole", kind="state")))
     for name, x in weights(Path(cfg.out)).items():
         assert torch.equal(x, expected[name]), name
+
+
+def test_an_agent_killed_before_its_first_checkpoint_begins_anew(push: Push, capsys: Any) -> None:
+    """With what a kill in the midst of writing that one leaves."""
+    cfg = push(kind="state", preset="push1")
+    (Path(cfg.out) / "checkpoints" / "last.part").mkdir(parents=True)
+    (Path(cfg.out) / "config.yaml").write_text(settings.to_yaml(cfg))
+    assert train.main(["--resume", cfg.out, "steps=60"]) == 0
+    assert "begins at step 1" in capsys.readouterr().err
 
 
 def test_chamfer_training_needs_no_states(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,15 @@ def test_leftovers_of_killed_writes_are_removed_by_the_owner(tmp_path: Path) -> 
         assert [path.name for path in tmp_path.iterdir()] == [folders.LOCK]
 
 
+def test_a_run_killed_while_it_wrote_its_first_file_leaves_a_folder_to_begin_in(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / folders.LOCK).touch()
+    (run / ".config.yaml.x7.part").write_text("seed: ")
+    with owned(run, new=True):
+        assert [path.name for path in run.iterdir()] == [folders.LOCK]
+
+
 def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_says_so(
     tiny: Callable[..., TrainConfig], capsys: pytest.CaptureFixture[str]
 ) -> None:
