@@ -25,6 +25,7 @@ from agents.offline.learner import OfflineLearner
 from agents.online import OnlineLearner
 from agents.rewards import ChamferReward
 from agents.warm_up import warm_up
+from dlp_dyn import folders
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.progress import Tracker, track
 from dlp_dyn.settings import split_arguments
