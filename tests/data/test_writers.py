@@ -105,6 +105,12 @@ def test_what_a_format_cannot_hold_is_refused(tmp_path: Path) -> None:
         export_data(tmp_path / "a.h5", tmp_path / "out", "zarr")
 
 
+def test_lance_tables_are_refused_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "world.lance").mkdir()
+    with pytest.raises(InputError, match="a Lance table, which is not read"):
+        convert(tmp_path / "world.lance", tmp_path / "back.h5")
+
+
 def test_films_of_several_episodes_are_cut_and_files_follow_one_another(
     written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

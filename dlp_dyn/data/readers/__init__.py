@@ -29,6 +29,8 @@ def open_source(path: str | Path, choices: Choices | None = None) -> Reader:
         raise InputError(f"{path}: no such file or folder; expected {LAYOUTS}")
     if place.is_file():
         return _open_file(place, choices)
+    if place.suffix == ".lance":
+        raise InputError(f"{path}: a Lance table, which is not read; stable-worldmodel converts it to HDF5")
     store = store_of(place)
     if store == "Minari":
         return open_minari(place if (place / "metadata.json").is_file() else place / "data", choices)
