@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from dlp_dyn import __version__
 from dlp_dyn.commands import (
+    augment,
     bench,
     convert,
     data,
@@ -193,6 +194,23 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", required=True, help="file to write; of mot a folder")
     sub.add_argument("--part", choices=PARTS, default="test", help="(default: test)")
     sub.add_argument("--episodes", type=whole, help="the first ones only")
+    sub.add_argument("--device", default="cpu", help="(default: cpu)")
+
+    sub = verb(
+        "augment", augment.augment, "write rollouts with particles hidden, copied, recoloured or swapped"
+    )
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
+    sub.add_argument("--data", required=True, help="rollout file, or a folder of them")
+    sub.add_argument("--out", required=True, help="rollout file to write")
+    sub.add_argument("--overwrite", action="store_true", help="replace the file where it exists")
+    sub.add_argument(
+        "--edits", default="hide,copy,recolour,swap", help="in turn (default: hide,copy,recolour,swap)"
+    )
+    sub.add_argument("--part", choices=PARTS, default="train", help="(default: train)")
+    sub.add_argument("--episodes", type=whole, help="the first ones only")
+    sub.add_argument(
+        "--seed", type=seed, default=0, help="of which particles, and which colours (default: 0)"
+    )
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 
     sub = verb("plan", plan.plan, "play an environment by planning: bring its particles to a goal")

@@ -1,1 +1,1 @@
-"""What a trained model gives to others: itself as a program, its particles as tracks."""
+"""What a trained model gives to others: itself as a program, its particles as tracks, edited rollouts."""
