@@ -78,11 +78,6 @@ class Inspection:
         return max(p for p in _PATCHES if p <= max(self.sides[0], min(_PATCHES)))
 
     @property
-    def first_look(self) -> float:
-        """Side of what a first look sees, of the glimpses: half, where small things are not half as large as that."""
-        return 0.5 if 2 * self.sides[0] < self.glimpse_pixels else 1.0
-
-    @property
     def n_particles(self) -> int:
         """As many as small blobs would cover all, and three: things that touch are one blob, and a large thing takes
         several until particles that meet on it are one."""

@@ -71,8 +71,6 @@ class EncoderConfig:
     that a large thing is not drawn in parts; 1 leaves them. Needs model.reference and other_colour."""
     passes: Literal[1, 2] = 2
     """The second reads the attributes again, at the anchor that the first one corrected."""
-    first_look: Annotated[float, between(0, 1, "least")] = 1.0
-    """Side of what the first look sees; smaller ones stay at a small thing beside a large one. Of the lean style."""
     transparency: Literal["gated", "free"] = "gated"
     """gated: one logit with a·b = 0.01, so nearly on or off (DLPv3); free: two parameters (DLPv2)."""
     interaction: bool = True

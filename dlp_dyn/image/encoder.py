@@ -297,7 +297,7 @@ class SceneEncoder(nn.Module):
         """Attributes of glimpses of the standard size, of what the trunk makes of the image."""
         if self.refine is None:
             return self._look(source, anchors)
-        size = self.cfg.encoder.first_look * self._standard_size(anchors)
+        size = self._standard_size(anchors)
         return self.attributes(
             geometry.crop_features(source, anchors.detach(), size, self.feature_side, self.cfg.image_size)
         )

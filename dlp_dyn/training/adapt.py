@@ -29,7 +29,6 @@ def measured(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> dict[st
         "model.n_particles": min(found.n_particles, (found.image_size // patch) ** 2),
         "model.glimpse_fraction": found.glimpse_pixels / (found.image_size - 1),
         "model.largest_fraction": min(found.largest_pixels / (found.image_size - 1), 0.9),
-        "model.encoder.first_look": found.first_look,
         "model.reference": "median" if fixed else "blur",
         "model.background_dim": 1 if fixed else 8,
         "weights.reconstruction": ENERGY / max(found.object_energy, 1e-6),
