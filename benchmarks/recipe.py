@@ -14,7 +14,8 @@ import torch
 from benchmarks.measure import compare, machine, peak_and_base
 from dlp_dyn import config
 from dlp_dyn.data.inspection import inspect_rollouts
-from dlp_dyn.data.rollouts import ClipDataset, Rollouts, collate
+from dlp_dyn.data.clips import ClipDataset, collate
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.training.adapt import adapt
 from dlp_dyn.training.setup import build_model, build_objective, resolve_config
 from dlp_dyn.training.step import TrainingStep
@@ -37,7 +38,11 @@ def build(name: str, path: str) -> Callable[[], None]:
     objective = build_objective(cfg, model)
     weights = objective.weights(cfg.weights)
     step = TrainingStep(objective, {"model": torch.optim.Adam(model.parameters(), lr=1e-6)})
-    return lambda: step([batch], weights)
+
+    def once() -> None:
+        step([batch], weights)
+
+    return once
 
 
 def peak(name: str, path: str) -> int:
