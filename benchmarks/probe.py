@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from dlp_dyn import checkpoint, metrics
+from dlp_dyn import checkpoint
 from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.data.writer import Part
 from dlp_dyn.image.model import DLP
 from dlp_dyn.particles import Particles
 
@@ -34,7 +35,7 @@ class Seen(NamedTuple):
     between: Float[np.ndarray, "N O"]
 
 
-def look(model: DLP, rollouts: Rollouts, part: str, n_frames: int, k: int) -> Seen:
+def look(model: DLP, rollouts: Rollouts, part: Part, n_frames: int, k: int) -> Seen:
     """Encode frames that are spread over a part."""
     episodes = rollouts.part(part)
     starts, ends = rollouts.episode_starts[episodes], rollouts.episode_ends[episodes]
@@ -48,7 +49,7 @@ def look(model: DLP, rollouts: Rollouts, part: str, n_frames: int, k: int) -> Se
             p = model.encode(frames).mean.particles
         place = torch.from_numpy(truth["position"][i : i + _BATCH])
         distance = half * torch.cdist(place, p.position)
-        distance = distance.masked_fill((p.transparency <= metrics.ON).mT, torch.inf)
+        distance = distance.masked_fill(~p.visible[:, None], torch.inf)
         nearest = distance.min(-1)
         distances.append(nearest.values.numpy())
         looks.append(_columns(p, nearest.indices[:, k]))
@@ -95,7 +96,10 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--contact", type=float, default=14.0, help="pixels between middles (default: 14)")
     args = parser.parse_args(words)
     model, rollouts = checkpoint.load_model(args.run).eval(), Rollouts(args.file)
-    train, test = (look(model, rollouts, part, args.frames, args.object) for part in ("train", "test"))
+    train, test = (
+        look(model, rollouts, "train", args.frames, args.object),
+        look(model, rollouts, "test", args.frames, args.object),
+    )
     print("| probe | frames | found | mean error, degrees | median | 90 % |\n|---|---|---|---|---|---|")
     for name, quadratic in (("linear", False), ("linear on squares and products", True)):
         e = probe(train, test, quadratic)

@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.measure import compare, machine, peak_and_base
 from dlp_dyn import config
-from dlp_dyn.data.inspection import inspect_rollouts
 from dlp_dyn.data.clips import ClipDataset, collate
+from dlp_dyn.data.inspection import inspect_rollouts
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.training.adapt import adapt
 from dlp_dyn.training.setup import build_model, build_objective, resolve_config
