@@ -19,18 +19,19 @@ _SPREAD_MB = 40  # how far two peaks may lie apart and be the same
 _IMPORT = (
     "import resource, sys, time; from dlp_dyn.data.convert import convert; start = time.perf_counter(); "
     "convert(sys.argv[1], sys.argv[2], image_size=64); "
-    "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, time.perf_counter() - start)"
+    "used = resource.getrusage(resource.RUSAGE_SELF); "
+    "print(used.ru_maxrss // 1024, time.perf_counter() - start, used.ru_utime + used.ru_stime)"
 )
 
 
-def imported(film: Path, package: Path) -> tuple[int, float]:
-    """Peak memory in MB, and seconds, of an import with the package below a folder."""
+def imported(film: Path, package: Path) -> tuple[int, float, float]:
+    """Peak memory in MB, seconds, and those of the processor, of an import with the package below a folder."""
     done = subprocess.run(
         [sys.executable, "-c", _IMPORT, str(film), str(film.with_suffix(".h5"))],
-        env={**os.environ, "PYTHONPATH": str(package)}, capture_output=True, text=True, check=True,
+        cwd=package, env={**os.environ, "PYTHONPATH": str(package)}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    peak, seconds = done.stdout.split()
-    return int(peak), float(seconds)
+    peak, seconds, processor = done.stdout.split()
+    return int(peak), float(seconds), float(processor)
 
 
 def trials(place: Path) -> Iterator[Result]:
@@ -59,14 +60,12 @@ def trials(place: Path) -> Iterator[Result]:
         decoding = time.perf_counter() - start
         for name, package in packages.items():
             try:
-                peak, took = imported(film, package)
+                peak, took, processor = imported(film, package)
             except subprocess.CalledProcessError as error:
                 yield Result(f"memory, {name}", film.name, "wrong", error.stderr.strip().splitlines()[-1:][0])
                 continue
             peaks[name].append(peak)
-            said = (
-                f"{seconds} s of 1080p: peak {peak} MB, {took:.1f} s; ffmpeg decodes it in {decoding:.1f} s"
-            )
+            said = f"{seconds} s of 1080p: peak {peak} MB, {took:.1f} s ({processor:.1f} s of the processor); ffmpeg decodes it in {decoding:.1f} s"
             print(f"{name}: {said}", flush=True)
             flat = max(peaks[name]) - min(peaks[name]) <= _SPREAD_MB
             yield Result(
