@@ -65,7 +65,10 @@ def trials(place: Path) -> Iterator[Result]:
                 yield Result(f"memory, {name}", film.name, "wrong", error.stderr.strip().splitlines()[-1:][0])
                 continue
             peaks[name].append(peak)
-            said = f"{seconds} s of 1080p: peak {peak} MB, {took:.1f} s ({processor:.1f} s of the processor); ffmpeg decodes it in {decoding:.1f} s"
+            said = (
+                f"{seconds} s of 1080p: peak {peak} MB, {took:.1f} s ({processor:.1f} s of the processor); "
+                f"ffmpeg decodes it in {decoding:.1f} s"
+            )
             print(f"{name}: {said}", flush=True)
             flat = max(peaks[name]) - min(peaks[name]) <= _SPREAD_MB
             yield Result(

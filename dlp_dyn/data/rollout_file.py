@@ -10,7 +10,7 @@ from typing import Any
 
 import h5py
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, UInt8, UInt32
 
 from dlp_dyn.data.writer import (
     CHECKSUMS,
@@ -26,6 +26,8 @@ from dlp_dyn.data.writer import (
 from dlp_dyn.errors import InputError
 
 REMAKE = "write it again with `dlp-dyn collect` or `dlp-dyn import`"
+
+_SUM = np.dtype("<u4")
 
 
 @contextmanager
@@ -84,10 +86,13 @@ class RolloutFile:
             self.n_frames, self.row_shapes = len(frames), _row_shapes(file)
             self.texts = _texts(path, file, len(ends))
             self._pieces = {name: _pieces(dataset(file, name)) for name in self.row_shapes if is_images(name)}
-            self._checksums = {
-                name: dataset(file, CHECKSUMS + name)[:] for name in self._pieces if CHECKSUMS + name in file
-            }
-        self._checked = {name: np.zeros(len(sums), bool) for name, sums in self._checksums.items()}
+            sums = [CHECKSUMS + name for name in self._pieces if CHECKSUMS + name in file]
+            self._checksums = {name: _pieces(dataset(file, name)) for name in sums}
+        # One bit an image: the index of a store of terabytes fits in memory.
+        self._checked = {name: np.zeros(self.n_frames // 8 + 1, np.uint8) for name in sums}
+        for pieces in self._checksums.values():
+            if pieces is not None:
+                pieces.check(path, self.n_frames, _SUM.itemsize, path.stat().st_size)
         for name, pieces in self._pieces.items():
             if pieces is not None:
                 frame_bytes = int(np.prod(self.row_shapes[name]))
@@ -127,17 +132,30 @@ class RolloutFile:
         at: Int[np.ndarray, " n"],
     ) -> None:
         """InputError for a frame that is not as it was written; each is looked at once."""
-        if name not in self._checksums:  # another program wrote the file
+        sums = CHECKSUMS + name
+        if sums not in self._checksums:  # another program wrote the file
             return
-        new = np.flatnonzero(~self._checked[name][rows])
+        checked = self._checked[sums]
+        new = np.flatnonzero(~(checked[rows >> 3] >> (rows & 7)) & 1)
         if not len(new):
             return
-        wrong = checksums(images[at[new]]) != self._checksums[name][rows[new]]
+        wrong = checksums(images[at[new]]) != self._stored(sums, rows[new])
         if wrong.any():
             raise InputError(
                 f"{self.path}: {name}: frame {rows[new][wrong][0]} is damaged; copy the file again or {REMAKE}"
             )
-        self._checked[name][rows[new]] = True
+        np.bitwise_or.at(checked, rows[new] >> 3, np.left_shift(1, rows[new] & 7).astype(np.uint8))
+
+    def _stored(self, name: str, rows: Int[np.ndarray, " n"]) -> UInt32[np.ndarray, " n"]:
+        """Checksums of these images."""
+        pieces = self._checksums[name]
+        if pieces is None:
+            with _opened(self.path) as file:
+                sums = dataset(file, name)
+                return np.array([sums[row] for row in rows.tolist()], np.uint32)
+        offsets = pieces.offsets(rows, _SUM.itemsize).tolist()
+        data = b"".join(os.pread(self._stream.fileno(), _SUM.itemsize, offset) for offset in offsets)
+        return np.frombuffer(data.ljust(len(rows) * _SUM.itemsize, b"\0"), _SUM)
 
     def masks(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n H W"]:
         """Instance masks of frames, whose numbers rise."""

@@ -255,14 +255,14 @@ class RolloutWriter:
         columns |= {f"{CHECKSUMS}{name}": checksums(columns[name]) for name in columns if is_images(name)}
         for name, array in columns.items():
             if name not in self._file:
-                plain = (
-                    is_images(name) and self.compression is None
-                )  # HDF5's own checksums would slow reading down
+                # What is read past HDF5 goes without its filters.
+                sums = name.startswith(CHECKSUMS)
+                plain = sums or (is_images(name) and self.compression is None)
                 chunk = max(1, CHUNK_BYTES // array[0].nbytes) if is_images(name) or name == MASKS else 1024
                 shape = array.shape[1:]
                 self._file.create_dataset(
                     name, (0, *shape), array.dtype, chunks=(chunk, *shape), maxshape=(None, *shape),
-                    compression="gzip" if name == MASKS else self.compression, fletcher32=not plain,
+                    compression="gzip" if name == MASKS else None if sums else self.compression, fletcher32=not plain,
                 )  # fmt: skip
             column = dataset(self._file, name)
             start = len(column)
