@@ -26,10 +26,10 @@ from agents.command import run_command
 from agents.extractor import entities
 from agents.offline.policies import EntityPolicy
 from dlp_dyn.errors import InputError
-from dlp_dyn.exporting.programs import SUFFIXES, Program, write
+from dlp_dyn.exporting.programs import SUFFIXES, Format, Program, write
 from dlp_dyn.observation.encoder import ParticleEncoder, mean_particles
 
-FORMATS = {suffix: format for format, suffix in SUFFIXES.items()}
+FORMATS: dict[str, Format] = {suffix: format for format, suffix in SUFFIXES.items()}
 KEY = "observation"  # of an observation that is no Dict
 
 

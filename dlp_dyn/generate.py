@@ -10,7 +10,7 @@ from dlp_dyn.data import densities
 from dlp_dyn.errors import InputError
 from dlp_dyn.generation.model import VideoGenerator
 from dlp_dyn.particles import Scene
-from dlp_dyn.plotting import videos
+from dlp_dyn.plotting import pictures, samples, videos
 from dlp_dyn.predict import check_out
 from dlp_dyn.settings import has_section, read_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
@@ -34,18 +34,18 @@ def draw_samples(run: str | Path, out: str | Path, n: int = 24, seed: int = 0, d
     if out.suffix.lower() not in (".png", ".jpg", ".webp"):
         raise InputError(f"{out}: samples are a picture; use .png, .jpg or .webp")
     model = IntroVAE.from_pretrained(run, device=device)
-    samples = model.sample(n, torch.Generator(device).manual_seed(seed))
+    drawn = model.sample(n, torch.Generator(device).manual_seed(seed))
     if model.cfg.densities is not None:
         limit = densities.limit(str(read_yaml(resolve(run) / CONFIG).get("data", {}).get("path", "")))
-        picture = samples.points_picture(samples.cpu().numpy(), limit)
+        picture = samples.points_picture(drawn.cpu().numpy(), limit)
     else:
         one = samples.cloud_picture if model.cfg.point_clouds is not None else samples.image_picture
-        pictures = [one(x) for x in samples.float().cpu().numpy()]
-        pictures += [np.full_like(pictures[0], 255)] * (-n % _ROWS)
-        columns = [np.concatenate(pictures[i : i + _ROWS]) for i in range(0, len(pictures), _ROWS)]
+        tiles = [one(x) for x in drawn.float().cpu().numpy()]
+        tiles += [np.full_like(tiles[0], 255)] * (-n % _ROWS)
+        columns = [np.concatenate(tiles[i : i + _ROWS]) for i in range(0, len(tiles), _ROWS)]
         picture = np.concatenate(columns, 1)
     pictures.write_image(out, picture)
-    return samples
+    return drawn
 
 
 def draw_generated(
@@ -66,6 +66,6 @@ def draw_generated(
     out = check_out(out)
     model = VideoGenerator.from_pretrained(run, device=device)
     scenes = model.generate(n, frames, steps, eta, torch.Generator(device).manual_seed(seed))
-    pictures = videos.prediction_video(model.video, scenes, None, min(model.cfg.frames, frames))
-    pictures.write_video(out, pictures, fps)
+    frames_drawn = videos.prediction_video(model.video, scenes, None, min(model.cfg.frames, frames))
+    pictures.write_video(out, frames_drawn, fps)
     return scenes

@@ -72,7 +72,7 @@ class VideoModel(SharedModel):
         return cls(VideoConfig(image, read_tracking(file), dynamics, read_stride(file)))
 
     def sections(self) -> dict[str, object]:
-        data = {"data": _Data(self.cfg.stride)} if self.cfg.stride > 1 else {}
+        data: dict[str, object] = {"data": _Data(self.cfg.stride)} if self.cfg.stride > 1 else {}
         return data | {
             "model": self.cfg.image,
             "tracking": self.cfg.tracking,

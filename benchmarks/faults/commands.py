@@ -22,6 +22,7 @@ from agents import export as agent_export
 from agents import train as agent_training
 from benchmarks.faults.places import prepare, wrong_values
 from dlp_dyn import cli
+from dlp_dyn.commands.parser import parser
 
 Main = Callable[[Sequence[str]], int]
 PATIENCE_S = 60.0
@@ -87,7 +88,7 @@ AGENTS: dict[str, tuple[Main, list[str]]] = {
 def tries(place: Path) -> Iterator[Try]:
     """All of them: commands x options x wrong values."""
     wrong = wrong_values(prepare(place))
-    verbs = next(a for a in cli._parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
+    verbs = next(a for a in parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
     for command, words in working(place).items():
         if command in AGENTS:
             main, options = AGENTS[command]

@@ -59,6 +59,7 @@ def killed_until_done(
     if _ended(lambda: training.start(whole), None) != 0:
         raise RuntimeError("the training fails where nobody kills it")
     seconds = min(time.monotonic() - seconds, longest_s)
+    kills = 0
     for kills in range(1, 1_000):
         begun = (cut / "config.yaml").exists() or (cut / "checkpoints").exists()
         go = training.resume if begun else training.start

@@ -106,7 +106,7 @@ def write_rerun(out: Path, episodes: Iterable[Tracks]) -> None:
     Raises InputError where rerun-sdk is not installed.
     """
     try:
-        import rerun
+        import rerun  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError("a Rerun recording needs rerun-sdk: pip install 'dlp_dyn[rerun]'") from None
     recording = rerun.RecordingStream("dlp_dyn")

@@ -16,4 +16,6 @@ def test_every_set_is_trained_in_all_variants_that_differ_in_the_game_alone() ->
         assert cfg.soft_intro.game.attached_target == (variant != "detached")
         if plays:
             assert (cfg.soft_intro.game.kl, cfg.soft_intro.game.negative) == PUBLISHED[data]
-        assert cfg.soft_intro.densities == runs["8gaussians-attached-0"].soft_intro.densities
+        first = runs["8gaussians-attached-0"].soft_intro
+        assert first is not None
+        assert cfg.soft_intro.densities == first.densities

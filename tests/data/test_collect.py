@@ -56,6 +56,11 @@ def test_all_actions_of_a_block_stand_beside_its_frame(tmp_path):
     assert rollouts.attributes["action_block"] == 3
     for number in range(6):
         blocks, single = rollouts.episode(number), one_by_one.episode(number)
+        assert blocks.actions is not None
+        assert blocks.rewards is not None
+        assert single.actions is not None
+        assert single.rewards is not None
+        assert blocks.terminated is not None
         n = len(single) - 1
         kept = [*range(0, n, 3), n]
         assert blocks.frames[:, 0, 0, 0].tolist() == kept
@@ -70,6 +75,7 @@ def test_all_actions_of_a_block_stand_beside_its_frame(tmp_path):
 
 def test_a_policy_may_read_the_info(tmp_path):
     episode = play(tmp_path / "x.h5", policy="counting_env:informed").episode(0)
+    assert episode.actions is not None
     assert episode.actions[:-1].argmax(-1).tolist() == [4, *(i % 5 for i in range(1, len(episode) - 1))]
 
 

@@ -9,6 +9,7 @@ from dlp_dyn import metrics
 from dlp_dyn.clip import to_images
 from dlp_dyn.image.keypoint_vae.model import KeypointVAE
 from dlp_dyn.objectives.dlpv1 import cut
+from dlp_dyn.particles import ON
 from dlp_dyn.plotting import pictures
 from dlp_dyn.training.tasks.images import ImageTask
 
@@ -43,7 +44,7 @@ class KeypointTask(ImageTask):
         for i, image in enumerate(images):
             frame = pictures.to_uint8(image)
             position = found.position[i, :-1].cpu().numpy()
-            on = found.visible[i].cpu().numpy()
+            on = found.transparency[i, :, 0].cpu().numpy() > ON
             rows.append(
                 {
                     "image": pictures.enlarge(frame),
