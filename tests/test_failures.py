@@ -109,7 +109,7 @@ def test_a_run_folder_that_is_taken_stays_as_it_is(fails: Fails, tiny: Callable[
     run = train(cfg)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     line = fails("train", "tiny", f"data.path={cfg.data.path}", f"out={run}")
-    assert f"{run}: exists already; go on with --resume {run}" in line
+    assert f"{run}: exists already; resume it, or choose another run folder" in line
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 

@@ -42,7 +42,7 @@ def test_a_port_in_use(video_run: Path, balls_file: Path, capsys: pytest.Capture
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert main(["view", str(video_run), "--data", str(balls_file), "--port", str(port)]) == 2
-    expected = f"dlp-dyn: error: --port {port}: in use; give another, or 0 for any that is free\n"
+    expected = f"dlp-dyn: error: port {port}: in use; give another, or 0 for any that is free\n"
     assert capsys.readouterr().err == expected
 
 
