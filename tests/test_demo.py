@@ -121,7 +121,7 @@ def test_bad_input_is_one_line(run: Path, tmp_path: Path, capsys: pytest.Capture
         (["--data", str(larger)], "48"),
         (["--horizon", "100"], "lower context or horizon"),
         (["--context", "0"], "context 0: give 1 frame or more"),
-        (["--episodes", "0"], "--episodes 0: give 1 or more"),
+        (["--episodes", "0"], "episodes 0: give 1 or more"),
     ):
         assert main(["demo", *arguments, *out]) == 2, arguments
         error = capsys.readouterr().err
