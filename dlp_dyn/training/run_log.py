@@ -80,7 +80,7 @@ def can_resume(run: Path, save_every: int, main: bool = True) -> bool:
     if last.is_dir():
         return True
     logged = max((step for _, step in _rows(run / "metrics.jsonl")), default=0)
-    if best.is_dir() or logged >= save_every:
+    if best.is_dir() or logged > save_every:  # a kill may come between the row of a step and its checkpoint
         there = "checkpoints/best" if best.is_dir() else f"a log of {logged} steps"
         raise InputError(
             f"{run}: there is {there} but no checkpoints/last to go on from; start another run with out=FOLDER"

@@ -97,6 +97,15 @@ def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(tiny: Callable[..., 
     assert (run / "metrics.jsonl").read_bytes() == before
 
 
+def test_a_run_killed_between_a_row_and_the_first_checkpoint_begins_anew(
+    tiny: Callable[..., TrainConfig],
+) -> None:
+    run = train(tiny(steps=2, save_every=2))
+    (run / "checkpoints").rename(run / "gone")
+    resume(run)
+    assert checkpoint.load_training_state(run / "checkpoints" / "last")["step"] == 2
+
+
 def test_weights_alone_cannot_be_gone_on_from(tiny: Callable[..., TrainConfig]) -> None:
     run = train(tiny(steps=2))
     (run / "checkpoints" / "last" / checkpoint.TRAINING_STATE).unlink()
