@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from dlp_dyn import __version__
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.data.faces import write_faces
 from dlp_dyn.data.shapes import write_shapes
 from dlp_dyn.progress import track
 
 WRITERS = {"balls": write_balls, "shapes": write_shapes, "faces": write_faces}
+_EDITION = 2  # raise it where what is drawn, or kept of it, changes
 # Of training, validation, test. Fewer than `dlp-dyn collect` draws: seconds, and 150 MB at 64 pixels.
 _EPISODES = {"balls": (100, 10, 10), "shapes": (10_000, 500, 500), "faces": (10_000, 500, 1_000)}
 
@@ -27,7 +27,7 @@ def local_file(path: str | Path, image_size: int, quiet: bool = False) -> Path:
     name = str(path)
     if name not in WRITERS or Path(path).is_file():
         return Path(path)
-    file = cache_folder() / f"{name}-{image_size}px-{__version__}.h5"
+    file = cache_folder() / f"{name}-{image_size}px-{_EDITION}.h5"
     if not file.is_file():
         # Balls of an eighth of the image, whatever its size.
         scene = {"radius": image_size / 8, "speed": 3 * image_size / 64} if name == "balls" else {}
