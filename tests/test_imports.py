@@ -89,4 +89,5 @@ def test_some_libraries_are_of_one_room(path: Path) -> None:
 
 
 def test_few_files_lie_loose_at_the_root() -> None:
-    assert len(list(PACKAGE.glob("*.py"))) <= 15
+    old_names = {"plots.py"}  # goes with 0.3
+    assert len({file.name for file in PACKAGE.glob("*.py")} - old_names) <= 15

@@ -32,3 +32,13 @@ def test_load_opens_a_video_model_where_there_are_dynamics() -> None:
     assert not model.training
     expected = load_video_model(BALLS).state_dict()
     assert all(value.equal(expected[name]) for name, value in model.state_dict().items())
+
+
+def test_a_room_that_moved_is_found_by_its_old_name_for_a_version():
+    from dlp_dyn import plots
+    from dlp_dyn.plotting import pictures
+
+    with pytest.warns(DeprecationWarning, match=r"plotting\.pictures\.write_video now"):
+        assert plots.write_video is pictures.write_video
+    with pytest.raises(AttributeError):
+        plots.nothing  # noqa: B018
