@@ -1,6 +1,6 @@
 """What others have made -> rollout file, a few frames in memory at a time."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import cast
 
@@ -122,22 +122,41 @@ class _Sized:
 
 def _pieces(moments: Iterator[Moment], length: int | None) -> Iterator[tuple[dict[str, np.ndarray], bool]]:
     """What fits in memory, and whether an episode ends with it: with the frames, or after `length` of them."""
-    piece: list[Moment] = []
+    piece: _Piece | None = None
     in_episode = 0
     for moment in moments:
-        size = sum(image.nbytes for image in moment.values())
-        if piece and (in_episode == length or len(piece) * size >= BUFFER_BYTES):
-            yield _stacked(piece), in_episode == length
+        if piece is not None and (in_episode == length or piece.is_full):
+            yield piece.rows(), in_episode == length
             in_episode = 0 if in_episode == length else in_episode
-            piece = []
-        piece.append(moment)
+            piece = None
+        piece = piece or _Piece(moment)
+        piece.add(moment)
         in_episode += 1
-    if piece:
-        yield _stacked(piece), True
+    if piece is not None:
+        yield piece.rows(), True
 
 
-def _stacked(moments: Sequence[Moment]) -> dict[str, np.ndarray]:
-    return {key: np.stack([moment[key] for moment in moments]) for key in moments[0]}
+class _Piece:
+    """Moments side by side in one array: small pictures, kept one by one between large ones, tear the memory apart."""
+
+    def __init__(self, first: Moment) -> None:
+        capacity = -(-BUFFER_BYTES // max(sum(image.nbytes for image in first.values()), 1))
+        self._rows = {key: np.empty((capacity, *image.shape), image.dtype) for key, image in first.items()}
+        self._capacity, self._n = capacity, 0
+
+    @property
+    def is_full(self) -> bool:
+        return self._n == self._capacity
+
+    def add(self, moment: Moment) -> None:
+        for key, image in moment.items():
+            self._rows[key][self._n] = image
+        self._n += 1
+
+    def rows(self) -> dict[str, np.ndarray]:
+        if self.is_full:
+            return self._rows
+        return {key: rows[: self._n].copy() for key, rows in self._rows.items()}
 
 
 def _episode(
