@@ -35,7 +35,7 @@ from dlp_dyn.training.optimization import learning_rate, optimizers, set_learnin
 from dlp_dyn.training.sampler import ClipOrder
 from dlp_dyn.training.state import TrainingState
 from dlp_dyn.training.step import TrainingStep
-from dlp_dyn.training.tasks.base import Task
+from dlp_dyn.training.tasks.base import Task, held_out
 
 # How long processes wait for the main one, which alone encodes data, evaluates and writes.
 _PATIENCE = timedelta(hours=6)
@@ -113,6 +113,8 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
             progress.say(found.summary())
         for note in objective.notes():
             progress.say(note)
+        if rollouts is not None and held_out(rollouts) == "train":
+            progress.say(f"{cfg.data.path}: no validation part, evaluated on what it trains on; add episodes")
         if resumed:
             where = f"going on after step {state.step} of {cfg.steps}"
             progress.say(f"{run}: {where if resumes else run_log.BEGUN_ANEW}")

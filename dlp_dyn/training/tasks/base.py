@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.data.writer import Part
+
 
 @runtime_checkable
 class Task(Protocol):
@@ -33,3 +36,8 @@ class Task(Protocol):
     def draw(self, model: Any, folder: Path, step: int) -> None:
         """Write pictures into a folder, named after the step."""
         ...
+
+
+def held_out(rollouts: Rollouts) -> Part:
+    """What a training is evaluated on: the validation part, or, in a file too small to have one, the training part."""
+    return "validation" if len(rollouts.part("validation")) else "train"

@@ -14,6 +14,7 @@ from dlp_dyn.data.steering import SteeredClips
 from dlp_dyn.evaluation import images as evaluation
 from dlp_dyn.image.model import DLP
 from dlp_dyn.plotting import pictures
+from dlp_dyn.training.tasks.base import held_out
 
 _SAMPLE_FRAMES = 6
 _NONE_ON, _LITTLE, _FALL = 0.05, 0.1, 0.05
@@ -27,7 +28,7 @@ class ImageTask:
             rollouts, "train", cfg.data.clip_length, cfg.data.stride
         )
         self.found = inspect_rollouts(rollouts) if len(set(rollouts.image_size)) == 1 else None
-        self.held_out = evaluation.spread_frames(rollouts, "validation", cfg.eval_frames)
+        self.held_out = evaluation.spread_frames(rollouts, held_out(rollouts), cfg.eval_frames)
         some = np.linspace(0, len(self.held_out) - 1, _SAMPLE_FRAMES).round().astype(int)
         self.sample = self.held_out.frames[np.unique(some)]
         self._before: dict[str, float] = {}

@@ -17,6 +17,7 @@ from dlp_dyn.plotting import pictures, videos
 from dlp_dyn.progress import track
 from dlp_dyn.training import particle_clips
 from dlp_dyn.training.particle_clips import ParticleClips, encode_part
+from dlp_dyn.training.tasks.base import held_out
 from dlp_dyn.training.tasks.clips import fit_actions
 from dlp_dyn.video import VideoModel
 
@@ -30,13 +31,14 @@ class ParticleTask:
     def __init__(self, cfg: TrainConfig, model: VideoModel, rollouts: Rollouts) -> None:
         fit_actions(model, rollouts, cfg.data.stride)
         stride, self.window = cfg.data.stride, cfg.dynamics.window
-        train, validation = (encoded(model, rollouts, part) for part in ("train", "validation"))
+        part = held_out(rollouts)
+        train, later_scenes = encoded(model, rollouts, "train"), encoded(model, rollouts, part)
         clips = ClipDataset(rollouts, "train", cfg.data.clip_length, stride)
         self.clips = ParticleClips(clips, "train", train)
-        longest = int(rollouts.episode_lengths[rollouts.part("validation")].max())
+        longest = int(rollouts.episode_lengths[rollouts.part(part)].max())
         self.horizon = max(min(_HORIZON, (longest - 1) // stride + 1 - self.window), 1)
-        later = ClipDataset(rollouts, "validation", self.window + self.horizon, stride)
-        self.held_out = ParticleClips(later, "validation", validation)
+        later = ClipDataset(rollouts, part, self.window + self.horizon, stride)
+        self.held_out = ParticleClips(later, part, later_scenes)
         spread = np.linspace(0, len(later) - 1, cfg.eval_frames).round().astype(int)
         self.index = np.unique(spread).tolist()
         self.drawn = self.index[:: max(len(self.index) // _SAMPLE_CLIPS, 1)][:_SAMPLE_CLIPS]
