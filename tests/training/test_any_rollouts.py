@@ -14,7 +14,7 @@ FEW = ["steps=2", "eval_every=2", "save_every=2", "sample_every=2", "eval_frames
 
 
 def rollouts(path: Path, side: int, episodes: int, actions: bool) -> Path:
-    """A square that walks to and fro."""
+    """A square that walks across, and begins anew at the edge."""
     length = 60 if episodes == 1 else 24
     with RolloutWriter(path) as writer:
         for i in range(episodes):
