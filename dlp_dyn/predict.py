@@ -106,9 +106,7 @@ def _read(
     rollouts = Rollouts(path)
     check_fits(model, rollouts)
     stride = model.cfg.stride
-    index = rollouts.part(part)
-    if not len(index):
-        raise InputError(f"{path}: no episode in the {part} part; choose another part")
+    index = rollouts.some_of(part)
     wants_actions = model.cfg.dynamics.action_dim > 0
     least = context + horizon if wants_actions else context
     lengths = strided_lengths(rollouts, index, stride)

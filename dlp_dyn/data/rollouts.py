@@ -144,6 +144,15 @@ class Rollouts:
             raise InputError(f"part {name!r}: use one of {', '.join(PARTS)}")
         return np.flatnonzero(self.episode_parts == PARTS.index(name))
 
+    def some_of(self, name: Part, most: int | None = None) -> Int[np.ndarray, " n"]:
+        """Numbers of the episodes in a part, of the first `most` ones. Raises InputError where there is none."""
+        episodes = self.part(name)[:most]
+        if not len(episodes):
+            raise InputError(
+                f"{self.path}: no episode in the {name} part; choose another part, or import in shorter episodes"
+            )
+        return episodes
+
     def episode(self, index: int) -> Episode:
         return self.read(int(self.episode_starts[index]), int(self.episode_lengths[index]))
 

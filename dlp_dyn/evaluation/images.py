@@ -75,9 +75,7 @@ def evaluate(
     """
     model, rollouts = load_model(run, device), Rollouts(data)
     check_size(model, rollouts)
-    episodes = rollouts.part(part)[:max_episodes]
-    if not len(episodes):
-        raise InputError(f"{data}: no episode in the {part} part; choose another part")
+    episodes = rollouts.some_of(part, max_episodes)
     found = inspect_rollouts(rollouts)
     scores: dict[str, Score] = {"psnr": metrics.psnr, "ssim": metrics.ssim}
     if lpips:

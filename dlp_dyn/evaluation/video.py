@@ -51,9 +51,7 @@ def evaluate_video(
     stride = model.cfg.stride
     if max_episodes is not None and max_episodes < 1:
         raise InputError(f"episodes {max_episodes}: give 1 or more")
-    episodes = rollouts.part(part)[:max_episodes]
-    if not len(episodes):
-        raise InputError(f"{data}: no episode in the {part} part; choose another part")
+    episodes = rollouts.some_of(part, max_episodes)
     steps = _horizon(
         int(strided_lengths(rollouts, episodes, stride).min()), context, horizon, f"{data}, {part}"
     )

@@ -14,11 +14,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dlp_dyn import checkpoint, folders
-from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn import folders
 from dlp_dyn.data.writer import Part, RolloutWriter
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluation.images import check_size
+from dlp_dyn.exporting.tracks import opened
 from dlp_dyn.particles import Scene
 from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer import edits
@@ -112,15 +111,8 @@ def augment(
     for kind in kinds:
         if kind not in KINDS:
             raise InputError(f"edit {kind!r}: use {', '.join(KINDS)}")
-    model, rollouts = checkpoint.load_video_model(run, device), Rollouts(source)
-    if model.cfg.tracking.kind == "grid":
-        raise InputError(
-            f"{run}: its particles are patches, not things that keep a slot: use another kind of tracking"
-        )
-    check_size(model.image, rollouts)
-    index = rollouts.part(part)[:episodes]
-    if not len(index):
-        raise InputError(f"{source}: no episode in the {part} part; choose another part")
+    model, rollouts = opened(run, source, device)
+    index = rollouts.some_of(part, episodes)
     rng, done = np.random.default_rng(seed), []
     kept = {k: v for k, v in rollouts.attributes.items() if k not in ("format_version", "split_seed")}
     with RolloutWriter(out, seed=seed, attributes=kept) as writer:

@@ -22,6 +22,17 @@ _PIECE = 32  # frames that are encoded and drawn at once
 _SHARE = 0.5  # of a pixel that a particle has to draw for the pixel to be its own
 
 
+def opened(run: str | Path, data: str | Path, device: str) -> tuple[VideoModel, Rollouts]:
+    """A video model whose particles follow things, and the data in which they shall."""
+    model, rollouts = checkpoint.load_video_model(run, device), Rollouts(data)
+    if model.cfg.tracking.kind == "grid":
+        raise InputError(
+            f"{run}: its particles are patches, which do not follow things: use another kind of tracking"
+        )
+    check_size(model.image, rollouts)
+    return model, rollouts
+
+
 @torch.no_grad()
 def follow(model: VideoModel, frames: UInt8[np.ndarray, "T H W 3"], name: str) -> Tracks:
     """The particles of an episode, each with the pixels that it draws most of."""
@@ -50,15 +61,8 @@ def track(
     Raises InputError for an image model, a grid of patches, frames of another size, a part without episodes, and where
     rerun-sdk is not installed.
     """
-    model, rollouts = checkpoint.load_video_model(run, device), Rollouts(data)
-    if model.cfg.tracking.kind == "grid":
-        raise InputError(
-            f"{run}: its particles are patches, which do not follow things: use another kind of tracking"
-        )
-    check_size(model.image, rollouts)
-    index = rollouts.part(part)[:episodes]
-    if not len(index):
-        raise InputError(f"{data}: no episode in the {part} part; choose another part")
+    model, rollouts = opened(run, data, device)
+    index = rollouts.some_of(part, episodes)
 
     def followed() -> Iterator[Tracks]:
         for n, i in enumerate(index):

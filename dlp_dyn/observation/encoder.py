@@ -164,9 +164,7 @@ def fit_normalizer(
 ) -> Normalizer:
     """A normalizer for the encoder's particles of a rollout file: of `n_frames` frames evenly spread over a part."""
     rollouts = Rollouts(data)
-    episodes = rollouts.part(part)
-    if not len(episodes):
-        raise InputError(f"{data}: no episode in the {part} part; choose another part or add episodes")
+    episodes = rollouts.some_of(part)
     rows = np.flatnonzero(
         np.isin(np.repeat(np.arange(rollouts.n_episodes), rollouts.episode_lengths), episodes)
     )

@@ -45,9 +45,7 @@ class RolloutSource:
     def __init__(self, rollouts: Rollouts, part: Part, stride: int) -> None:
         self.name = f"{rollouts.path.name}, {part} part"
         self._rollouts, self._stride = rollouts, stride
-        self._index = rollouts.part(part)
-        if not len(self._index):
-            raise InputError(f"{rollouts.path}: no episode in the {part} part; choose another part")
+        self._index = rollouts.some_of(part)
         self._lengths = [int(n) for n in strided_lengths(rollouts, self._index, stride)]
 
     @property
