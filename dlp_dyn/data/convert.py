@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 from dlp_dyn.data.images import Crop, as_mask, as_rgb, fit
 from dlp_dyn.data.readers import Choices, EpisodeStream, open_source
 from dlp_dyn.data.readers.base import Frames
-from dlp_dyn.data.writer import BUFFER_BYTES, MASKS, VIEWS, Episode, RolloutWriter
+from dlp_dyn.data.rollouts import Rollouts
+from dlp_dyn.data.writer import BUFFER_BYTES, MASKS, PARTS, VIEWS, Episode, RolloutWriter
 from dlp_dyn.errors import InputError
 
 Frame = UInt8[np.ndarray, "H W 3"]
@@ -70,6 +71,16 @@ def convert(
             if not start:
                 raise InputError(f"{path}: an episode has no frames; remove it")
         writer.attributes |= _rate(rates, choices, str(path))
+    _tell_parts(Rollouts(out), choices)
+
+
+def _tell_parts(written: Rollouts, choices: Choices) -> None:
+    """Says which parts were left without an episode: few episodes leave none to hold out."""
+    empty = [part for part in PARTS if not len(written.part(part))]
+    if empty:
+        choices.tell(
+            f"{written.n_episodes} in all: no episode is left for {' and '.join(empty)}; shorter episodes leave some"
+        )
 
 
 class _Sized:

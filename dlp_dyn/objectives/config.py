@@ -124,8 +124,8 @@ class PriceConfig:
     threshold: Fraction = 0.05
     """A pixel moves where a colour differs from the reference by more."""
     object_energy: NonNegative = 0.0
-    """Squared differences of a small object from the reference, summed over pixels and colours; 0 has no object
-    missed."""
+    """Squared differences of a small object from the reference, summed over pixels and colours; 0 turns the
+    term `missed` off."""
     exchange: Fraction = 0.0
     """Share of the pairs of frames (data.clip_length=2) whose particles swap appearances before they are drawn,
     once the target was reached: a particle that hides two things that touch cannot draw both so."""

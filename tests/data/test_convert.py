@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dlp_dyn.data.convert import convert
+from dlp_dyn.data.readers import Choices
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 
@@ -195,3 +196,14 @@ def test_bad_sources_are_one_line_and_leave_no_file(tmp_path):
     assert not list(tmp_path.glob("x.h5*"))
     # A size makes frames of several sizes one episode.
     assert imported(mixed, tmp_path / "x.h5", image_size=16).n_frames == 4
+
+
+def test_few_episodes_are_told_to_leave_nothing_held_out(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+    np.save(tmp_path / "one.npy", frames)
+    told: list[str] = []
+    convert(tmp_path / "one.npy", tmp_path / "one.h5", choices=Choices(tell=told.append))
+    assert told[-1] == "1 in all: no episode is left for validation and test; shorter episodes leave some"
+    with pytest.raises(InputError, match=r"one\.h5: no episode in the test part"):
+        Rollouts(tmp_path / "one.h5").some_of("test")
+    assert Rollouts(tmp_path / "one.h5").some_of("train").tolist() == [0]

@@ -27,7 +27,13 @@ def rollouts(path: Path, side: int, episodes: int, actions: bool) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("side", "episodes", "actions"), [(48, 1, False), (64, 1, True), (96, 20, False), (48, 20, True)]
+    ("side", "episodes", "actions"),
+    [
+        (64, 1, True),
+        pytest.param(48, 1, False, marks=pytest.mark.slow),
+        pytest.param(96, 20, False, marks=pytest.mark.slow),
+        pytest.param(48, 20, True, marks=pytest.mark.slow),
+    ],
 )
 def test_any_rollout_file_gives_an_image_model_and_then_a_video_model(
     tmp_path: Path, side: int, episodes: int, actions: bool
