@@ -21,19 +21,18 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
-from agents import config, older_checkpoints, spaces
+from agents import config, spaces
 from agents.algorithms import build_policy
 from agents.config import AgentConfig
-from agents.learner import Learner
 from dlp_dyn import folders
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.normalizer import Normalizer
-from dlp_dyn.settings import to_yaml
 
 VERSION = 2
 WEIGHTS, FACTS, CONFIG, NORMALIZER = "agent.safetensors", "agent.json", "config.yaml", "normalizer.json"
 FOREGROUND, REPLAY, STATE = "foreground.json", "replay.npz", "training_state.pt"
+ZIP = "agent.zip"  # of earlier versions
 
 Score = tuple[float, float]  # success (0 where it is not told) and return
 NO_SCORE: Score = (-math.inf, -math.inf)
@@ -75,42 +74,6 @@ class Checkpoint:
         if found.layout.columns != self.columns:
             raise InputError(f"{self.folder}: particles have other columns than {', '.join(self.columns)}")
         return ParticleEncoder(path, device, normalizer)
-
-
-def save(
-    folder: Path,
-    learner: Learner,
-    cfg: AgentConfig,
-    encoder: ParticleEncoder | None,
-    score: Score,
-    extras: Mapping[str, bytes],
-    resume: bool,
-) -> None:
-    """Write a checkpoint folder in place of an earlier one. resume: with all that training needs.
-
-    extras: more files to put into it. Raises InputError when it cannot be written.
-    """
-    observations, actions = learner.spaces
-    facts = {
-        "version": VERSION,
-        "step": learner.step,
-        "score": list(score),
-        "encoder": None if encoder is None else encoder.run,
-        "encoder_hash": None if encoder is None else encoder.hash,
-        "columns": [] if encoder is None else list(encoder.layout.columns),
-        "observations": spaces.to_json(observations),
-        "actions": spaces.to_json(actions),
-    }
-    contents: dict[str, Any] = {
-        WEIGHTS: weights_bytes(learner.weights()),
-        FACTS: (json.dumps(facts, indent=2) + "\n").encode(),
-        CONFIG: to_yaml(cfg).encode(),
-        **extras,
-    }
-    if resume:
-        state = learner.state()
-        contents |= {STATE: lambda stream: torch.save(state, stream), **learner.files()}
-    folders.write(folder, contents)
 
 
 def find(run_or_checkpoint: str | Path, which: str = "best") -> Checkpoint:
@@ -191,7 +154,7 @@ def _read(folder: Path) -> Checkpoint:
     try:
         raw = json.loads(file.read_text())
         if raw.get("version") != VERSION:
-            raise InputError(older_checkpoints.refusal(folder, raw.get("version")))
+            raise InputError(_refusal(folder, raw.get("version")))
         both = (spaces.from_json(raw["observations"]), spaces.from_json(raw["actions"]))
         success, gain = map(float, raw["score"])
         return Checkpoint(
@@ -204,3 +167,13 @@ def _read(folder: Path) -> Checkpoint:
         raise InputError(
             f"{file}: damaged ({type(error).__name__}); use another checkpoint of the run"
         ) from None
+
+
+def _refusal(folder: Path, version: Any) -> str:
+    """Why a checkpoint of another version is not opened, and what to do."""
+    if (folder / ZIP).is_file():
+        return (
+            f"{folder}: an agent of an earlier version, in a zip that holds a pickle; "
+            "python -m agents.older_checkpoints RUN --trust-zip makes today's of it, or train it again"
+        )
+    return f"{folder}: an agent of version {version}; install the dlp_dyn that wrote it, or train it again"

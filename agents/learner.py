@@ -1,13 +1,12 @@
 """What training does not care about: how an agent learns."""
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from agents.checkpoint import Checkpoint
+from agents.checkpoint import Checkpoint
 
 
 @runtime_checkable
@@ -56,7 +55,7 @@ class Learner(Protocol):
         """The rest that going on needs, in types that `torch.load(weights_only=True)` accepts."""
         ...
 
-    def restore(self, saved: "Checkpoint") -> list[str]:
+    def restore(self, saved: Checkpoint) -> list[str]:
         """Bring back what was saved; gives what could not be, in words.
 
         Raises InputError for files that are gone, damaged, or of other settings.

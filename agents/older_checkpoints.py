@@ -11,26 +11,17 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from agents import checkpoint, environments, spaces
+from agents.checkpoint import ZIP
 from agents.command import run_command
+from agents.config import read
 from dlp_dyn import folders
 from dlp_dyn.errors import InputError
-
-ZIP = "agent.zip"
-
-
-def refusal(folder: Path, version: Any) -> str:
-    """Why a checkpoint of another version is not opened, and what to do."""
-    if (folder / ZIP).is_file():
-        return (
-            f"{folder}: an agent of an earlier version, in a zip that holds a pickle; "
-            "python -m agents.older_checkpoints RUN --trust-zip makes today's of it, or train it again"
-        )
-    return f"{folder}: an agent of version {version}; install the dlp_dyn that wrote it, or train it again"
+from dlp_dyn.observation.encoder import ParticleEncoder
 
 
 def convert(folder: Path) -> None:
@@ -38,14 +29,11 @@ def convert(folder: Path) -> None:
 
     Raises InputError for a folder without such a zip, a damaged one, and weights that do not fit the config.
     """
-    from agents import checkpoint, environments, spaces
-    from agents.config import read
-
     weights, facts = _weights(folder / ZIP), json.loads((folder / checkpoint.FACTS).read_text())
     cfg = read(folder / checkpoint.CONFIG)
     encoder = None
     if facts["encoder"] is not None:
-        encoder = checkpoint.ParticleEncoder(facts["encoder"])
+        encoder = ParticleEncoder(facts["encoder"])
     env = environments.make(cfg, 1, encoder)
     env.close()
     new = {

@@ -8,19 +8,19 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from agents import checkpoint, config, environments, fit_observation, foreground
-from agents.checkpoint import Checkpoint, Score
+from agents.agent import Agent
+from agents.checkpoint import Checkpoint
 from agents.command import run_command
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
-from agents.evaluate import N_ENVS, play
+from agents.evaluate import N_ENVS
 from agents.foreground import Foreground
-from agents.learner import Learner
 from agents.offline.learner import OfflineLearner
 from agents.online import OnlineLearner
 from agents.rewards import ChamferReward
@@ -31,34 +31,6 @@ from dlp_dyn.progress import Tracker, track
 from dlp_dyn.settings import split_arguments
 from dlp_dyn.training import run_log
 from dlp_dyn.training.interrupt import Interrupt, Interrupted, interrupts
-
-EVALUATION_SEED = 20_000  # beside those of the training
-
-
-@dataclass
-class Agent:
-    """An agent on its way, and what it sees and learns with."""
-
-    cfg: AgentConfig
-    learner: Learner
-    encoder: ParticleEncoder | None
-    extras: dict[str, bytes]
-    score: Score = checkpoint.NO_SCORE  # the best one so far
-
-    def save(self, name: str) -> None:
-        """`best` is to be used; `last` is also to go on from."""
-        folder = Path(self.cfg.out) / "checkpoints" / name
-        checkpoint.save(
-            folder, self.learner, self.cfg, self.encoder, self.score, self.extras, resume=name == "last"
-        )
-
-    def evaluate(self, env: AgentEnv) -> dict[str, float]:
-        """Figures of episodes that are always the same; the best agent is kept."""
-        record = play(self.learner.actor, env, self.cfg.eval_episodes, EVALUATION_SEED + self.cfg.seed)
-        if record.score >= self.score:
-            self.score = record.score
-            self.save("best")
-        return record.figures()
 
 
 def train(cfg: AgentConfig, resume: bool = False) -> Path:

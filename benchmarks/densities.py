@@ -18,7 +18,7 @@ from jaxtyping import Float
 from dlp_dyn.config import load, read
 from dlp_dyn.data import densities
 from dlp_dyn.evaluation.densities import divergences, mode_figures, published_jsd, published_kl
-from dlp_dyn.soft_intro.model import IntroVAE
+from dlp_dyn.soft_intro import families
 from dlp_dyn.training.loop import resume, train
 
 PUBLISHED = {
@@ -87,7 +87,7 @@ def table(runs: Iterator[Path]) -> None:
             again = densities.points(name, _N, rng)
             floor = " | ".join(figures(name, names[name], again))
             print(f"| {name}, another draw of the data | {floor} |", flush=True)
-        fake = IntroVAE.from_pretrained(last).sample(_N, torch.Generator().manual_seed(1)).numpy()
+        fake = families.load(last).sample(_N, torch.Generator().manual_seed(1)).numpy()
         print(f"| {run.name} | {' | '.join(figures(name, names[name], fake))} |", flush=True)
 
 

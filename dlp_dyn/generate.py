@@ -14,7 +14,7 @@ from dlp_dyn.plotting import pictures, samples, videos
 from dlp_dyn.predict import check_out
 from dlp_dyn.settings import has_section, read_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
-from dlp_dyn.soft_intro.model import IntroVAE
+from dlp_dyn.soft_intro import families
 
 _ROWS = 6  # of samples
 
@@ -33,7 +33,7 @@ def draw_samples(run: str | Path, out: str | Path, n: int = 24, seed: int = 0, d
     out = Path(out)
     if out.suffix.lower() not in (".png", ".jpg", ".webp"):
         raise InputError(f"{out}: samples are a picture; use .png, .jpg or .webp")
-    model = IntroVAE.from_pretrained(run, device=device)
+    model = families.load(run, device)
     drawn = model.sample(n, torch.Generator(device).manual_seed(seed))
     if model.cfg.densities is not None:
         limit = densities.limit(str(read_yaml(resolve(run) / CONFIG).get("data", {}).get("path", "")))

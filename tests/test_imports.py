@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,23 @@ def test_imports_point_down(path: Path) -> None:
             continue  # the same room, or a name of dlp_dyn/__init__.py
         assert floor(other) <= floor(mine), f"{mine} imports {other}, which is above it"
         assert not {mine, other} <= SEPARATE_ROOMS, f"{mine} imports {other}: rooms of one floor"
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    root = PACKAGE.parent
+    files = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in (PACKAGE, root / "agents", root / "envs")
+        for path in package.rglob("*.py")
+    }
+    graph = {
+        name: set[str]() for name in files if name != "dlp_dyn"
+    }  # which is lazy: it knows all and needs none
+    for name in graph:
+        for used in imports(files[name]):
+            file = used if used in files else used.rpartition(".")[0]
+            graph[name] |= {file} & graph.keys() - {name}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which tells the circle
 
 
 def test_every_named_room_is_there() -> None:

@@ -2,13 +2,14 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from dlp_dyn.errors import InputError
 from dlp_dyn.settings import Count, Fraction, Natural, NonNegative, Positive, Widths, at_least
 
 Norm = Literal["group", "batch"]
 Error = Literal["mse", "l1", "bce"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -179,3 +180,10 @@ class SoftIntroConfig:
         """Pixels of a side; None where data are no images."""
         family = self.images or self.style
         return None if family is None else family.image_size
+
+
+def own_section(section: T | None, name: str) -> T:
+    """The section of one family. Raises InputError where the config is of another."""
+    if section is None:
+        raise InputError(f"config: soft_intro.{name} is null; this is the config of another family")
+    return section

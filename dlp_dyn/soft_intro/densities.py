@@ -4,7 +4,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dlp_dyn.nn import mlp
-from dlp_dyn.soft_intro.config import DensityConfig, SoftIntroConfig
+from dlp_dyn.soft_intro.config import DensityConfig, SoftIntroConfig, own_section
 from dlp_dyn.soft_intro.model import IntroVAE
 
 
@@ -24,3 +24,7 @@ class DensityVAE(IntroVAE):
     def __init__(self, cfg: SoftIntroConfig, own: DensityConfig) -> None:
         decoder = mlp([own.latent_dim, *[own.hidden_dim] * (own.n_hidden + 1), 2], nn.ReLU)
         super().__init__(cfg, PointEncoder(own), decoder, own.latent_dim, 2)
+
+    @classmethod
+    def build(cls, cfg: SoftIntroConfig) -> "DensityVAE":
+        return cls(cfg, own_section(cfg.densities, "densities"))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from dlp_dyn.soft_intro.config import ImageConfig, Norm, SoftIntroConfig
+from dlp_dyn.soft_intro.config import ImageConfig, Norm, SoftIntroConfig, own_section
 from dlp_dyn.soft_intro.model import IntroVAE
 
 _SLOPE = 0.2
@@ -87,6 +87,10 @@ class ImageVAE(IntroVAE):
         n_values = own.image_channels * own.image_size**2
         super().__init__(cfg, ImageEncoder(own), ImageDecoder(own), own.latent_dim, n_values)
         self.own = own
+
+    @classmethod
+    def build(cls, cfg: SoftIntroConfig) -> "ImageVAE":
+        return cls(cfg, own_section(cfg.images, "images"))
 
     def shown(self, x: Float[Tensor, "B _ H W"]) -> Float[Tensor, "B C H W"]:
         return x.mean(1, keepdim=True) if self.own.image_channels == 1 else x

@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -18,11 +18,21 @@ from dlp_dyn.soft_intro.config import SoftIntroConfig
 
 _AT_ONCE = 256  # samples
 
+M = TypeVar("M", bound="IntroVAE")
+
+
+def read_config(file: Path) -> SoftIntroConfig:
+    """The section of a run's config. Raises InputError for a run of another kind of model."""
+    if not has_section(file, "soft_intro"):
+        raise InputError(f"{file.parent}: no Soft-IntroVAE; train one with dlp-dyn train soft_intro_2d")
+    return read_section(file, "soft_intro", SoftIntroConfig)
+
 
 class IntroVAE(SharedModel):
     """A VAE. An encoder gives mean and log-variance of a latent, a decoder draws it.
 
-    A subclass gives both, and `error`. latent_dim, n_values: numbers of a latent, and of what is drawn.
+    A family is a subclass, which gives both, and `error`; `families.load` finds that of a run.
+    latent_dim, n_values: numbers of a latent, and of what is drawn.
     """
 
     def __init__(
@@ -41,13 +51,14 @@ class IntroVAE(SharedModel):
         self.register_buffer("steps", torch.zeros((), dtype=torch.long), persistent=False)
 
     @classmethod
-    def from_config(cls, file: Path) -> "IntroVAE":
-        """Raises InputError for the config of another kind of model."""
-        from dlp_dyn.soft_intro.families import build
+    def build(cls: type[M], cfg: SoftIntroConfig) -> M:
+        """A model of this family with random weights. Raises InputError for the config of another family."""
+        raise NotImplementedError
 
-        if not has_section(file, "soft_intro"):
-            raise InputError(f"{file.parent}: no Soft-IntroVAE; train one with dlp-dyn train soft_intro_2d")
-        return build(read_section(file, "soft_intro", SoftIntroConfig))
+    @classmethod
+    def from_config(cls: type[M], file: Path) -> M:
+        """Raises InputError for the config of another kind of model, and of another family."""
+        return cls.build(read_config(file))
 
     def sections(self) -> dict[str, object]:
         return {"soft_intro": self.cfg}

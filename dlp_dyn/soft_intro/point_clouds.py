@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dlp_dyn.nn import mlp
-from dlp_dyn.soft_intro.config import Norm, PointCloudConfig, SoftIntroConfig
+from dlp_dyn.soft_intro.config import Norm, PointCloudConfig, SoftIntroConfig, own_section
 from dlp_dyn.soft_intro.model import IntroVAE
 
 _GROUPS = 8
@@ -66,6 +66,10 @@ class PointCloudVAE(IntroVAE):
             cfg, CloudEncoder(own), CloudDecoder(own), own.latent_dim, 3 * own.n_points, own.prior_std
         )
         self.own = own
+
+    @classmethod
+    def build(cls, cfg: SoftIntroConfig) -> "PointCloudVAE":
+        return cls(cfg, own_section(cfg.point_clouds, "point_clouds"))
 
     def error(self, x: Float[Tensor, "B N 3"], drawn: Float[Tensor, "B M 3"]) -> Float[Tensor, " B"]:
         """Chamfer distance: sums of squared distances."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dlp_dyn.errors import InputError
-from dlp_dyn.soft_intro.config import SoftIntroConfig, StyleConfig
+from dlp_dyn.soft_intro.config import SoftIntroConfig, StyleConfig, own_section
 from dlp_dyn.soft_intro.model import IntroVAE
 from dlp_dyn.soft_intro.style_layers import (
     SLOPE,
@@ -194,6 +194,10 @@ class StyleVAE(IntroVAE):
         self.own = own
         if own.grow_every:
             self.grow(0, 1.0)
+
+    @classmethod
+    def build(cls, cfg: SoftIntroConfig) -> "StyleVAE":
+        return cls(cfg, own_section(cfg.style, "style"))
 
     def grow(self, level: int, blend: float) -> None:
         """To side 4 * 2^level, of which a share of blend is in force."""

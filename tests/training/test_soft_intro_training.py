@@ -16,6 +16,7 @@ from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.game import game_warnings
+from dlp_dyn.soft_intro import families
 from dlp_dyn.soft_intro.model import IntroVAE
 from dlp_dyn.training.loop import resume, train
 from dlp_dyn.training.tasks import soft_intro as tasks
@@ -78,7 +79,7 @@ def test_a_family_trains_and_goes_on_to_the_bit(family: str, small: Make, tmp_pa
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert rows[-1]["validation/kl_real"] > 0
     assert (whole / "samples" / "step_0000006.png").stat().st_size > 1000
-    model = IntroVAE.from_pretrained(whole)
+    model = families.load(whole)
     assert model.sample(2).shape[0] == 2
 
 
@@ -97,7 +98,7 @@ def test_a_style_model_grows_while_it_trains(small: Make) -> None:
     sides = {1: 4, 3: 8}
     for steps, side in sides.items():
         run = train(small("soft_intro_style", steps=steps, out=f"{small('soft_intro_style').out}{steps}"))
-        model = IntroVAE.from_pretrained(run)  # knows how far it has grown
+        model = families.load(run)  # knows how far it has grown
         assert model.sample(2).shape == (2, 3, side, side)
 
 
