@@ -124,6 +124,12 @@ def test_a_frame_held_for_longer_is_repeated_and_told(tmp_path: Path) -> None:
     assert "1 frames are shown for longer" in " ".join(told)
 
 
+def test_an_avi_counts_the_places_that_it_leaves_empty(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.avi", [picture(20 * i) for i in range(5)], times=[0, 5, 11, 20, 27])
+    shown = [round((float(frame[2, 2, 1]) - CORNERS[0, 0, 1]) / 20) for frame in read(path)]
+    assert shown == [0] * 5 + [1] * 6 + [2] * 9 + [3] * 7 + [4]
+
+
 @pytest.mark.parametrize("suffix", ["avi", "mkv", "mp4"])
 def test_every_cut_is_noticed(tmp_path: Path, suffix: str) -> None:
     path = film(tmp_path / f"a.{suffix}", [picture(5 * i) for i in range(12)])

@@ -94,7 +94,16 @@ def test_all_pages_of_a_picture_are_frames(tmp_path: Path, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [["1", "2", "10", "11"], ["0.5", "1.0", "1.25", "10.0"], ["f9", "f10", "f11", "f100"]]
+    "names",
+    [
+        ["1", "2", "10", "11"],
+        ["0.5", "1.0", "1.25", "10.0"],
+        ["f9", "f10", "f11", "f100"],
+        ["-10", "-9", "0", "5"],
+        ["t_-0.50", "t_-0.25", "t_0.00", "t_1.00"],
+        ["img-1", "img-2", "img-10", "img-11"],
+        ["-1", "-2", "-3", "-10"],
+    ],
 )
 def test_numbers_in_names_sort_as_numbers(tmp_path: Path, names: list[str]) -> None:
     folder = tmp_path / "frames"

@@ -90,12 +90,19 @@ class Listed:
 
 
 def in_order(paths: Iterable[Path]) -> list[Path]:
-    """By name, numbers by their size; numbers with a point as decimals, unless they count as 1.9, 1.10 do."""
+    """By name, numbers by their size; numbers with a point as decimals, unless they count as 1.9, 1.10 do.
+
+    A minus is the sign of a number where other names are the same without it: x_-1, x_0; not img-1, img-2.
+    """
     paths = list(paths)
-    pattern = r"(\d+\.\d+|\d+)" if _are_decimals([path.stem for path in paths]) else r"(\d+)"
+    number = r"\d+\.\d+|\d+" if _are_decimals([path.stem for path in paths]) else r"\d+"
+    shapes = {path: re.sub(number, "*", path.stem) for path in paths}
+    known = {*shapes.values()}
 
     def key(path: Path) -> tuple[list[tuple[int, float, str]], str]:
-        words = re.split(pattern, path.stem)
+        shape = shapes[path]
+        signed = "-*" in shape and shape.replace("-*", "*") in known
+        words = re.split(rf"((?<!\d)-(?:{number})|{number})" if signed else rf"({number})", path.stem)
         parts = [
             (i % 2, float(word) if i % 2 else 0.0, "" if i % 2 else word) for i, word in enumerate(words)
         ]

@@ -27,27 +27,29 @@ FILMS = {
 }  # fmt: skip
 _CUT = 2.5  # a film that ends so many frames before the length in its header is cut short
 _ROUNDING = 0.0011  # seconds: Matroska counts in thousandths
+_FASTEST = 61  # frames a second: an AVI that counts faster does not count frames
 
 
 @dataclass(frozen=True)
 class Film:
     """A film whose packets have been read, not decoded.
 
-    times: at which each frame is shown, in seconds, rising. missing: frames that the container names and the file
-    lacks. damage: what is wrong with the file, one line each.
+    times: at which each frame is shown, in seconds, rising. step: what lies between them is a multiple of, where the
+    container counts in frames. missing: frames that the container names and the file lacks. damage: what is wrong
+    with the file, one line each.
     """
 
     path: Path
     times: Float[np.ndarray, " T"]
+    step: float | None
     missing: int
     damage: tuple[str, ...]
 
     def schedule(self, fps: float | str | None = None) -> Schedule:
         """Which frames to take, see `times.schedule`."""
         steps = np.diff(self.times)
-        return schedule(
-            np.append(steps, np.median(steps) if len(steps) else 0), fps, str(self.path), rounding=_ROUNDING
-        )
+        last = self.step or (np.median(steps) if len(steps) else 0)
+        return schedule(np.append(steps, last), fps, str(self.path), rounding=_ROUNDING, step=self.step)
 
     def frames(self, choices: Choices) -> Iterator[UInt8[np.ndarray, "H W 3"]]:
         """One frame after the other. InputError for damage; where that is allowed, what is lost is told."""
@@ -126,7 +128,8 @@ def open_film(path: Path) -> Film:
                 damage.append(error)
         if not stamps:
             raise InputError(f"{path}: a video without frames; check that it plays")
-        return Film(path, _times(stamps, stream), _missing(container, stream, places, end), tuple(damage))
+        missing = _missing(container, stream, places, end)
+        return Film(path, _times(stamps, stream), _step(container, stream), missing, tuple(damage))
 
 
 def _times(stamps: list[int | None], stream: VideoStream) -> Float[np.ndarray, " T"]:
@@ -136,6 +139,12 @@ def _times(stamps: list[int | None], stream: VideoStream) -> Float[np.ndarray, "
         return known * float(stream.time_base or 0)
     rate = float(stream.average_rate or stream.guessed_rate or 25)
     return np.arange(len(stamps)) / rate
+
+
+def _step(container: InputContainer, stream: VideoStream) -> float | None:
+    """Of AVI, whose empty places hold the frame before them."""
+    rate = float(stream.average_rate or 0)
+    return 1 / rate if container.format.name == "avi" and 0 < rate < _FASTEST else None
 
 
 def _place(packet: Packet, places: int, container: InputContainer) -> int:

@@ -16,6 +16,7 @@ MASKS = {
     "groundtruth", "gt",
 }  # fmt: skip
 PREVIEWS = {"thumbnail", "thumbnails", "thumb", "thumbs", "preview", "previews", "poster", "cover"}
+_WHOLE = r"(?:(?<![^\W_])-)?\d+"  # a minus after a letter or a digit is a hyphen
 _ALIASES = {".jpeg": ".jpg", ".jfif": ".jpg", ".tiff": ".tif"}
 
 
@@ -36,7 +37,7 @@ def kind(name: str) -> str | None:
 def pattern(file: Path) -> str:
     """The name with its numbers as stars: the same for all files of a series."""
     suffix = file.suffix.lower()
-    return re.sub(r"\d+(\.\d+)?", "*", file.stem) + _ALIASES.get(suffix, suffix)
+    return re.sub(rf"{_WHOLE}(\.\d+)?", "*", file.stem) + _ALIASES.get(suffix, suffix)
 
 
 def by_pattern(files: Sequence[Path]) -> dict[str, list[Path]]:
@@ -97,7 +98,7 @@ def _takes(files: Sequence[Path]) -> list[list[Path]]:
     """The parts of a series that count up from the same number again, as 1_0, 1_1, 2_0, 2_1; none for one part."""
     numbered: dict[tuple[str, ...], list[tuple[int, Path]]] = {}
     for file in files:
-        numbers = re.findall(r"\d+", file.stem)
+        numbers = re.findall(_WHOLE, file.stem)
         if len(numbers) < 2:
             return []
         numbered.setdefault(tuple(numbers[:-1]), []).append((int(numbers[-1]), file))
@@ -106,7 +107,7 @@ def _takes(files: Sequence[Path]) -> list[list[Path]]:
     counted = all(len(take) > 1 and take[-1][0] - take[0][0] == len(take) - 1 for take in takes)
     if len(takes) < 2 or len(starts) > 1 or not counted:
         return []
-    order = {take[0]: take for take in ([file for _, file in take] for take in takes)}
+    order = {take[0]: take for take in (in_order([file for _, file in take]) for take in takes)}
     return [order[first] for first in in_order(order)]
 
 

@@ -35,6 +35,7 @@ def schedule(
     *,
     rounding: float = 0.0,
     last: bool = False,
+    step: float | None = None,
 ) -> Schedule:
     """How frames that are shown for `durations` seconds become frames that are evenly spaced.
 
@@ -43,6 +44,7 @@ def schedule(
     every frame once.
 
     rounding: seconds that the container may be off. last: the last duration is known as well as the others.
+    step: what durations are multiples of, where the container says; else the shortest of them, if that fits.
 
     Raises InputError, which begins with `name`, for frames that come at any time, unless fps is given.
     """
@@ -54,10 +56,10 @@ def schedule(
         return Schedule(_ticks(durations, fps), fps)
     if not len(body) or body.max() <= 0:
         return Schedule(once, None)
-    step = float(np.median(body))
-    if np.abs(body - step).max() <= max(_JITTER * step, rounding):
+    middle = float(np.median(body))
+    if np.abs(body - middle).max() <= max(_JITTER * middle, rounding):
         return Schedule(once, len(body) / float(body.sum()))
-    counts = _whole_steps(durations, len(body), rounding)
+    counts = _whole_steps(durations, len(body), rounding, step or float(body.min()))
     if counts is None:
         raise InputError(
             f"{name}: its frame rate varies: frames come {1000 * body.min():.0f} to {1000 * body.max():.0f} ms apart; "
@@ -74,14 +76,13 @@ def _ticks(durations: Float[np.ndarray, " T"], fps: float) -> Int[np.ndarray, " 
 
 
 def _whole_steps(
-    durations: Float[np.ndarray, " T"], known: int, rounding: float
+    durations: Float[np.ndarray, " T"], known: int, rounding: float, step: float
 ) -> Int[np.ndarray, " T"] | None:
-    """How many of the shortest duration each one is; None where they are no whole numbers of it."""
-    step = float(durations[:known].min())
+    """How many steps each duration has; None where one of the `known` first ones is no whole number of them."""
     if step <= rounding:
         return None
     counts = np.maximum(np.rint(durations / step), 1).astype(np.int64)
-    # The shortest is rounded as well: the mean of all steps is nearer to the true one.
+    # A step may be rounded as well: the mean of all is nearer to the true one.
     step = float(durations[:known].sum() / counts[:known].sum())
     counts = np.maximum(np.rint(durations / step), 1).astype(np.int64)
     off = np.abs(durations[:known] - counts[:known] * step).max()
