@@ -30,7 +30,11 @@ def open_source(path: str | Path, choices: Choices | None = None) -> Reader:
     if place.is_file():
         return _open_file(place, choices)
     if place.suffix == ".lance":
-        raise InputError(f"{path}: a Lance table, which is not read; stable-worldmodel converts it to HDF5")
+        raise InputError(
+            f"{path}: a Lance table, which is not read; where stable-worldmodel is installed, `from "
+            f"stable_worldmodel.data import convert; convert('{path}', '{place.with_suffix('.h5')}', "
+            "dest_format='hdf5')` makes a file of it that is"
+        )
     store = store_of(place)
     if store == "Minari":
         return open_minari(place if (place / "metadata.json").is_file() else place / "data", choices)
