@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--module", default="dlp_dyn.cli train", help="(default: %(default)s)")
     parser.add_argument("--log-every", type=int, default=1, help="for environments: how many step at once")
     parser.add_argument("--out", type=Path, required=True, help="a new folder for both runs")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     preset, *settings = args.arguments
     args.out.mkdir(parents=True)
     out = args.out.absolute()

@@ -1,6 +1,6 @@
-"""Words that several verbs know."""
+"""Arguments that several verbs take."""
 
-from argparse import ArgumentTypeError
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -24,6 +24,19 @@ def up_to(most: int, least: int | None = None) -> Callable[[str], int]:
 
 
 whole, side, seed = up_to(10**9), up_to(16_384), up_to(2**32 - 1, 0)
+
+
+def add_part(sub: ArgumentParser, default: str = "test") -> None:
+    parts = ("train", "validation", "test")
+    sub.add_argument("--part", choices=parts, default=default, help=f"(default: {default})")
+
+
+def add_device(sub: ArgumentParser) -> None:
+    sub.add_argument("--device", default="cpu", help="(default: cpu)")
+
+
+def add_json(sub: ArgumentParser) -> None:
+    sub.add_argument("--json", action="store_true", help="JSON on standard output instead of a table")
 
 
 def device(name: str) -> str:

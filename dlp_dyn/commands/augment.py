@@ -3,11 +3,27 @@
 import argparse
 from collections import Counter
 
-from dlp_dyn.commands.arguments import device
+from dlp_dyn.commands.arguments import add_device, add_part, device, seed, whole
 from dlp_dyn.errors import InputError
 
 
-def augment(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
+    sub.add_argument("--data", required=True, help="rollout file, or a folder of them")
+    sub.add_argument("--out", required=True, help="rollout file to write")
+    sub.add_argument("--overwrite", action="store_true", help="replace the file where it exists")
+    sub.add_argument(
+        "--edits", default="hide,copy,recolour,swap", help="in turn (default: hide,copy,recolour,swap)"
+    )
+    add_part(sub, "train")
+    sub.add_argument("--episodes", type=whole, help="the first ones only")
+    sub.add_argument(
+        "--seed", type=seed, default=0, help="of which particles, and which colours (default: 0)"
+    )
+    add_device(sub)
+
+
+def run(args: argparse.Namespace) -> None:
     """Write edited rollouts, and say how many there are of each kind."""
     from pathlib import Path
 

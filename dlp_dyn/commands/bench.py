@@ -5,10 +5,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dlp_dyn.commands.arguments import add_device, add_json
 from dlp_dyn.errors import InputError
 
 
-def bench(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--quick", action="store_true", help="small sizes, one round: shows that it runs")
+    add_json(sub)
+    add_device(sub)
+
+
+def run(args: argparse.Namespace) -> None:
     """Run the benchmarks of a clone of the repository; exits with their exit code."""
     clone = Path(__file__).parents[2]
     if not (clone / "benchmarks" / "bench.py").is_file():

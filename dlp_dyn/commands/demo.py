@@ -2,7 +2,7 @@
 
 import argparse
 
-from dlp_dyn.commands.arguments import device
+from dlp_dyn.commands.arguments import add_device, add_part, device, whole
 from dlp_dyn.commands.terminal import console
 
 DRAWN = 3  # clips in the picture; the table is of all
@@ -18,7 +18,23 @@ NEXT = """
     dlp-dyn train image data.path=mine.h5 out=runs/mine"""
 
 
-def demo(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "run_folder", metavar="RUN", nargs="?", help="another run, with dynamics (default: Balls, bundled)"
+    )
+    sub.add_argument(
+        "--data",
+        help="rollout file or folder of them (default: the run's own clips, or its training data)",
+    )
+    sub.add_argument("--out", default="predicted.gif", help="X.gif, X.webp or X.mp4 (default: predicted.gif)")
+    sub.add_argument("--context", type=whole, default=10, help="frames that are seen (default: 10)")
+    sub.add_argument("--horizon", type=whole, default=40, help="frames to predict (default: 40)")
+    sub.add_argument("--episodes", type=whole, default=8, help="that are measured (default: 8)")
+    add_part(sub)
+    add_device(sub)
+
+
+def run(args: argparse.Namespace) -> None:
     """Draw and measure the prediction of a few held-out clips, and say what may come next."""
     from dlp_dyn.bundled import BALLS
     from dlp_dyn.data.rollouts import Rollouts

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlp_dyn.commands.arguments import device
+from dlp_dyn.commands.arguments import add_device, add_json, add_part, device, seed, whole
 from dlp_dyn.commands.terminal import console
 from dlp_dyn.errors import InputError
 
@@ -14,7 +14,36 @@ if TYPE_CHECKING:
     from dlp_dyn.evaluation.images import Report
 
 
-def evaluate(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "run_folder", metavar="RUN", help="a run folder (its best checkpoint) or a checkpoint folder"
+    )
+    sub.add_argument("--data", required=True, help="rollout file, or a folder of them")
+    add_part(sub)
+    sub.add_argument("--episodes", type=whole, help="look at the first ones only")
+    sub.add_argument(
+        "--lpips", action="store_true", help="perceptual distance too; fetches AlexNet's weights"
+    )
+    add_device(sub)
+    sub.add_argument(
+        "--context", type=whole, default=10, help="video models: frames that are seen (default: 10)"
+    )
+    sub.add_argument(
+        "--horizon", type=whole, help="video models: frames to predict (default: all that follow)"
+    )
+    sub.add_argument(
+        "--fvd",
+        metavar="FILE",
+        help="video models: Frechet video distance with this TorchScript network (I3D)",
+    )
+    sub.add_argument("--plot", metavar="X.png", help="video models: draw error and PSNR per predicted step")
+    sub.add_argument(
+        "--seed", type=seed, default=0, help="video models: of which episodes swap their actions (default: 0)"
+    )
+    add_json(sub)
+
+
+def run(args: argparse.Namespace) -> None:
     """Print how good a model is, as a table or as JSON."""
     from dlp_dyn.checkpoint import has_dynamics, resolve
     from dlp_dyn.evaluation.images import evaluate

@@ -6,7 +6,13 @@ from pathlib import Path
 from dlp_dyn.commands.terminal import console
 
 
-def export(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder")
+    sub.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="(default: onnx)")
+    sub.add_argument("--out", required=True, metavar="FOLDER", help="for encoder and step, .onnx or .pt2")
+
+
+def run(args: argparse.Namespace) -> None:
     """Write the encoder and one step of the dynamics, and say how large and how exact they are."""
     from rich.table import Table
 

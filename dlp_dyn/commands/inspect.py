@@ -4,10 +4,16 @@ import argparse
 import json
 from dataclasses import asdict
 
+from dlp_dyn.commands.arguments import add_json
 from dlp_dyn.commands.terminal import console
 
 
-def inspect(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("data", metavar="FILE", help="rollout file, or a folder of them")
+    add_json(sub)
+
+
+def run(args: argparse.Namespace) -> None:
     """Print what the preset `image` would measure, as a table or as JSON."""
     from rich.table import Table
 

@@ -3,11 +3,41 @@
 import argparse
 import json
 
-from dlp_dyn.commands.arguments import key_values
+from dlp_dyn.commands.arguments import key_values, seed, whole
 from dlp_dyn.errors import InputError
 
 
-def plan(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
+    sub.add_argument("--env", help='a Gymnasium id, or "module:Id", for one episode and its video')
+    sub.add_argument("--task", help="or a task: push1, push2, push3, tworoom-far; measured beside baselines")
+    sub.add_argument(
+        "--data", help="of a task: rollout file whose ways tell how far goals are (default: none)"
+    )
+    sub.add_argument("--pairs", type=whole, default=100, help="of a task: problems a seed (default: 100)")
+    sub.add_argument("--seeds", default="0,1,42", help="of a task's problems (default: 0,1,42)")
+    sub.add_argument("--json", action="store_true", help="of a task: JSON with every episode, not a table")
+    sub.add_argument(
+        "--goal", default="", help='a picture, or places "SLOT:X,Y ..." (default: what the environment shows)'
+    )
+    sub.add_argument("--out", help="the video of the episode: X.gif, X.webp or X.mp4")
+    sub.add_argument("--steps", type=whole, default=100, help="of the environment at most (default: 100)")
+    sub.add_argument(
+        "--horizon", type=whole, default=5, help="blocks of actions that are planned (default: 5)"
+    )
+    sub.add_argument("--replan", type=whole, default=1, help="blocks that are done of each plan (default: 1)")
+    sub.add_argument("--seed", type=seed, default=0, help="of the episode and the search (default: 0)")
+    sub.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="arguments of the environment",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
     """Plan, write the video, and say how it went."""
     if (args.env is None) == (args.task is None):
         raise InputError("plan: give --env ID for one episode, or --task T for the problems of a task")

@@ -5,7 +5,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def train(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "config", nargs="*", metavar="CONFIG [KEY=VALUE ...]", help="name or path, then overrides"
+    )
+    sub.add_argument("--resume", metavar="RUN", help="resume this run, with its own config")
+    sub.add_argument("--list", action="store_true", help="list the configs that come with dlp_dyn")
+    sub.add_argument(
+        "--show", action="store_true", help="print every value of CONFIG with its range and meaning"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
     """Train from a config, resume a run, or print configs."""
     from dlp_dyn import config
     from dlp_dyn.settings import split_arguments

@@ -2,13 +2,27 @@
 
 import argparse
 
-from dlp_dyn.commands.arguments import device
+from dlp_dyn.commands.arguments import add_device, add_part, device, whole
 from dlp_dyn.errors import InputError
 
 EXTRA = ("starlette", "uvicorn")
 
 
-def view(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("run_folder", metavar="RUN", nargs="?", help="(default: Balls, bundled)")
+    sub.add_argument(
+        "--data",
+        help="rollout file, folder of them, GIF or MP4 (default: the run's own clips, or its training data)",
+    )
+    add_part(sub)
+    sub.add_argument(
+        "--host", default="127.0.0.1", help="who may see it; 0.0.0.0 for all (default: 127.0.0.1)"
+    )
+    sub.add_argument("--port", type=whole, default=8420, help="0 for any that is free (default: 8420)")
+    add_device(sub)
+
+
+def run(args: argparse.Namespace) -> None:
     """Serve the page until Ctrl-C."""
     from dlp_dyn.bundled import BALLS
 

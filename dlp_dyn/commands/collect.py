@@ -1,24 +1,44 @@
-"""`collect` and `import`: rollout files from environments, synthetic sources and what others have made."""
+"""`collect`: rollout files from environments and synthetic sources."""
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from dlp_dyn.commands.arguments import device, key_values
+from dlp_dyn.commands.arguments import key_values, whole
+from dlp_dyn.commands.writing import add_writing, crop, refuse_existing
 from dlp_dyn.errors import InputError
-
-if TYPE_CHECKING:
-    from dlp_dyn.data.images import Crop
 
 SYNTHETIC_EPISODES = {"balls": (400, 50, 50), "shapes": (40_000, 2_000, 2_000)}
 
 
-def collect(args: argparse.Namespace) -> None:
+def arguments(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("env_id", metavar="ENV_ID", help='a Gymnasium id, "module:Id", or balls or shapes')
+    sub.add_argument(
+        "--episodes", help="how many; for balls and shapes also TRAIN,VALIDATION,TEST (default: 100)"
+    )
+    sub.add_argument("--max-steps", type=whole, default=1000, help="steps an episode at most (default: 1000)")
+    sub.add_argument("--frame-skip", type=whole, default=1, help="environment steps an action (default: 1)")
+    sub.add_argument(
+        "--action-block", type=int, default=1, help="actions a frame, kept side by side (default: 1)"
+    )
+    sub.add_argument("--policy", default="random", help='"random" or "module:name" (default: random)')
+    sub.add_argument("--n-envs", type=whole, default=1, help="processes that play (default: 1)")
+    sub.add_argument(
+        "--source", choices=("auto", "observation", "render"), default="auto", help="of the pictures"
+    )
+    sub.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings",
+        help="arguments of the environment; balls: length, n_balls, radius, speed, turn_every, "
+        "mode=interaction|occlusion",
+    )  # fmt: skip
+    add_writing(sub, image_size=64)
+
+
+def run(args: argparse.Namespace) -> None:
     """Play an environment, or draw a synthetic source, into a rollout file."""
     from dlp_dyn.progress import track
 
-    _refuse_existing(args)
+    refuse_existing(args)
     settings = key_values(args.settings)
     if args.env_id in SYNTHETIC_EPISODES:
         counts = _parts(args.episodes) if args.episodes is not None else SYNTHETIC_EPISODES[args.env_id]
@@ -39,7 +59,7 @@ def collect(args: argparse.Namespace) -> None:
             episodes=episodes,
             max_steps=args.max_steps,
             image_size=args.image_size,
-            crop=_crop(args.crop),
+            crop=crop(args.crop),
             frame_skip=args.frame_skip,
             action_block=args.action_block,
             policy=args.policy,
@@ -71,60 +91,6 @@ def _synthetic(name: str, settings: dict[str, Any]) -> tuple[Callable[..., None]
     }
 
 
-def import_(args: argparse.Namespace) -> None:
-    """Turn pictures that somebody else made into a rollout file."""
-    from dlp_dyn.data.convert import convert
-    from dlp_dyn.data.readers import Choices
-    from dlp_dyn.progress import track
-
-    _refuse_existing(args)
-    fps = _fps(args.fps)
-    with track("import", None, "episodes") as bar:
-        convert(
-            args.path,
-            args.out,
-            image_size=args.image_size,
-            crop=_crop(args.crop),
-            episode_length=args.episode_length,
-            choices=Choices(fps, args.bits, args.series, args.allow_damaged, args.camera, bar.say),
-            seed=args.seed,
-            progress=bar.reach,
-        )
-
-
-def export(args: argparse.Namespace) -> None:
-    """Write a rollout file as other tools keep their data."""
-    from dlp_dyn.data.export import export_data
-    from dlp_dyn.progress import track
-
-    _refuse_existing(args)
-    particles = None
-    if args.run_folder is not None:
-        from dlp_dyn.observation.encoder import load_encoder
-
-        particles = load_encoder(args.run_folder, device=device(args.device)).raw
-    with track("export", None, "episodes") as bar:
-        export_data(args.data, args.out, args.format, particles=particles, progress=bar.reach)
-    print(args.out)
-
-
-def _fps(text: str | None) -> float | str | None:
-    if text is None or text == "all":
-        return text
-    try:
-        fps = float(text)
-    except ValueError:
-        fps = 0.0
-    if not 0 < fps < 100_000:
-        raise InputError(f"--fps {text}: give frames a second above 0, or all")
-    return fps
-
-
-def _refuse_existing(args: argparse.Namespace) -> None:
-    if Path(args.out).exists() and not args.overwrite:
-        raise InputError(f"{args.out}: exists already; choose another place, or replace it with --overwrite")
-
-
 def _parts(text: str) -> tuple[int, ...]:
     """TRAIN,VALIDATION,TEST, or one number of which a tenth each is for validation and test."""
     counts = tuple(_count(word) for word in text.split(","))
@@ -134,16 +100,6 @@ def _parts(text: str) -> tuple[int, ...]:
         raise InputError(f"--episodes {text}: give one number (3 or more) or TRAIN,VALIDATION,TEST")
     tenth = max(counts[0] // 10, 1)
     return counts[0] - 2 * tenth, tenth, tenth
-
-
-def _crop(text: str | None) -> "Crop | None":
-    if text is None or text == "square":
-        return text
-    sides = text.split(",")
-    if len(sides) != 4 or not all(side.isdecimal() and len(side) < 10 for side in sides):
-        raise InputError(f"--crop {text}: give 'square' or LEFT,TOP,RIGHT,BOTTOM in pixels")
-    left, top, right, bottom = map(int, sides)
-    return left, top, right, bottom
 
 
 def _count(text: str) -> int:
