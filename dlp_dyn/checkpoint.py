@@ -21,6 +21,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from dlp_dyn import folders
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
@@ -105,6 +106,16 @@ def load_training_state(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{file}: damaged or cut short ({reason}); use another checkpoint of the run"
         ) from None
+
+
+def view_of(run: str | Path) -> str | None:
+    """The camera that a run was trained on, by its name; None: the first one."""
+    return (read_yaml(resolve(run) / CONFIG).get("data") or {}).get("view")
+
+
+def rollouts_of(run: str | Path, data: str | Path) -> Rollouts:
+    """A rollout file, or a folder of them, seen by the camera of a run. InputError as of Rollouts."""
+    return Rollouts(data, view_of(run))
 
 
 def content_hash(run: str | Path) -> str:

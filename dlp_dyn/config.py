@@ -45,6 +45,9 @@ class DataConfig:
     """1 for models of single images; window + 1 or more for clips in the joint stage."""
     stride: Count = 1
     """Every so many-th frame of an episode is read; larger where frames hardly differ."""
+    view: str | None = None
+    """a camera of the file, by its name: shows the frames, in training and in what looks at the run's data later; null:
+    the first one."""
     texts: str | None = None
     """a npy file, for models that are told what to do: what a text encoder made of each episode's text, of shape
     (episodes, length, width)."""

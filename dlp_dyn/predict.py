@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from dlp_dyn.checkpoint import load_video_model
+from dlp_dyn.checkpoint import load_video_model, rollouts_of
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.images import as_rgb
 from dlp_dyn.data.readers import open_source
-from dlp_dyn.data.rollouts import Part, Rollouts
+from dlp_dyn.data.rollouts import Part
 from dlp_dyn.data.steering import read_embeddings
 from dlp_dyn.data.strided import read_strided, strided_lengths
 from dlp_dyn.errors import InputError
@@ -57,7 +57,7 @@ def predict(
     if episodes < 1:
         raise InputError(f"episodes {episodes}: give 1 or more")
     model = load_video_model(run, device)
-    frames, actions = _read(model, Path(data), part, 1 if samples else episodes, context, horizon)
+    frames, actions = _read(run, model, Path(data), part, 1 if samples else episodes, context, horizon)
     video = torch.from_numpy(frames[:, :context]).to(device).movedim(-1, -3).float() / 255
     generator = torch.Generator(device).manual_seed(seed)
     if actions is not None:
@@ -98,12 +98,12 @@ def check_out(out: str | Path) -> Path:
 
 
 def _read(
-    model: VideoModel, path: Path, part: Part, episodes: int, context: int, horizon: int
+    run: str | Path, model: VideoModel, path: Path, part: Part, episodes: int, context: int, horizon: int
 ) -> tuple[UInt8[np.ndarray, "B T H W 3"], Float[Tensor, "B T A"] | None]:
     """Frames that are a stride apart, as many as the shortest episode has, and actions where the model wants them."""
     if path.suffix.lower() in VIDEOS:
         return _read_video(model, path, context), None
-    rollouts = Rollouts(path)
+    rollouts = rollouts_of(run, path)
     check_fits(model, rollouts)
     stride = model.cfg.stride
     index = rollouts.some_of(part)

@@ -26,11 +26,13 @@ def run(args: argparse.Namespace) -> None:
     from dlp_dyn.progress import track
 
     refuse_existing(args)
-    particles = None
+    particles = view = None
     if args.run_folder is not None:
+        from dlp_dyn.checkpoint import view_of
         from dlp_dyn.observation.encoder import load_encoder
 
         particles = load_encoder(args.run_folder, device=device(args.device)).raw
+        view = view_of(args.run_folder)
     with track("export", None, "episodes") as bar:
-        export_data(args.data, args.out, args.format, particles=particles, progress=bar.reach)
+        export_data(args.data, args.out, args.format, particles=particles, view=view, progress=bar.reach)
     print(args.out)

@@ -10,6 +10,7 @@ from dlp_dyn.commands.terminal import console
 
 def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("data", metavar="FILE", help="rollout file, or a folder of them")
+    sub.add_argument("--view", metavar="NAME", help="the camera to look through (default: the first)")
     add_json(sub)
 
 
@@ -20,7 +21,7 @@ def run(args: argparse.Namespace) -> None:
     from dlp_dyn.data.inspection import inspect_rollouts
     from dlp_dyn.data.rollouts import Rollouts
 
-    found = inspect_rollouts(Rollouts(args.data))
+    found = inspect_rollouts(Rollouts(args.data, args.view))
     figures = asdict(found) | {"glimpse_pixels": found.glimpse_pixels, "n_particles": found.n_particles}
     del figures["reference"]
     if args.json:

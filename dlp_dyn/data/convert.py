@@ -55,7 +55,8 @@ def convert(
         choices.tell(line)
     rates: set[float | None] = set()
     done = 0
-    attributes = {"env_id": f"import:{Path(path).name}", **reader.attributes}
+    camera = {"camera": choices.camera} if choices.camera else {}
+    attributes = {"env_id": f"import:{Path(path).name}", **camera, **reader.attributes}
     with RolloutWriter(out, seed=seed, attributes=attributes) as writer:
         sized = _Sized(image_size, crop, choices.bits)
         for stream in reader:

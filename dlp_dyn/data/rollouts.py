@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from dlp_dyn.data.rollout_file import RolloutFile
-from dlp_dyn.data.writer import MASKS, PARTS, STEP_FIELDS, VIEWS, Episode, Part
+from dlp_dyn.data.writer import FIRST_CAMERA, MASKS, PARTS, STATES, STEP_FIELDS, VIEWS, Episode, Part
 from dlp_dyn.errors import InputError
 
 _FINGERPRINTED = 64  # frames
@@ -27,13 +27,15 @@ class Rollouts:
     DataLoader workers, forked or spawned.
 
     attributes: those that have one value in all files.
+    view: the camera that shows the frames, of `view_names` or by the name that the first one has; None: the first. Seen
+    by another one than that, there are no further views and no ground truth, whose coordinates are the first one's.
 
     Raises InputError when a file is missing, damaged, not a rollout file or of another format version, when a folder
-    has none, and when the files of a folder differ in their arrays or the shape of a row.
+    has none, when the files of a folder differ in their arrays or the shape of a row, and for an unknown view.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, view: str | None = None) -> None:
+        self.path, self.view = Path(path), view
         paths = sorted(self.path.glob("*.h5")) if self.path.is_dir() else [self.path]
         if not paths:
             raise InputError(
@@ -48,7 +50,14 @@ class Rollouts:
             for name, value in first.attributes.items()
             if all(file.attributes.get(name) == value for file in self._files)
         }
-        self._row_shapes = first.row_shapes
+        self._row_shapes, self._camera = dict(first.row_shapes), "frames"
+        if view is not None and view != self.attributes.get("camera", FIRST_CAMERA):
+            self._camera = self._stored(view)
+            self._row_shapes = {
+                name: shape
+                for name, shape in self._row_shapes.items()
+                if not name.startswith((STATES, VIEWS))
+            } | {"frames": self._row_shapes[self._camera]}
         lengths = np.array([file.n_frames for file in self._files])
         self._ends: Int[np.ndarray, " F"] = np.cumsum(lengths)
         self._starts: Int[np.ndarray, " F"] = self._ends - lengths
@@ -61,8 +70,8 @@ class Rollouts:
         self.episode_texts: tuple[str, ...] = sum((file.texts for file in self._files), ())
         self._columns: dict[str, np.ndarray] = {}
 
-    def __reduce__(self) -> tuple[type["Rollouts"], tuple[Path]]:
-        return type(self), (self.path,)  # a worker process opens the files for itself
+    def __reduce__(self) -> tuple[type["Rollouts"], tuple[Path, str | None]]:
+        return type(self), (self.path, self.view)  # a worker process opens the files for itself
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -93,7 +102,7 @@ class Rollouts:
     @property
     def state_names(self) -> tuple[str, ...]:
         """Which ground truth there is, of the names that Episode lists."""
-        return self._names("states/")
+        return self._names(STATES)
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -167,7 +176,7 @@ class Rollouts:
         for name in self._row_shapes:
             if name in STEP_FIELDS or name.startswith("observations/"):
                 columns[name] = self.column(name)[start : start + length]
-        columns |= {f"states/{name}": array for name, array in self.states_at(numbers).items()}
+        columns |= {f"{STATES}{name}": array for name, array in self.states_at(numbers).items()}
         columns |= {f"{VIEWS}{name}": self.frames(numbers, name) for name in self.view_names}
         return Episode.from_columns(columns)
 
@@ -177,7 +186,7 @@ class Rollouts:
 
     def states_at(self, rows: Int[np.ndarray, " n"]) -> dict[str, np.ndarray]:
         """Ground truth of the frames with these numbers, which rise. Masks stay on disk, as frames do."""
-        arrays = {name: f"states/{name}" for name in self.state_names}
+        arrays = {name: f"{STATES}{name}" for name in self.state_names}
         return {
             k: self._masks(rows) if name == MASKS else self.column(name)[rows] for k, name in arrays.items()
         }
@@ -187,20 +196,23 @@ class Rollouts:
 
         view: another camera than the first, of `view_names`; InputError for one that is not there.
         """
-        if view is not None and view not in self.view_names:
-            raise InputError(
-                f"{self.path}: no view {view!r}; there are {', '.join(self.view_names) or 'none'}"
-            )
-        name = "frames" if view is None else f"{VIEWS}{view}"
+        name = self._camera if view is None else self._stored(view)
         flat = rows.ravel()
         if (flat < 0).any():
             raise IndexError("a number of a frame is negative")
-        images = np.empty((flat.size, *self._row_shapes[name]), np.uint8)
+        images = np.empty((flat.size, *self._files[0].row_shapes[name]), np.uint8)
         files = np.searchsorted(self._ends, flat, side="right")
         for number in np.unique(files):
             at = np.flatnonzero(files == number)
             self._files[number].read(name, flat[at] - self._starts[number], images, at)
         return images.reshape(*rows.shape, *images.shape[1:])
+
+    def _stored(self, view: str) -> str:
+        """The array of a camera beside the first. InputError where there is none of that name."""
+        if view not in self.view_names:
+            known = (self.attributes.get("camera", FIRST_CAMERA), *self.view_names)
+            raise InputError(f"{self.path}: no view {view!r}; there are {', '.join(known)}")
+        return f"{VIEWS}{view}"
 
     def _masks(self, rows: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n H W"]:
         files = np.searchsorted(self._ends, rows, side="right")

@@ -32,7 +32,9 @@ BUFFER_BYTES = (
 )  # short episodes are gathered up to this size: one HDF5 call costs as much as 50 frames
 CHUNK_BYTES = 1 << 20
 MASKS = "states/masks"  # always compressed: nearly all of it repeats
+STATES = "states/"
 VIEWS = "views/"
+FIRST_CAMERA = "main"  # shows `frames`, unless the attribute `camera` has a name for it
 CHECKSUMS = "checksums/"  # of images, frame by frame; HDF5 keeps those of the other arrays
 EPISODE_FIELDS = ("episode_ends", "episode_parts", "episode_texts")
 STEP_FIELDS = ("actions", "rewards", "terminated", "truncated")

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from dlp_dyn import geometry, metrics
-from dlp_dyn.checkpoint import load_model
+from dlp_dyn.checkpoint import load_model, rollouts_of
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.inspection import Inspection, inspect_rollouts
 from dlp_dyn.data.rollouts import Part, Rollouts
@@ -73,7 +73,7 @@ def evaluate(
     max_episodes: look at the first ones only. progress: told how many episodes are done.
     Raises InputError when the part is empty or the frames are of another size than the model's.
     """
-    model, rollouts = load_model(run, device), Rollouts(data)
+    model, rollouts = load_model(run, device), rollouts_of(run, data)
     check_size(model, rollouts)
     episodes = rollouts.some_of(part, max_episodes)
     found = inspect_rollouts(rollouts)

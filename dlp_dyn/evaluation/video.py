@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from dlp_dyn import metrics
-from dlp_dyn.checkpoint import load_video_model
+from dlp_dyn.checkpoint import load_video_model, rollouts_of
 from dlp_dyn.clip import Clip
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.strided import read_strided, strided_lengths
@@ -46,7 +46,7 @@ def evaluate_video(
     fvd: a network that gives features of clips (see `frechet.ClipFeatures`). seed: of the exchange of actions.
     Raises InputError for a run without dynamics, and for data that is too short or does not fit the model.
     """
-    model, rollouts = load_video_model(run, device), Rollouts(data)
+    model, rollouts = load_video_model(run, device), rollouts_of(run, data)
     check_fits(model, rollouts)
     stride = model.cfg.stride
     if max_episodes is not None and max_episodes < 1:

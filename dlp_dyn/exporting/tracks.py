@@ -24,7 +24,7 @@ _SHARE = 0.5  # of a pixel that a particle has to draw for the pixel to be its o
 
 def opened(run: str | Path, data: str | Path, device: str) -> tuple[VideoModel, Rollouts]:
     """A video model whose particles follow things, and the data in which they shall."""
-    model, rollouts = checkpoint.load_video_model(run, device), Rollouts(data)
+    model, rollouts = checkpoint.load_video_model(run, device), checkpoint.rollouts_of(run, data)
     if model.cfg.tracking.kind == "grid":
         raise InputError(
             f"{run}: its particles are patches, which do not follow things: use another kind of tracking"

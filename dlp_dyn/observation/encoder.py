@@ -9,7 +9,6 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from dlp_dyn import checkpoint
-from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.encoder import SceneEncoder
@@ -163,7 +162,7 @@ def fit_normalizer(
     encoder: ParticleEncoder, data: str | Path, n_frames: int = 2000, part: Part = "train", chunk: int = 64
 ) -> Normalizer:
     """A normalizer for the encoder's particles of a rollout file: of `n_frames` frames evenly spread over a part."""
-    rollouts = Rollouts(data)
+    rollouts = checkpoint.rollouts_of(encoder.run, data)
     episodes = rollouts.some_of(part)
     rows = np.flatnonzero(
         np.isin(np.repeat(np.arange(rollouts.n_episodes), rollouts.episode_lengths), episodes)

@@ -65,7 +65,7 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
     device, main = accelerator.device, accelerator.is_main_process
     rollouts = None
     if cfg.reads_rollouts:
-        rollouts = Rollouts(local_file(cfg.data.path, cfg.frame_size, quiet=not main))
+        rollouts = Rollouts(local_file(cfg.data.path, cfg.frame_size, quiet=not main), cfg.data.view)
     starts_from_data = cfg.model.reference != "none" and cfg.image is None
     found = inspect_rollouts(rollouts) if rollouts is not None and (starts_from_data or cfg.auto) else None
     if cfg.auto and rollouts is not None and found is not None:

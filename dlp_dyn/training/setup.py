@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from dlp_dyn import checkpoint
-from dlp_dyn.config import TrainConfig
+from dlp_dyn.config import DataConfig, TrainConfig
 from dlp_dyn.data.inspection import Inspection
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
@@ -66,7 +66,12 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
         )
     if cfg.image is not None:
         model = read_section(checkpoint.resolve(cfg.image) / checkpoint.CONFIG, "model", DLPConfig)
-        cfg = replace(cfg, model=model)
+        cfg = replace(cfg, model=model, data=_seen_alike(cfg))
+    if cfg.model.encoder.views > 1:
+        raise InputError(
+            f"config: model.encoder.views is {cfg.model.encoder.views}, training reads one camera at a time: set it to "
+            "1; data.view=NAME chooses another camera than the first"
+        )
     d, length = cfg.dynamics, cfg.data.clip_length
     if cfg.stage == "dynamics":
         length = d.window + d.rollout_steps
@@ -89,7 +94,12 @@ def _resolve_generation(cfg: TrainConfig, generation: DiffusionConfig) -> TrainC
         raise InputError("config: generation needs the run of a video model; add image=RUN to the command")
     video = VideoModel.from_config(checkpoint.resolve(cfg.image) / checkpoint.CONFIG).cfg
     cfg = replace(cfg, model=video.image, tracking=video.tracking, dynamics=video.dynamics)
-    return replace(cfg, data=replace(cfg.data, clip_length=generation.frames))
+    return replace(cfg, data=replace(_seen_alike(cfg), clip_length=generation.frames))
+
+
+def _seen_alike(cfg: TrainConfig) -> DataConfig:
+    """Seen by the camera of the run `image`, unless another one is named."""
+    return replace(cfg.data, view=cfg.data.view or checkpoint.view_of(cfg.image or ""))
 
 
 def build_model(cfg: TrainConfig, found: Inspection | None = None) -> Model:

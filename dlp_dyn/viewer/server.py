@@ -28,7 +28,9 @@ def load_studio(run: str | Path, data: str | Path | None, part: Part, device: st
     checkpoint = resolve(run)
     data = data_of(checkpoint) if data is None else data
     model = load_video_model(run, device) if has_dynamics(checkpoint) else load_model(run, device)
-    source = open_source(data, model, part, model.cfg.stride if isinstance(model, VideoModel) else 1)
+    source = open_source(
+        checkpoint, data, model, part, model.cfg.stride if isinstance(model, VideoModel) else 1
+    )
     return Studio(model, source, Path(run).resolve().name)
 
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from dlp_dyn.checkpoint import rollouts_of
 from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.data.strided import read_strided, strided_lengths
 from dlp_dyn.errors import InputError
@@ -81,8 +82,10 @@ class VideoSource:
         return None
 
 
-def open_source(path: str | Path, model: VideoModel | DLP, part: Part, stride: int) -> Source:
-    """Episodes that fit a model, every `stride` frames of them.
+def open_source(
+    run: str | Path, path: str | Path, model: VideoModel | DLP, part: Part, stride: int
+) -> Source:
+    """Episodes that fit the model of a run, every `stride` frames of them.
 
     Raises InputError for what cannot be read, frames of another size, missing actions and an empty part.
     """
@@ -94,7 +97,7 @@ def open_source(path: str | Path, model: VideoModel | DLP, part: Part, stride: i
             )
         side = (model.cfg if isinstance(model, DLP) else model.cfg.image).image_size
         return VideoSource(path.name, read_fitting_video(path, side)[::stride])
-    rollouts = Rollouts(path)
+    rollouts = rollouts_of(run, path)
     if isinstance(model, DLP):
         check_size(model, rollouts)
     else:

@@ -8,11 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from dlp_dyn.data.writer import Part
+from dlp_dyn.data.writer import STATES, Part
 
 Frames = Iterable[tuple[str, np.ndarray]]
 """Pictures as found, each with its name for errors."""
-FIRST_CAMERA = "main"  # where a source has no name for it
 
 
 def _nobody(_: str) -> None:
@@ -61,7 +60,7 @@ class EpisodeStream:
 
 def without_truth(columns: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Columns of an episode as a further camera sees it: ground truth is in the coordinates of the first."""
-    return {name: values for name, values in columns.items() if not name.startswith("states/")}
+    return {name: values for name, values in columns.items() if not name.startswith(STATES)}
 
 
 @runtime_checkable

@@ -9,9 +9,9 @@ import gymnasium as gym
 import numpy as np
 
 from dlp_dyn.data.images import image_key
-from dlp_dyn.data.readers.base import FIRST_CAMERA, Choices, EpisodeStream, Frames
+from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames
 from dlp_dyn.data.readers.folders import SPLITS
-from dlp_dyn.data.writer import MASKS, one_line
+from dlp_dyn.data.writer import FIRST_CAMERA, MASKS, one_line
 from dlp_dyn.errors import InputError
 
 Key = tuple[str, ...]

@@ -9,10 +9,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from dlp_dyn.data.readers.base import FIRST_CAMERA, Choices, EpisodeStream, Frames, without_truth
+from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames, without_truth
 from dlp_dyn.data.readers.columns import Column, reading, whole
 from dlp_dyn.data.readers.steps import as_steps, one_hot
-from dlp_dyn.data.writer import MASKS, PARTS, Part
+from dlp_dyn.data.writer import FIRST_CAMERA, MASKS, PARTS, Part
 from dlp_dyn.errors import InputError
 
 _BOUNDS = {"ep_len", "ep_offset"}

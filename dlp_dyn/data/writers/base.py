@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlp_dyn.data.readers.base import FIRST_CAMERA
 from dlp_dyn.data.readers.folders import store_of
-from dlp_dyn.data.writer import Episode, Part, one_line
+from dlp_dyn.data.writer import FIRST_CAMERA, Episode, Part, one_line
 from dlp_dyn.errors import InputError
 
 Append = Callable[[Episode, Part, str], None]
