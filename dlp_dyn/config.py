@@ -96,8 +96,8 @@ class TrainConfig:
     soft_intro: SoftIntroConfig | None = None
     """a section, or null: a Soft-IntroVAE of images, points of the plane or point clouds in the place of `model`."""
     introspection: GameConfig | None = None
-    """a section, or null: an image model that is trained already, the run `image`, plays Soft-IntroVAE's game for the
-    looks of its particles."""
+    """a section, or null: a model that is trained already, the run `image`, plays Soft-IntroVAE's game for the looks of
+    its particles; with data.clip_length above 1, those that its dynamics predict of the last frame."""
     generation: DiffusionConfig | None = None
     """a section, or null: diffusion that is trained on the particles of the video model in the run `image`."""
     stage: Literal["joint", "dynamics"] = "joint"
@@ -159,9 +159,12 @@ class TrainConfig:
         return self.soft_intro is None or self.soft_intro.image_size is not None
 
     def __post_init__(self) -> None:
-        if self.introspection is not None and (self.accumulate > 1 or self.dynamics.kind != "none"):
+        if self.introspection is not None and self.accumulate > 1:
+            raise InputError("config: introspection is in one part: set accumulate=1")
+        if self.introspection is not None and self.dynamics.kind != "none" and self.data.clip_length == 1:
             raise InputError(
-                "config: introspection is for image models, in one part: dynamics.kind=none, accumulate=1"
+                "config: introspection of single images has no dynamics: set dynamics.kind=none, or data.clip_length "
+                "to the frames that a video model sees and predicts"
             )
         for term, ramp in self.ramps.items():
             if not hasattr(self.weights, term):

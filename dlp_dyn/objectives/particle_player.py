@@ -1,8 +1,9 @@
-"""Particles that play: what a particle image model answers when Soft-IntroVAE asks.
+"""Particles that play: what a particle model answers when Soft-IntroVAE asks.
 
 Only appearance is compared. Places, sizes, depths and transparencies are those of the batch's own images, without
 gradient, and fakes are encoded where their own particles are ("guided"): no particle can hide by
 moving, no background error can stand for an object, and what agents see of places does not change.
+A video model's fakes are the scenes that it predicts, at the places that it predicts.
 """
 
 from dataclasses import dataclass
@@ -12,11 +13,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
+from dlp_dyn.clip import Clip
+from dlp_dyn.dynamics.base import Conditions, Prediction
+from dlp_dyn.dynamics.rollout import unroll
 from dlp_dyn.errors import InputError
-from dlp_dyn.image.encoder import Placed
+from dlp_dyn.image.encoder import Located, Placed
 from dlp_dyn.image.model import DLP
+from dlp_dyn.image.proposals import gather
 from dlp_dyn.particles import Draw, Particles, Scene
 from dlp_dyn.soft_intro.config import GameConfig
+from dlp_dyn.video import VideoModel
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,10 @@ class ParticlePlayer(nn.Module):
         particles = Particles(p.position, p.scale, self._depth, p.transparency, features)
         return Scene(particles, z[:, n * d :])
 
+    def of(self, fakes: str) -> "ParticlePlayer":  # noqa: ARG002 - all alike
+        """What draws and judges fakes of a sort."""
+        return self
+
     def draw_prior(self, n: int, draw: Draw) -> Float[Tensor, "B L"]:
         return draw(self._prior(n))
 
@@ -117,3 +127,63 @@ class ParticlePlayer(nn.Module):
             n, particles * features + self.scenes.cfg.background_dim
         )
         return Normal(zero, torch.ones_like(zero), validate_args=False)
+
+
+class _Predicted(ParticlePlayer):
+    """Plays at the places of scenes that were predicted, whose looks are the prior of its fakes."""
+
+    def stand(self, last: Placed, expected: Prediction) -> None:
+        """last: where particles are in the true frames; confidences and anchors are of the nearest ones there."""
+        scene, located = expected.scenes.mean, last.located
+        p = scene.particles
+        nearest = (p.position[:, :, None] - last.position[:, None]).square().sum(-1).argmin(-1)
+        confidence = None if located.confidence is None else gather(located.confidence, nearest)
+        there = Located(
+            gather(located.anchors, nearest),
+            located.attributes.take(nearest),
+            confidence,
+            located.proposals,
+        )
+        self._placed = Placed(there, p.position, p.scale, p.transparency, last.glimpses)
+        self._depth = p.depth
+        features, background = expected.scenes.particles.features, expected.scenes.background
+        self._expected = Normal(
+            torch.cat([features.loc.flatten(1), background.loc], 1),
+            torch.cat([features.scale.flatten(1), background.scale], 1),
+            validate_args=False,
+        )
+
+    def _prior(self, n: int) -> Normal:  # noqa: ARG002 - as many as there are predictions
+        return self._expected
+
+
+class FuturePlayer(ParticlePlayer):
+    """Data are the last frames of clips; samples are the scenes that the dynamics, which rest, predict of them.
+
+    What is drawn of a prediction has to be encoded as what was predicted: the prior of a sample's looks is theirs.
+    """
+
+    def __init__(self, video: VideoModel, game: GameConfig) -> None:
+        super().__init__(video.image, game)
+        self.video, self.predicted = video, _Predicted(video.image, game)
+        self._foreseen: Prediction | None = None
+
+    @torch.no_grad()
+    def foresee(self, clip: Clip) -> Float[Tensor, "B 3 H W"]:
+        """The last frames; what the first frames, as many as the dynamics look back on, let expect is remembered."""
+        video, window = clip.video, self.video.dynamics.window
+        self.video.check_actions(clip.actions, video.shape[1] - 1)
+        seen = self.video.encode(video[:, :window])[0].scene
+        steps = unroll(self.video.dynamics, seen, video.shape[1] - window, Conditions(clip.actions))
+        *_, self._foreseen = steps
+        return video[:, -1]
+
+    def shown(self, x: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        super().shown(x)
+        assert self._placed is not None
+        assert self._foreseen is not None
+        self.predicted.stand(self._placed, self._foreseen)
+        return x
+
+    def of(self, fakes: str) -> ParticlePlayer:
+        return self.predicted if fakes == "sample" else self

@@ -103,7 +103,7 @@ class SoftIntro(Objective):
 
     def _encoder_losses(self, x: Tensor, plays: bool) -> Losses:
         model, game = self.model, self.game
-        prior = model.draw_prior(len(x), self.sample)
+        prior = model.of("sample").draw_prior(len(x), self.sample)
         made = {"sample": self._draw_sample(prior)} if plays and "sample" in self._faked() else {}
         posterior = model.encode(x)
         z = self.sample(posterior)
@@ -112,7 +112,7 @@ class SoftIntro(Objective):
         metrics = {f"encoder_kl_{name}": torch.zeros_like(terms["kl"]) for name in self._faked()}
         if plays:
             for name in self._faked():
-                fakes = self._encode_fakes(made[name])
+                fakes = self._encode_fakes(name, made[name])
                 terms[f"exp_{name}"] = exp_elbo(fakes.error, fakes.kl, game, model.scale)
                 metrics[f"encoder_kl_{name}"] = fakes.kl.detach()
         kept = Normal(posterior.loc.detach(), posterior.scale.detach(), validate_args=False)
@@ -121,18 +121,18 @@ class SoftIntro(Objective):
 
     @torch.no_grad()
     def _draw_sample(self, prior: Tensor) -> Tensor:
-        return self.model.decode(prior)
+        return self.model.of("sample").decode(prior)
 
-    def _encode_fakes(self, made: Tensor) -> Fakes:
+    def _encode_fakes(self, name: str, made: Tensor) -> Fakes:
         """In the encoder's turn."""
-        model = self.model
+        model = self.model.of(name)
         posterior = model.encode(made.detach())
-        again = self._draw_again(self.sample(posterior), frozen=True)
+        again = self._draw_again(name, self.sample(posterior), frozen=True)
         target = made if self.game.attached_target else made.detach()
         return Fakes(made, model.kl(posterior), again, model.error(target, again))
 
-    def _draw_again(self, z: Tensor, frozen: bool) -> Tensor:
-        return self.model.decode(z, frozen) if self.target is None else self.target(z).float()
+    def _draw_again(self, name: str, z: Tensor, frozen: bool) -> Tensor:
+        return self.model.of(name).decode(z, frozen) if self.target is None else self.target(z).float()
 
     def _decoder_losses(self, drawn: Drawn, plays: bool) -> Losses:
         model, game = self.model, self.game
@@ -140,25 +140,27 @@ class SoftIntro(Objective):
         if game.redraw == "everything":
             with torch.no_grad():
                 z = self.sample(model.encode(drawn.x))
-                prior = model.draw_prior(len(z), self.sample)
+                prior = model.of("sample").draw_prior(len(z), self.sample)
         elif game.redraw == "noise":
             z = self.sample(drawn.posterior)
-        made = {"sample": model.decode(prior)} if plays and "sample" in self._faked() else {}
+        made = {"sample": model.of("sample").decode(prior)} if plays and "sample" in self._faked() else {}
         made["reconstruction"] = model.decode(z)
         terms = {"decoder_reconstruction": model.error(drawn.x, made["reconstruction"])}
         if plays:
             for name in self._faked():
-                posterior = model.encode(made[name], frozen=True)
-                terms[f"kl_{name}"] = model.kl(posterior)
+                posterior = model.of(name).encode(made[name], frozen=True)
+                terms[f"kl_{name}"] = model.of(name).kl(posterior)
                 if game.cycle:
-                    terms[f"cycle_{name}"] = self._cycle(made[name], posterior)
+                    terms[f"cycle_{name}"] = self._cycle(name, made[name], posterior)
         return Losses(self._filled(_DECODER, terms, plays), {})
 
-    def _cycle(self, made: Tensor, posterior: Normal) -> Float[Tensor, " B"]:
+    def _cycle(self, name: str, made: Tensor, posterior: Normal) -> Float[Tensor, " B"]:
         """Error of drawing a fake again; with a target decoder, the decoder learns through the fake itself."""
         if self.target is None:
-            return self.model.error(made.detach(), self._draw_again(self.sample(posterior).detach(), False))
-        return self.model.error(made, self._draw_again(self.sample(posterior), False))
+            return self.model.error(
+                made.detach(), self._draw_again(name, self.sample(posterior).detach(), False)
+            )
+        return self.model.error(made, self._draw_again(name, self.sample(posterior), False))
 
     def _faked(self) -> tuple[str, ...]:
         return {

@@ -81,6 +81,10 @@ class IntroVAE(SharedModel):
         """Data as the model takes them at this step."""
         return x
 
+    def of(self, fakes: str) -> "IntroVAE":  # noqa: ARG002 - all alike
+        """What draws and judges fakes of a sort."""
+        return self
+
     def prior(self, n: int) -> Normal:
         """Of n latents."""
         zero = torch.zeros(n, self.latent_dim, device=next(self.parameters()).device)

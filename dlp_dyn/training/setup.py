@@ -51,6 +51,8 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
         return cfg
     if cfg.introspection is not None and cfg.image is None:
         raise InputError("config: introspection needs a trained image model; add image=RUN to the command")
+    if cfg.introspection is not None and cfg.data.clip_length > 1:
+        return _resolve_futures(cfg)
     if cfg.stage == "dynamics" and cfg.dynamics.kind == "none":
         raise InputError(
             "config: stage=dynamics trains dynamics, and dynamics.kind is none: use graph or transformer"
@@ -92,9 +94,25 @@ def _resolve_generation(cfg: TrainConfig, generation: DiffusionConfig) -> TrainC
     """The video run's model, and clips as long as are generated."""
     if cfg.image is None:
         raise InputError("config: generation needs the run of a video model; add image=RUN to the command")
-    video = VideoModel.from_config(checkpoint.resolve(cfg.image) / checkpoint.CONFIG).cfg
-    cfg = replace(cfg, model=video.image, tracking=video.tracking, dynamics=video.dynamics)
-    return replace(cfg, data=replace(_seen_alike(cfg), clip_length=generation.frames))
+    cfg = _of_video_run(cfg, cfg.image)
+    return replace(cfg, data=replace(cfg.data, clip_length=generation.frames))
+
+
+def _resolve_futures(cfg: TrainConfig) -> TrainConfig:
+    """The video run's model; clips are as long as was said."""
+    cfg = _of_video_run(cfg, cfg.image or "")
+    if cfg.data.clip_length <= cfg.dynamics.window:
+        raise InputError(
+            f"config: data.clip_length is {cfg.data.clip_length}, of which the dynamics see "
+            f"{cfg.dynamics.window}: use more, for frames to predict"
+        )
+    return cfg
+
+
+def _of_video_run(cfg: TrainConfig, run: str) -> TrainConfig:
+    video = VideoModel.from_config(checkpoint.resolve(run) / checkpoint.CONFIG).cfg
+    data = replace(_seen_alike(cfg), stride=video.stride)
+    return replace(cfg, data=data, model=video.image, tracking=video.tracking, dynamics=video.dynamics)
 
 
 def _seen_alike(cfg: TrainConfig) -> DataConfig:
@@ -121,7 +139,9 @@ def build_model(cfg: TrainConfig, found: Inspection | None = None) -> Model:
     if cfg.dynamics.kind == "none":
         return image.train() if image is not None else _started(DLP(cfg.model), found)
     model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics, cfg.data.stride))
-    if image is not None:
+    if cfg.introspection is not None:
+        model.load_state_dict(checkpoint.load_video_model(cfg.image or "").state_dict())
+    elif image is not None:
         model.image.load_state_dict(image.state_dict())
     else:
         _started(model.image, found)
@@ -143,7 +163,7 @@ def build_objective(cfg: TrainConfig, model: Model, sample: Draw = rsample) -> O
         return DenoisingError(model)
     if isinstance(model, IntroVAE):
         return SoftIntro(model, sample)
-    if isinstance(model, DLP) and cfg.introspection is not None:
+    if cfg.introspection is not None:
         return IntrospectiveElbo(model, cfg.introspection, sample)
     if isinstance(model, DLP):
         return ImageElbo(model, cfg.phases, sample, cfg.prices)
