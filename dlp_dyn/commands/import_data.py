@@ -20,6 +20,10 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         help='of a folder with several: "rgba_*.png", or each for an episode a series; of an array file: its name',
     )  # fmt: skip
     sub.add_argument(
+        "--masks", metavar="NAME",
+        help='folder beside frames or films with a picture a frame that numbers the things, or a pattern: "mask_*.png"',
+    )  # fmt: skip
+    sub.add_argument(
         "--bits", type=whole, choices=(10, 12, 14, 16), help="that the camera of 16-bit pictures has"
     )
     sub.add_argument("--camera", metavar="NAME", help="the one to read of several (default: all, as views)")
@@ -42,7 +46,9 @@ def run(args: argparse.Namespace) -> None:
             image_size=args.image_size,
             crop=crop(args.crop),
             episode_length=args.episode_length,
-            choices=Choices(fps, args.bits, args.series, args.allow_damaged, args.camera, bar.say),
+            choices=Choices(
+                fps, args.bits, args.series, args.allow_damaged, args.camera, args.masks, bar.say
+            ),
             seed=args.seed,
             progress=bar.reach,
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from dlp_dyn.data.readers.arrays import ARRAYS, array_episodes
 from dlp_dyn.data.readers.base import Choices, EpisodeStream, Listed, Reader
 from dlp_dyn.data.readers.films import FILMS, film_episode
-from dlp_dyn.data.readers.folders import open_folder, store_of
+from dlp_dyn.data.readers.folders import Scan, open_folder, store_of
 from dlp_dyn.data.readers.lerobot import open_lerobot
 from dlp_dyn.data.readers.minari import open_minari
 from dlp_dyn.data.readers.pictures import PICTURES, clip_episode, n_pages, read_picture
@@ -46,7 +46,8 @@ def open_source(path: str | Path, choices: Choices | None = None) -> Reader:
 def _open_file(file: Path, choices: Choices) -> Listed:
     suffix = file.suffix.lower()
     if suffix in FILMS:
-        return Listed([film_episode(file, None, choices)], f"{file}: one film")
+        film = Scan(file.parent, choices).with_masks(film_episode(file, None, choices), file)
+        return Listed([film], f"{file}: one film")
     if suffix in ARRAYS:
         episodes = array_episodes(file, None, choices)
         return Listed(episodes, f"{file}: {len(episodes)} episodes of arrays")

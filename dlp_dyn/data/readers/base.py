@@ -24,8 +24,10 @@ class Choices:
 
     fps: take frames at this rate from films whose rate varies; "all": every frame once, at whatever time it comes.
     bits: of 16-bit pictures, see `images.as_rgb`. series: which files of a folder with several kinds of them: a pattern
-    (`rgba_*.png`) or "each" for one episode a series. camera: the one to read of several; None: all, the first as
-    frames, the others as views. allow_damaged: read what is left of a damaged film.
+    (`rgba_*.png`) or "each" for one episode a series. masks: where a picture a frame numbers the things: a folder
+    beside frames or films (`masks`), or a pattern of names beside those of the frames (`mask_*.png`). camera: the one
+    to read of several; None: all, the first as frames, the others as views. allow_damaged: read what is left of a
+    damaged film.
     tell: takes remarks made while reading, one line each.
     """
 
@@ -34,6 +36,7 @@ class Choices:
     series: str | None = None
     allow_damaged: bool = False
     camera: str | None = None
+    masks: str | None = None
     tell: Callable[[str], None] = _nobody
 
 

@@ -3,11 +3,13 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dlp_dyn.data.readers.arrays import ARRAYS, array_episodes
 from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames, Listed, in_order
 from dlp_dyn.data.readers.films import FILMS, film_episode
+from dlp_dyn.data.readers.masks import is_mask, mask_folder, masks_of, pictures_in
 from dlp_dyn.data.readers.pictures import PICTURES, clip_episode, n_pages, read_picture
 from dlp_dyn.data.readers.series import by_pattern, chosen, kind, listed, pattern, sort_out
 from dlp_dyn.data.writer import PARTS, Part
@@ -23,7 +25,7 @@ _JUNK = {"__macosx", "thumbs.db", "desktop.ini"}
 
 def open_folder(root: Path, choices: Choices) -> Listed:
     """The episodes below a folder. InputError where it holds none, or several things that need a choice."""
-    scan = _Scan(root, choices)
+    scan = Scan(root, choices)
     episodes = list(scan.visit(root, None))
     if not episodes:
         wanted = f" that match the series {choices.series}" if choices.series else ""
@@ -35,7 +37,7 @@ def open_folder(root: Path, choices: Choices) -> Listed:
     return Listed(episodes, scan.layout(episodes))
 
 
-class _Scan:
+class Scan:
     """One look through a folder and all below it."""
 
     def __init__(self, root: Path, choices: Choices) -> None:
@@ -44,6 +46,7 @@ class _Scan:
         self._omitted: dict[str, list[str]] = {}
         self._counts: Counter[str] = Counter()
         self._first = ""
+        self._mask_folders: set[Path] = set()
 
     def visit(self, folder: Path, part: Part | None) -> Iterator[EpisodeStream]:
         if folder != self.root and (store := store_of(folder)):
@@ -53,6 +56,8 @@ class _Scan:
         for child in sorted(parts, key=lambda child: PARTS.index(parts[child])):
             yield from self._enter([child], parts[child])
         for child in children if parts else ():
+            if child.name == self.choices.masks:
+                continue
             if child not in parts and (child.is_dir() or child.suffix.lower() in CONTENT):
                 self._leave_out(child, f"beside {listed([c.name for c in parts])}")
         if not parts:
@@ -61,18 +66,29 @@ class _Scan:
     def _enter(self, children: Sequence[Path], part: Part | None) -> Iterator[EpisodeStream]:
         folders = [child for child in children if child.is_dir()]
         files = self._files([child for child in children if not child.is_dir()])
+        masks = [file for file in files if is_mask(file, self.root, self.choices.masks)]
+        files = [file for file in files if file not in masks]
         clips, pictures = _sorted_by_pages([file for file in files if file.suffix.lower() in PICTURES])
         films = [file for file in files if file.suffix.lower() in FILMS | ARRAYS] + clips
-        for series in self._series(pictures, films, folders):
+        found = self._series(pictures, films, folders)
+        if masks and len(found) != 1:
+            raise InputError(
+                f"{masks[0].parent}: masks {self.choices.masks} for {len(found)} series of frames; give series, one "
+                "of them"
+            )
+        for series in found:
             self._counts["folders of frames"] += 1
             self._counts["frames"] += len(series)
             self._first = self._first or (
                 f"; the first shows {series[0].relative_to(self.root)} to {series[-1].name}"
             )
-            yield EpisodeStream(lambda series=series: _pictures(series), part, alpha=True)
+            stream = EpisodeStream(lambda series=series: _pictures(series), part, alpha=True)
+            yield self.with_masks(stream, series[0].parent, series, masks)
         frames_here = bool(pictures or films)
         for child in in_order([*films, *folders]):
             if child.is_dir():
+                if child.name == self.choices.masks:
+                    continue
                 if self._is_aside(child, folders, frames_here):
                     self._leave_out(child, f"{kind(child.name)} beside frames")
                 else:
@@ -83,7 +99,32 @@ class _Scan:
             else:
                 self._counts["clips of pages" if child in clips else "films"] += 1
                 make = clip_episode if child in clips else film_episode
-                yield make(child, part, self.choices)
+                yield self.with_masks(make(child, part, self.choices), child)
+
+    def with_masks(
+        self, stream: EpisodeStream, place: Path, frames: Sequence[Path] = (), masks: Sequence[Path] = ()
+    ) -> EpisodeStream:
+        """An episode with the masks that are chosen: those given, else those of a folder of their own.
+
+        InputError where there are none, or where another episode has them.
+        """
+        choice = self.choices.masks
+        if choice is None:
+            return stream
+        if not masks:
+            folder = mask_folder(place, self.root, choice)
+            if folder is None:
+                raise InputError(
+                    f"{place}: no masks {choice} beside these frames; name their folder, or a pattern of their names"
+                )
+            if folder in self._mask_folders:
+                raise InputError(
+                    f"{folder}: masks of several episodes; give each one a folder of its own in it"
+                )
+            self._mask_folders.add(folder)
+            masks = pictures_in(folder)
+        self._counts["with masks"] += 1
+        return replace(stream, masks=masks_of(frames, masks))
 
     def _children(self, folder: Path) -> list[Path]:
         """Without hidden ones, and each only once where links lead to it as well."""
@@ -116,6 +157,8 @@ class _Scan:
         for file in files:
             if file.suffix.lower() not in CONTENT:
                 self._leave_out(file, "not a format read here")
+            elif is_mask(file, self.root, self.choices.masks):
+                readable.append(file)
             elif self.choices.series is not None and not chosen(file, self.root, self.choices.series):
                 self._leave_out(file, "not of the series")
             else:
