@@ -58,6 +58,8 @@ class SceneClip(_Batch):
     actions: Float[Tensor, "B T A"] | None = None
 
 
-def to_images(frames: UInt8[np.ndarray, "B H W 3"]) -> Float[Tensor, "B 3 H W"]:
-    """Stored frames as the models see them: float32 in [0, 1], channels first."""
-    return Clip(torch.from_numpy(np.ascontiguousarray(frames))[:, None]).video[:, 0]
+def to_images(
+    frames: UInt8[np.ndarray, "B H W 3"], device: torch.device | str = "cpu"
+) -> Float[Tensor, "B 3 H W"]:
+    """Stored frames as the models see them, on their device: float32 in [0, 1], channels first."""
+    return Clip(torch.from_numpy(np.ascontiguousarray(frames))[:, None]).to(device).video[:, 0]

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from dlp_dyn.checkpoint import load_video_model, rollouts_of
-from dlp_dyn.clip import to_images
+from dlp_dyn.clip import Clip, to_images
 from dlp_dyn.data.images import as_rgb
 from dlp_dyn.data.readers import open_source
 from dlp_dyn.data.rollouts import Part
@@ -58,7 +58,7 @@ def predict(
         raise InputError(f"episodes {episodes}: give 1 or more")
     model = load_video_model(run, device)
     frames, actions = _read(run, model, Path(data), part, 1 if samples else episodes, context, horizon)
-    video = torch.from_numpy(frames[:, :context]).to(device).movedim(-1, -3).float() / 255
+    video = Clip(torch.from_numpy(frames[:, :context])).to(device).video
     generator = torch.Generator(device).manual_seed(seed)
     if actions is not None:
         actions = actions.to(device)

@@ -142,7 +142,7 @@ def evaluate_episode(
     positions, transparencies, pieces, labels = [], [], [], []
     truth = (episode.states or {}).get("masks")
     for begin in range(0, len(episode), batch_size):
-        batch = to_images(episode.frames[begin : begin + batch_size]).to(device)
+        batch = to_images(episode.frames[begin : begin + batch_size], device)
         scene = model.encode(batch).mean
         decoded = model.decode(scene)
         picture = decoded.image

@@ -61,7 +61,7 @@ def read_particles(model: KeypointVAE | DLP, frames: UInt8[np.ndarray, "N H W 3"
     model.eval()
     parts = []
     for begin in range(0, len(frames), _AT_ONCE):
-        images = to_images(frames[begin : begin + _AT_ONCE]).to(device)
+        images = to_images(frames[begin : begin + _AT_ONCE], device)
         if isinstance(model, KeypointVAE):
             found = model.encode(images)
             position, features = found.position_posterior, found.features_posterior

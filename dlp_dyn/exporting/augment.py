@@ -15,6 +15,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from dlp_dyn import folders
+from dlp_dyn.clip import to_images
 from dlp_dyn.data.writer import Part, RolloutWriter
 from dlp_dyn.errors import InputError
 from dlp_dyn.exporting.tracks import opened
@@ -71,7 +72,7 @@ def edited(
     pieces = []
     for begin in range(0, len(frames), _PIECE):
         part = slice(begin, begin + _PIECE)
-        images = torch.from_numpy(frames[part]).to(before.background.device).movedim(-1, 1).float() / 255
+        images = to_images(frames[part], before.background.device)
         drawn = model.decode(before[part])
         if edit.kind == "recolour":
             mask = model.image.masks(before[part], drawn)[:, edit.particle, None]
@@ -118,7 +119,7 @@ def augment(
     with RolloutWriter(out, seed=seed, attributes=kept) as writer:
         for n, i in enumerate(index):
             episode = rollouts.episode(int(i))
-            video = torch.from_numpy(episode.frames).to(device).movedim(-1, 1).float() / 255
+            video = to_images(episode.frames, device)
             scene = model.follow(piece[None] for piece in video.split(_PIECE))
             done.append(choose(scene, kinds[n % len(kinds)], int(i), rng))
             frames = edited(model, scene, episode.frames, done[-1])

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import UInt8
 
 from dlp_dyn import checkpoint
+from dlp_dyn.clip import to_images
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
@@ -36,7 +37,7 @@ def opened(run: str | Path, data: str | Path, device: str) -> tuple[VideoModel, 
 @torch.no_grad()
 def follow(model: VideoModel, frames: UInt8[np.ndarray, "T H W 3"], name: str) -> Tracks:
     """The particles of an episode, each with the pixels that it draws most of."""
-    video = torch.from_numpy(frames).to(next(model.parameters()).device).movedim(-1, 1).float() / 255
+    video = to_images(frames, next(model.parameters()).device)
     scene = model.follow(piece[None] for piece in video.split(_PIECE))
     masks = [
         (model.image.masks(piece, decoded) > _SHARE).cpu().numpy()

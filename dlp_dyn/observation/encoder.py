@@ -9,6 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from dlp_dyn import checkpoint
+from dlp_dyn.clip import to_images
 from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.encoder import SceneEncoder
@@ -87,7 +88,7 @@ class ParticleEncoder:
             )
         if not len(frames):
             return np.zeros((0, self.n_particles, self.layout.dim), np.float32)
-        images = torch.from_numpy(frames).to(self.device).movedim(-1, -3).float().div_(255)
+        images = to_images(frames, self.device)
         packed = torch.cat(self._fields(images), -1).cpu().numpy()
         if not np.isfinite(packed).all():
             raise InputError(

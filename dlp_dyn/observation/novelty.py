@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.checkpoint import load_model
+from dlp_dyn.clip import to_images
 from dlp_dyn.data.images import image_key
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
@@ -104,6 +105,6 @@ class NoveltyInfo(gym.Wrapper[Any, Any, Any, Any], RecordConstructorArgs):
                 f"novelty: the picture is {frame.dtype} of shape {frame.shape}, the model reads uint8 of "
                 f"({side}, {side}, 3): resize it or use another model"
             )
-        image = torch.from_numpy(frame).to(self.device).movedim(-1, 0).float()[None] / 255
+        image = to_images(frame[None], self.device)
         found = novelty(self.model, image)
         return {"novelty": float(found.picture), "novelty_particles": found.particles[0].cpu().numpy()}

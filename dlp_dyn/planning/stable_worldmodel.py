@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from dlp_dyn.clip import to_images
 from dlp_dyn.data.images import fit
 from dlp_dyn.errors import InputError
 from dlp_dyn.planning.context import Context
@@ -67,7 +68,7 @@ class ParticleCost(nn.Module):
     def _begin(self, info: dict[str, Any]) -> tuple[Context, Cost]:
         """What is there and what shall be, of every problem: candidates are expanded copies of them."""
         now = np.stack([self._picture(row[0, -1], "pixels") for row in info["pixels"]])
-        video = torch.from_numpy(now).movedim(-1, -3).float()[:, None] / 255
+        video = to_images(now)[:, None]
         context = Context.of(self.model.encode(video)[0].scene, None, self.model.dynamics.any_number)
         costs = []
         for b, row in enumerate(info["goal"]):

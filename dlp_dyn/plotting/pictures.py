@@ -43,7 +43,7 @@ def sample_grid(model: DLP, frames: UInt8[np.ndarray, "B H W 3"], found: Inspect
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        images = to_images(frames).to(next(model.parameters()).device)
+        images = to_images(frames, next(model.parameters()).device)
         scene = model.drawn(model.encode(images).mean)
         decoded = model.decode(scene)
         masks, proposals = _array(model.masks(scene, decoded)), _array(model.proposals(images))

@@ -109,17 +109,13 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=state.step, quiet=not main) as progress,
     ):
-        if found is not None and not resumes:
-            progress.say(found.summary())
-        for note in objective.notes():
-            progress.say(note)
-        if rollouts is not None and held_out(rollouts) == "train":
-            progress.say(f"{cfg.data.path}: no validation part, evaluated on what it trains on; add episodes")
+        notes = [found.summary()] if found is not None and not resumes else []
+        notes += [*objective.notes(), *_notes_on_data(rollouts)]
         if resumed:
             where = f"going on after step {state.step} of {cfg.steps}"
-            progress.say(f"{run}: {where if resumes else run_log.BEGUN_ANEW}")
-            for note in renamed:
-                progress.say(note)
+            notes += [f"{run}: {where if resumes else run_log.BEGUN_ANEW}", *renamed]
+        for line in notes:
+            progress.say(line)
         for step in range(state.step + 1, cfg.steps + 1):
             weights = {name: ramped(full[name], cfg.ramps, step) for name in full}
             lr = learning_rate(cfg, step)
@@ -154,25 +150,17 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
                     | {name: float(norm) for name, norm in norms.items()}
                     | {"lr": lr}
                 )
-                note = "  ".join(f"{k} {v:.5g}" for k, v in row.items() if k.split("_")[0] == "loss") + "  "
-                note += ", ".join(
-                    f"{name.removeprefix('metric/')} {value:.4g}"
-                    for name, value in row.items()
-                    if "metric/" in name
-                )
+                note = run_log.summary(row)
                 if log:
                     log.write(step, "train", row)
             with meter.pause():
                 if log and evaluates:
-                    figures = task.evaluate(state.result)
-                    log.write(step, "validation", figures)
-                    progress.say(
-                        f"step {step} held out: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items())
-                    )
-                    for warning in task.warnings(figures):
-                        progress.say(f"step {step} warning: {warning}")
-                    if task.score(figures) > state.best:
-                        state.best = task.score(figures)
+                    metrics = task.evaluate(state.result)
+                    log.write(step, "validation", metrics)
+                    for line in _judged(task, metrics):
+                        progress.say(f"step {step} {line}")
+                    if task.score(metrics) > state.best:
+                        state.best = task.score(metrics)
                         state.save_best(best, config_yaml)
                 if log and draws:
                     task.draw(state.result, run / "samples", step)
@@ -258,6 +246,18 @@ def _loader(cfg: TrainConfig, task: Task, first_step: int, accelerator: Accelera
         # Its own: otherwise it draws from the global one, and a resumed run would see other noise.
         generator=torch.Generator().manual_seed(cfg.seed),
     )
+
+
+def _notes_on_data(rollouts: Rollouts | None) -> list[str]:
+    if rollouts is None or held_out(rollouts) != "train":
+        return []
+    return [f"{rollouts.path}: no validation part, evaluated on what it trains on; add episodes"]
+
+
+def _judged(task: Task, metrics: dict[str, float]) -> list[str]:
+    """What an evaluation showed, and what is wrong with it."""
+    shown = "held out: " + ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+    return [shown, *(f"warning: {warning}" for warning in task.warnings(metrics))]
 
 
 def _next(batches: Iterator[Any]) -> Any:

@@ -146,6 +146,15 @@ class RunLog:
                 ) from failure
 
 
+def summary(row: Mapping[str, float]) -> str:
+    """The losses and metrics of a row of training, for the progress line."""
+    losses = "  ".join(f"{name} {value:.5g}" for name, value in row.items() if name.split("_")[0] == "loss")
+    shown = [
+        f"{name.removeprefix('metric/')} {value:.4g}" for name, value in row.items() if "metric/" in name
+    ]
+    return f"{losses}  {', '.join(shown)}"
+
+
 class Meter:
     """Means of metrics over the steps since the last flush, kept on the device until then.
 

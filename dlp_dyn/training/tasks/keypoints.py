@@ -25,7 +25,7 @@ class KeypointTask(ImageTask):
         model.eval()
         psnr = []
         for begin in range(0, len(self.held_out.frames), _AT_ONCE):
-            frames = to_images(self.held_out.frames[begin : begin + _AT_ONCE]).to(device)
+            frames = to_images(self.held_out.frames[begin : begin + _AT_ONCE], device)
             images = cut(frames, model.cfg.image_size)
             psnr.append(metrics.psnr(images, model.decode(model.encode(images)).image.clamp(0, 1)))
         model.train(training)
@@ -36,7 +36,7 @@ class KeypointTask(ImageTask):
         """Images, what is drawn of them, particles (those that are on, of the object model) and proposals."""
         training, device = model.training, next(model.parameters()).device
         model.eval()
-        images = cut(to_images(self.sample).to(device), model.cfg.image_size)
+        images = cut(to_images(self.sample, device), model.cfg.image_size)
         found = model.encode(images)
         drawn, proposals = model.decode(found).image.clamp(0, 1), model.prior(images)
         model.train(training)
