@@ -4,9 +4,9 @@ Beside ffmpeg's own decoding, and beside the reader of an earlier commit where i
 """
 
 import os
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,13 +19,17 @@ _SPREAD_MB = 40  # how far two peaks may lie apart and be the same
 _IMPORT = (
     "import resource, sys, time; from dlp_dyn.data.convert import convert; start = time.perf_counter(); "
     "convert(sys.argv[1], sys.argv[2], image_size=64); "
-    "used = resource.getrusage(resource.RUSAGE_SELF); "
-    "print(used.ru_maxrss // 1024, time.perf_counter() - start, used.ru_utime + used.ru_stime)"
+    "took = time.perf_counter() - start; "
+    "own, others = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)); "
+    "print(own.ru_maxrss // 1024, took, sum(u.ru_utime + u.ru_stime for u in (own, others)))"
 )
 
 
 def imported(film: Path, package: Path) -> tuple[int, float, float]:
-    """Peak memory in MB, seconds, and those of the processor, of an import with the package below a folder."""
+    """Peak memory in MB, seconds, and those of the processor, of an import with the package below a folder.
+
+    The processor's seconds are those of the processes that it starts as well: an earlier reader had ffmpeg decode.
+    """
     done = subprocess.run(
         [sys.executable, "-c", _IMPORT, str(film), str(film.with_suffix(".h5"))],
         cwd=package, env={**os.environ, "PYTHONPATH": str(package)}, capture_output=True, text=True, check=True,
@@ -36,8 +40,8 @@ def imported(film: Path, package: Path) -> tuple[int, float, float]:
 
 def trials(place: Path) -> Iterator[Result]:
     packages = {"here": Path(__file__).parents[2]}
-    if before := os.environ.get("DLP_BEFORE"):
-        packages["before"] = Path(before)
+    if folder := os.environ.get("DLP_BEFORE"):
+        packages["before"] = Path(folder)
     peaks: dict[str, list[int]] = {name: [] for name in packages}
     for seconds in LENGTHS:
         film = place / f"{seconds}_s.mp4"
@@ -55,9 +59,10 @@ def trials(place: Path) -> Iterator[Result]:
             "yuv420p",
             film,
         )
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([ffmpeg(), "-v", "error", "-i", str(film), "-f", "null", "-"], check=True)
-        decoding = time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        decoding = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         for name, package in packages.items():
             try:
                 peak, took, processor = imported(film, package)
@@ -67,7 +72,7 @@ def trials(place: Path) -> Iterator[Result]:
             peaks[name].append(peak)
             said = (
                 f"{seconds} s of 1080p: peak {peak} MB, {took:.1f} s ({processor:.1f} s of the processor); "
-                f"ffmpeg decodes it in {decoding:.1f} s"
+                f"ffmpeg decodes it in {decoding:.1f} s of the processor"
             )
             print(f"{name}: {said}", flush=True)
             flat = max(peaks[name]) - min(peaks[name]) <= _SPREAD_MB

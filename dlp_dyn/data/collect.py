@@ -28,7 +28,7 @@ from dlp_dyn.data.images import Crop, as_rgb, fit, image_key
 from dlp_dyn.data.writer import Episode, RolloutWriter, one_line
 from dlp_dyn.errors import InputError
 
-DARKEST = 16  # MiniGrid's codes of objects, colours and states stay below
+DARKEST = 32  # MiniGrid's codes of objects, colours and states stay below 16, Crafter's of materials below 20
 Policy = Callable[..., Any]
 """Observation and, where known, info -> action."""
 Source = Literal["auto", "observation", "render"]

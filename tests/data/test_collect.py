@@ -1,6 +1,7 @@
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import ClassVar
 
 import gymnasium as gym
 import numpy as np
@@ -241,10 +242,62 @@ def test_arrays_that_an_environment_writes_into_again_are_copied(tmp_path):
         np.testing.assert_allclose(episode.states["position"][:, 0, 0], 0.1 * np.arange(6), atol=1e-6)
 
 
-def test_codes_are_no_picture(tmp_path):
-    gym.register("Codes-v0", entry_point=lambda **settings: Reusing(**settings), kwargs={"scale": 2})
-    with pytest.raises(InputError, match="no picture: the brightest value of an episode is 10"):
+@pytest.mark.parametrize("scale", [2, 4])
+def test_codes_are_no_picture(tmp_path, scale):
+    gym.register("Codes-v0", entry_point=lambda **settings: Reusing(**settings), kwargs={"scale": scale})
+    with pytest.raises(InputError, match=f"no picture: the brightest value of an episode is {5 * scale}"):
         collect("Codes-v0", tmp_path / "x.h5", episodes=3)
+
+
+class Line(gym.Env):
+    """Renders 360 x 480 pixels; a white line, one pixel wide, stands a pixel further to the right each step."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
+    observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, kind="picture", render_mode=None):
+        self.kind, self.render_mode = kind, render_mode
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed, options=options)
+        self.at = 100
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):  # noqa: ARG002
+        self.at += 1
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+    def render(self):
+        screen = np.zeros((360, 480, 3), np.uint8)
+        screen[:, self.at] = 255
+        others = {
+            "labels": np.full((360, 480), 7, np.int32),
+            "heights": np.linspace(-3, 900, 480, dtype=np.float32)[None].repeat(360, 0),
+            "nothing": np.full((360, 480, 3), np.nan, np.float32),
+            "two": screen[..., :2],
+            "list": [screen, screen],
+        }
+        return others.get(self.kind, screen)
+
+
+def test_a_thin_line_survives_shrinking(tmp_path):
+    gym.register("Line-v0", entry_point=lambda **settings: Line(**settings))
+    collect("Line-v0", tmp_path / "x.h5", episodes=1, max_steps=30, image_size=64)
+    frames = Rollouts(tmp_path / "x.h5").episode(0).frames.astype(float)
+    expected = 255 * 64 / 480  # what a line of one of 480 pixels gives to a row of 64
+    np.testing.assert_allclose(frames[..., 0].sum(2), expected, atol=1)
+    places = (frames[..., 0] * np.arange(64)).sum(2) / frames[..., 0].sum(2)
+    assert (np.diff(places[:, 0]) >= 0).all()
+    assert places[-1, 0] - places[0, 0] == pytest.approx(30 * 64 / 480, abs=1)
+
+
+@pytest.mark.parametrize("kind", ["labels", "heights", "nothing", "two", "list"])
+def test_values_that_are_no_picture_are_refused(tmp_path, kind):
+    gym.register("Line-v0", entry_point=lambda **settings: Line(**settings))
+    with pytest.raises(InputError, match="Line-v0: "):
+        collect("Line-v0", tmp_path / "x.h5", episodes=1, max_steps=3, env_kwargs={"kind": kind})
+    assert not list(tmp_path.iterdir())
 
 
 def test_four_channels_are_rgba_only_where_that_is_sure():
