@@ -42,6 +42,12 @@ def names() -> Iterator[Folder]:
     yield kind("hyphens", [f"img-{i + 1}.png" for i in count])
     yield kind("hyphens_first", [f"-{i + 1}.png" for i in count])
     yield kind("double_hyphens", [f"run--{i}.png" for i in count])
+    yield Folder(
+        "names",
+        "hexadecimal",
+        lambda root: save(root, [f"f{i + 4:02x}.png" for i in range(20)]),
+        [[*range(20)]],
+    )
     yield kind("raised", [f"1²{i}.png" for i in count])
     yield kind("arabic", [_digits(i, 0x660) + ".png" for i in count])
     yield kind("full_width", [_digits(i, 0xFF10) + ".png" for i in count])

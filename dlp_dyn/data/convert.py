@@ -59,8 +59,10 @@ def convert(
     attributes = {"env_id": f"import:{Path(path).name}", **camera, **reader.attributes}
     with RolloutWriter(out, seed=seed, attributes=attributes) as writer:
         sized = _Sized(image_size, crop, choices.bits)
+        given = False
         for stream in reader:
             rates.add(stream.fps())
+            given = stream.part is not None
             start = 0
             for images, ends in _pieces(sized.moments(stream), episode_length):
                 episode = _episode(images, stream, start, ends, str(path))
@@ -72,16 +74,15 @@ def convert(
             if not start:
                 raise InputError(f"{path}: an episode has no frames; remove it")
         writer.attributes |= _rate(rates, choices, str(path))
-    _tell_parts(Rollouts(out), choices)
+    _tell_parts(Rollouts(out), given, choices)
 
 
-def _tell_parts(written: Rollouts, choices: Choices) -> None:
-    """Says which parts were left without an episode: few episodes leave none to hold out."""
+def _tell_parts(written: Rollouts, given: bool, choices: Choices) -> None:
+    """Says which parts have no episode: the source has none, or it has too few to hold some out."""
     empty = [part for part in PARTS if not len(written.part(part))]
     if empty:
-        choices.tell(
-            f"{written.n_episodes} in all: no episode is left for {' and '.join(empty)}; shorter episodes leave some"
-        )
+        remedy = "" if given else "; an episode_length cuts long ones, which leaves some"
+        choices.tell(f"{written.n_episodes} in all: no episode is left for {' and '.join(empty)}{remedy}")
 
 
 class _Sized:

@@ -203,7 +203,9 @@ def test_few_episodes_are_told_to_leave_nothing_held_out(tmp_path):
     np.save(tmp_path / "one.npy", frames)
     told: list[str] = []
     convert(tmp_path / "one.npy", tmp_path / "one.h5", choices=Choices(tell=told.append))
-    assert told[-1] == "1 in all: no episode is left for validation and test; shorter episodes leave some"
+    assert told[-1] == (
+        "1 in all: no episode is left for validation and test; an episode_length cuts long ones, which leaves some"
+    )
     with pytest.raises(InputError, match=r"one\.h5: no episode in the test part"):
         Rollouts(tmp_path / "one.h5").some_of("test")
     assert Rollouts(tmp_path / "one.h5").some_of("train").tolist() == [0]

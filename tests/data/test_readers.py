@@ -183,6 +183,46 @@ def test_episodes_of_flat_arrays_end_where_they_say(tmp_path: Path) -> None:
     assert rollouts.action_dim == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("episode_ends", [3, 8]),
+        ("episode_lengths", [3, 5]),
+        ("is_first", [1, 0, 0, 1, 0, 0, 0, 0]),
+        ("episode_starts", [1, 0, 0, 1, 0, 0, 0, 0]),
+        ("is_last", [0, 0, 1, 0, 0, 0, 0, 1]),
+        ("dones_float", [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]),
+        ("not_done", [1, 1, 0, 1, 1, 1, 1, 0]),
+        ("timeouts", [0, 0, 1, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_flat_arrays_say_in_many_words_where_episodes_end(
+    tmp_path: Path, name: str, values: list[float]
+) -> None:
+    arrays = {"image": np.stack([grey(i) for i in range(8)]), name: np.array(values)}
+    np.savez(tmp_path / "a.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    rollouts, _ = imported(tmp_path / "a.npz", tmp_path / "a.h5")
+    assert episodes(rollouts) == [[0, 1, 2], [3, 4, 5, 6, 7]]
+
+
+def test_frames_counted_in_hexadecimals(tmp_path: Path) -> None:
+    (tmp_path / "frames").mkdir()
+    for i in range(20):
+        Image.fromarray(grey(i)).save(tmp_path / "frames" / f"frame_{i + 6:04x}.png")
+    rollouts, _ = imported(tmp_path / "frames", tmp_path / "a.h5")
+    assert episodes(rollouts) == [[*range(20)]]
+
+
+def test_parts_stand_in_the_names_of_films_too(tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    for i, name in enumerate(("test_a", "train_a", "train_b", "val_a")):
+        np.save(tmp_path / "films" / f"{name}.npy", np.stack([grey(4 * i), grey(4 * i + 1)]))
+    rollouts, _ = imported(tmp_path / "films", tmp_path / "a.h5")
+    found = {part: [int(i) for i in rollouts.part(part)] for part in ("train", "validation", "test")}
+    assert {part: len(numbers) for part, numbers in found.items()} == {"train": 2, "validation": 1, "test": 1}
+    assert episodes(rollouts)[found["test"][0]] == [0, 1]
+
+
 def test_raised_digits_and_those_of_other_scripts_are_read_in_order(tmp_path: Path) -> None:
     for folder, name in (("raised", "1\u00b2{}"), ("arabic", "{}"), ("wide", "{}")):
         (tmp_path / folder).mkdir()

@@ -1,7 +1,7 @@
 """Arrays of frames and steps as NumPy users, D4RL and robomimic keep them -> episodes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -25,17 +25,22 @@ _LEAST_SIDE = 8  # smaller arrays are positions or velocities
 STEP_KEYS = {
     "actions": ("actions", "action"),
     "rewards": ("rewards", "reward"),
-    "terminated": ("terminated", "terminations", "terminals", "dones", "done"),
+    "terminated": ("terminated", "terminations", "terminals", "dones", "done", "is_terminal"),
     "truncated": ("truncated", "truncations", "timeouts"),
 }
+_LAST = ("is_last", "dones_float")  # of rows that end an episode, in whichever way
+_FIRST = ("is_first", "episode_starts")  # of rows that begin one
+_LENGTHS = ("episode_lengths", "episode_lens", "ep_lens", "traj_lengths", "lengths")
 
 
 def array_episodes(path: Path, part: Part | None, choices: Choices) -> list[EpisodeStream]:
     """The episodes of a file:
 
     - one array of frames (T, H, W, 3), or (E, T, H, W, 3) of E episodes;
-    - with `actions`, `rewards`, `terminals` and `timeouts` along the same axes. Episodes end where `episode_ends` says,
-      else after every row that is terminal or timed out (D4RL). `next_observations` adds the frame after the last row;
+    - with `actions`, `rewards`, `terminals` and `timeouts` along the same axes. Episodes end where `episode_ends` or
+      `episode_lengths` say, else before each row of `is_first` or `episode_starts` (Dreamer, SB3), else after each row
+      that is terminal, timed out (D4RL), `is_last` or not `not_done`. `next_observations` adds the frame after the
+      last row;
     - groups `data/demo_0`, `data/demo_1`, ... with `obs/NAME` and `actions` (robomimic);
     - flat columns with `pixels`, `ep_len` and `ep_offset` (stable-worldmodel).
 
@@ -53,12 +58,15 @@ def array_episodes(path: Path, part: Part | None, choices: Choices) -> list[Epis
     if len(frames.shape) == 5:
         return _batched(path, frames, steps, part)
     n = frames.shape[0]
-    if "episode_ends" in columns:
-        ends = whole(path, "episode_ends", columns["episode_ends"]).tolist()
-    else:
-        ends = _ends(path, steps, n)
+    ends = _said_ends(path, columns, n)
+    if ends is None:
+        flags = [steps[name] for name in ("terminated", "truncated") if name in steps]
+        flags += [whole(path, name, columns[name]) for name in _LAST if name in columns]
+        if "not_done" in columns:
+            flags.append(whole(path, "not_done", columns["not_done"]) == 0)
+        ends = _ends(path, flags, n)
     if sorted({0, *ends}) != [0, *ends] or ends[-1] != n:
-        raise InputError(f"{path}: episode_ends must rise to the number of frames, {n}")
+        raise InputError(f"{path}: the ends of episodes must rise to the number of frames, {n}")
     parts = _parts(path, columns, len(ends), part)
     following = columns.get(f"next_{key}")
     return [
@@ -128,9 +136,21 @@ def _batched(
     ]
 
 
-def _ends(path: Path, steps: Mapping[str, np.ndarray], n: int) -> list[int]:
+def _said_ends(path: Path, columns: Mapping[str, Column], n: int) -> list[int] | None:
+    """One past the last frame of each episode, where the file says it, or which frames are the first ones."""
+    if "episode_ends" in columns:
+        return whole(path, "episode_ends", columns["episode_ends"]).tolist()
+    if (name := next((name for name in _LENGTHS if name in columns), None)) is not None:
+        return np.cumsum(whole(path, name, columns[name]).ravel()).tolist()
+    if (name := next((name for name in _FIRST if name in columns), None)) is not None:
+        begins = np.flatnonzero(whole(path, name, columns[name]).ravel())
+        return [*begins[begins > 0].tolist(), n]
+    return None
+
+
+def _ends(path: Path, flags: Sequence[np.ndarray], n: int) -> list[int]:
     """One past the last frame of each episode, from the rows that end one."""
-    flags = [steps[name].astype(bool).ravel() for name in ("terminated", "truncated") if name in steps]
+    flags = [flag.astype(bool).ravel() for flag in flags]
     if not flags:
         return [n]
     if len({len(flag) for flag in flags}) > 1 or len(flags[0]) not in (n, n - 1):

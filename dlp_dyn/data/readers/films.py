@@ -23,7 +23,7 @@ from dlp_dyn.errors import InputError
 
 FILMS = {
     ".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".m2ts", ".mts", ".ogv",
-    ".3gp", ".mxf",
+    ".3gp", ".3g2", ".mxf", ".asf", ".f4v", ".qt", ".divx", ".vob", ".y4m",
 }  # fmt: skip
 _CUT = 2.5  # a film that ends so many frames before the length in its header is cut short
 _ROUNDING = 0.0011  # seconds: Matroska counts in thousandths

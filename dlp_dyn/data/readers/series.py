@@ -60,6 +60,8 @@ def sort_out(pictures: Sequence[Path], choice: str | None) -> Sorted:
     Masks and previews beside frames are left out, and single pictures beside many. Raises InputError for several series
     unless "each" one is wanted.
     """
+    if choice is None and _counts_in_hexadecimals(pictures):
+        return Sorted([sorted(pictures, key=lambda file: file.stem.lower())], [])
     groups = by_pattern(pictures)
     if choice == "each":
         return Sorted([s for files in groups.values() for s in _takes(files) or [in_order(files)]], [])
@@ -87,6 +89,19 @@ def sort_out(pictures: Sequence[Path], choice: str | None) -> Sorted:
             "read, or each for an episode a series"
         )
     return Sorted([in_order(files)] if files else [], left_out)
+
+
+def _counts_in_hexadecimals(files: Sequence[Path]) -> bool:
+    """0008, 0009, 000a: numbers of one width that follow one another, after a beginning that all names share."""
+    stems = [file.stem.lower() for file in files]
+    tails = [match[0] if (match := re.search(r"[0-9a-f]+$", stem)) else "" for stem in stems]
+    width = min(map(len, tails), default=0)
+    values = sorted(int(stem[-width:], 16) for stem in stems) if width else []
+    return (
+        len(values) > 16
+        and len({*map(len, stems)}) == len({stem[:-width] for stem in stems}) == 1
+        and values == list(range(values[0], values[0] + len(values)))
+    )
 
 
 def _twice(files: Sequence[Path]) -> bool:
