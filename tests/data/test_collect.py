@@ -1,7 +1,7 @@
 import sys
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -252,7 +252,7 @@ def test_codes_are_no_picture(tmp_path, scale):
 class Line(gym.Env):
     """Renders 360 x 480 pixels; a white line, one pixel wide, stands a pixel further to the right each step."""
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012
     observation_space = gym.spaces.Box(-1, 1, (2,), np.float32)
     action_space = gym.spaces.Discrete(2)
 

@@ -244,7 +244,7 @@ def _parts(children: Sequence[Path]) -> dict[Path, Part]:
         child: part for child in children if child.is_dir() and (part := _alike(child.name))
     }
     films = [child for child in children if not child.is_dir() and child.suffix.lower() in FILMS | ARRAYS]
-    of_films = {child: part for child in films if (part := _alike(child.stem))}
+    of_films: dict[Path, Part] = {child: part for child in films if (part := _alike(child.stem))}
     if len(of_films) == len(films):  # train_0.mp4, test_0.mp4; not films one of which is called so
         alike |= of_films
     several = len({*alike.values()}) > 1 and "train" in alike.values()
