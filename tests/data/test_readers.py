@@ -205,6 +205,20 @@ def test_flat_arrays_say_in_many_words_where_episodes_end(
     assert episodes(rollouts) == [[0, 1, 2], [3, 4, 5, 6, 7]]
 
 
+def test_padded_episodes_need_their_lengths(tmp_path: Path) -> None:
+    frames = np.stack([[grey(i) for i in range(6)], [grey(i + 6) for i in range(6)]])
+    done = np.zeros((2, 6), bool)
+    done[0, 2] = done[1, 5] = True
+    np.savez(tmp_path / "a.npz", frames=frames, dones=done, actions=np.zeros((2, 6, 2), np.float32))
+    with pytest.raises(InputError, match="episode 0 ends with row 2 of 6; give episode_lengths"):
+        imported(tmp_path / "a.npz", tmp_path / "a.h5")
+    more = {"frames": frames, "dones": done, "actions": np.zeros((2, 6, 2), np.float32)}
+    np.savez(tmp_path / "b.npz", lengths=np.array([4, 6]), **more)  # pyright: ignore[reportArgumentType]
+    rollouts, _ = imported(tmp_path / "b.npz", tmp_path / "b.h5")
+    assert episodes(rollouts) == [[0, 1, 2, 3], [6, 7, 8, 9, 10, 11]]
+    assert np.flatnonzero(rollouts.column("terminated")).tolist() == [2, 8]
+
+
 def test_frames_counted_in_hexadecimals(tmp_path: Path) -> None:
     (tmp_path / "frames").mkdir()
     for i in range(20):

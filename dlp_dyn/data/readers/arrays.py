@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Bool, Int, Shaped
 
 from dlp_dyn.data.readers.base import Choices, EpisodeStream, Frames, in_order
 from dlp_dyn.data.readers.columns import Column, open_columns, reading, select, whole
@@ -56,7 +56,9 @@ def array_episodes(path: Path, part: Part | None, choices: Choices) -> list[Epis
     frames = columns[key]
     steps = _step_arrays(path, columns, axes=2 if len(frames.shape) == 5 else 1)
     if len(frames.shape) == 5:
-        return _batched(path, frames, steps, part)
+        name = next((name for name in _LENGTHS if name in columns), None)
+        lengths = None if name is None else whole(path, name, columns[name]).astype(int).ravel()
+        return _batched(path, frames, steps, lengths, part)
     n = frames.shape[0]
     ends = _said_ends(path, columns, n)
     if ends is None:
@@ -120,20 +122,34 @@ def _step_arrays(path: Path, columns: Mapping[str, Column], axes: int = 1) -> di
 
 
 def _batched(
-    path: Path, frames: Column, steps: Mapping[str, np.ndarray], part: Part | None
+    path: Path,
+    frames: Column,
+    steps: Mapping[str, np.ndarray],
+    lengths: Int[np.ndarray, " E"] | None,
+    part: Part | None,
 ) -> list[EpisodeStream]:
-    length = frames.shape[1]
+    """A row an episode, of which the first `lengths` frames belong to it. InputError where it ends before that."""
+    n, longest = frames.shape[:2]
+    if lengths is None:
+        lengths = np.full(n, longest)
+    if len(lengths) != n or lengths.min() < 1 or lengths.max() > longest:
+        raise InputError(f"{path}: lengths of episodes must be {n} numbers from 1 to {longest}")
 
     def images(i: int) -> Frames:
-        clip = next(frames.rows(i, i + 1))
+        clip = next(frames.rows(i, i + 1))[: lengths[i]]
         return ((f"{path}, episode {i}, frame {t}", frame) for t, frame in enumerate(clip))
 
-    return [
-        EpisodeStream(
-            lambda i=i: images(i), part, as_steps({k: v[i] for k, v in steps.items()}, length, str(path))
-        )
-        for i in range(frames.shape[0])
-    ]
+    episodes = []
+    for i, length in enumerate(lengths.tolist()):
+        rows = {name: values[i, :length] for name, values in steps.items()}
+        ends = [np.flatnonzero(rows[name]) for name in ("terminated", "truncated") if name in rows]
+        if (first := min((int(end[0]) for end in ends if len(end)), default=length)) < length - 2:
+            raise InputError(
+                f"{path}: episode {i} ends with row {first} of {length}; give episode_lengths, or all rows one after "
+                "the other"
+            )
+        episodes.append(EpisodeStream(lambda i=i: images(i), part, as_steps(rows, length, str(path))))
+    return episodes
 
 
 def _said_ends(path: Path, columns: Mapping[str, Column], n: int) -> list[int] | None:
