@@ -1,0 +1,15 @@
+"""Predicted pictures drawn by other image models."""
+
+import pytest
+from benchmarks import sharpness
+
+from dlp_dyn.bundled import BALLS
+
+
+def test_a_video_model_beside_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    sharpness.main(str(BALLS), str(BALLS / "clips.h5"), [str(BALLS)])
+    rows = [line.split("|")[2:] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert rows[0] == rows[1]
+    _, _, energy, place, _ = (float(x) for x in rows[0][:-1])
+    assert 0.7 < energy < 1.1
+    assert place < 1.0
