@@ -21,6 +21,7 @@ from dlp_dyn.data.writer import (
     checksums,
     dataset,
     is_images,
+    misfit,
     one_line,
 )
 from dlp_dyn.errors import InputError
@@ -79,11 +80,14 @@ class RolloutFile:
                 raise InputError(
                     f"{path}: format version {version}, this dlp-dyn reads version {FORMAT_VERSION}; {REMAKE}"
                 )
-            ends, parts, frames = (
-                dataset(file, name) for name in ("episode_ends", "episode_parts", "frames")
-            )
+            needed = ("episode_ends", "episode_parts", "frames")
+            if missing := [name for name in needed if name not in file]:
+                raise InputError(f"{path}: has no {' and no '.join(missing)}; {REMAKE}")
+            ends, parts, frames = (dataset(file, name) for name in needed)
             _check_layout(path, file, ends, parts, frames)
             self.n_frames, self.row_shapes = len(frames), _row_shapes(file)
+            if wrong := misfit(self.row_shapes):
+                raise InputError(f"{path}: {wrong}; {REMAKE}")
             self.texts = _texts(path, file, len(ends))
             self._pieces = {name: _pieces(dataset(file, name)) for name in self.row_shapes if is_images(name)}
             sums = [CHECKSUMS + name for name in self._pieces if CHECKSUMS + name in file]
@@ -207,6 +211,10 @@ def _check_layout(
             if item.dtype.kind not in "fiub" or (name == "actions" and item.ndim != 2):
                 raise InputError(
                     f"{path}: {name}: {item.dtype} {item.shape}: numbers are expected, of actions (T, A); {REMAKE}"
+                )
+            if name == MASKS and item.dtype != np.uint8:
+                raise InputError(
+                    f"{path}: {name}: {item.dtype}, expected uint8: numbers of objects; {REMAKE}"
                 )
             if is_images(name) and (item.dtype != np.uint8 or item.ndim != 4 or item.shape[-1] != 3):
                 raise InputError(

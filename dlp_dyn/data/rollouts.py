@@ -61,7 +61,10 @@ class Rollouts:
         lengths = np.array([file.n_frames for file in self._files])
         self._ends: Int[np.ndarray, " F"] = np.cumsum(lengths)
         self._starts: Int[np.ndarray, " F"] = self._ends - lengths
-        ends = [s + file.column("episode_ends") for s, file in zip(self._starts, self._files, strict=True)]
+        ends = [
+            start + file.column("episode_ends").astype(np.int64)
+            for start, file in zip(self._starts, self._files, strict=True)
+        ]
         # From the first frame of each episode to that of the next: starts and ends are views of it.
         self._bounds: Int[np.ndarray, " E+1"] = np.concatenate([[0], *ends])
         self.episode_parts: UInt8[np.ndarray, " E"] = np.concatenate(

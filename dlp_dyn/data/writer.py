@@ -238,6 +238,8 @@ class RolloutWriter:
                     f"{name}; pad to one row a frame"
                 )
         row_shapes = {name: array.shape[1:] for name, array in columns.items()}
+        if wrong := misfit(row_shapes):
+            raise InputError(f"{self.path}: episode {number} has {wrong}")
         if self._row_shapes is None:
             self._row_shapes = row_shapes
         if row_shapes != self._row_shapes:
@@ -318,6 +320,18 @@ class RolloutWriter:
         return InputError(
             f"{self.path}: cannot be written ({one_line(error)}); check the folder and its permissions"
         )
+
+
+def misfit(rows: Mapping[str, tuple[int, ...]]) -> str:
+    """What is wrong with the shape of a row of what `Episode` lists, in a few words; nothing where all fit."""
+    positions = rows.get(f"{STATES}position", rows.get(f"{STATES}visible", ()))
+    n, known = positions[:1], {name: () for name in ("rewards", "terminated", "truncated")}
+    known |= {f"{STATES}{name}": (*n, 2) for name in ("position", "size", "velocity")}
+    known |= {f"{STATES}colour": (*n, 3), f"{STATES}visible": n, MASKS: rows["frames"][:2]}
+    for name, expected in known.items():
+        if name in rows and rows[name] != expected:
+            return f"{name} of shape {rows[name]} a frame, expected {expected or 'one value'}"
+    return ""
 
 
 def is_images(name: str) -> bool:

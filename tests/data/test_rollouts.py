@@ -170,7 +170,7 @@ def test_unreadable_files_are_one_line(path, tmp_path):
         (cut, "truncated"),
         (version, "version 99"),
         (other, "version None"),
-        (no_frames, "damaged"),
+        (no_frames, "has no frames"),
     ):
         with pytest.raises(InputError, match=reason) as error:
             Rollouts(bad)

@@ -169,7 +169,7 @@ def test_what_cannot_be_read_is_one_line_with_the_name_of_the_file(folder: Path,
     bad.write_bytes(good)
     with h5py.File(bad, "r+") as file:
         del file["episode_parts"]
-    assert refusal(folder).startswith(f"{bad}: truncated or damaged")
+    assert refusal(folder).startswith(f"{bad}: has no episode_parts")
     bad.write_bytes(good)
     with h5py.File(bad, "r+") as file:
         dataset(file, "episode_ends")[-1] += 1

@@ -27,8 +27,11 @@ def write(path, **arrays):
     return path
 
 
-def test_what_others_write_right_is_read(tmp_path):
-    path = write(tmp_path / "x.h5", actions=np.zeros((40, 2), np.float32))
+@pytest.mark.parametrize("ends", [np.int32, np.uint64])
+def test_what_others_write_right_is_read(tmp_path, ends):
+    path = write(
+        tmp_path / "x.h5", actions=np.zeros((40, 2), np.float32), episode_ends=np.array([20, 40], ends)
+    )
     np.testing.assert_array_equal(Rollouts(path).episode(1).frames, FRAMES[20:])
 
 
@@ -46,6 +49,17 @@ def test_what_others_write_right_is_read(tmp_path):
         ({"actions": np.zeros((39, 2), np.float32)}, "one row a frame"),
         ({"rewards": np.float32(1)}, "one row a frame"),
         ({"states/position": np.zeros((41, 3, 2), np.float32)}, "one row a frame"),
+        ({"states/position": np.zeros((40, 3, 3), np.float32)}, r"states/position of shape \(3, 3\)"),
+        (
+            {
+                "states/position": np.zeros((40, 3, 2), np.float32),
+                "states/visible": np.zeros((40, 2), bool),
+            },
+            r"states/visible of shape \(2,\) a frame, expected \(3,\)",
+        ),
+        ({"rewards": np.zeros((40, 2), np.float32)}, "expected one value"),
+        ({"states/masks": np.zeros((40, 8, 8), np.uint8)}, r"states/masks of shape \(8, 8\)"),
+        ({"states/masks": np.zeros((40, 16, 16), np.int32)}, "expected uint8: numbers of objects"),
     ],
 )
 def test_what_others_write_wrong_is_one_line(tmp_path, arrays, reason):
@@ -53,6 +67,13 @@ def test_what_others_write_wrong_is_one_line(tmp_path, arrays, reason):
         Rollouts(write(tmp_path / "x.h5", **arrays))
     assert str(tmp_path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_what_a_file_lacks_is_named(tmp_path):
+    with h5py.File(write(tmp_path / "x.h5"), "a") as file:
+        del file["episode_parts"]
+    with pytest.raises(InputError, match=r"x\.h5: has no episode_parts"):
+        Rollouts(tmp_path / "x.h5")
 
 
 @pytest.mark.parametrize("compression", [None, "gzip"])
