@@ -1,5 +1,7 @@
 """Official checkpoints to ours and back: DLPv2 and DDLP (taldatech/ddlp), DLPv3 and LPWM (taldatech/lpwm).
 
+`convert` also takes those of Soft-IntroVAE (taldatech/soft-intro-vae-pytorch).
+
 Axes and channels are permuted here once, and nothing else knows of the official order.
 """
 
@@ -21,7 +23,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives.config import LossWeights
-from dlp_dyn.official import ddlp, dlpv2, dlpv3, lpwm
+from dlp_dyn.official import ddlp, dlpv2, dlpv3, lpwm, soft_intro
 from dlp_dyn.particles import logit
 from dlp_dyn.settings import to_yaml
 from dlp_dyn.video import VideoConfig, VideoModel
@@ -141,15 +143,23 @@ def convert(checkpoint: Path, hparams: Path, out: Path) -> None:
         state_dict = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle reports a broken file in many ways
         raise InputError(f"{checkpoint}: not a PyTorch state_dict ({type(error).__name__})") from error
-    model, weights = load(state_dict, settings)
+    if not isinstance(state_dict, Mapping):
+        raise InputError(f"{checkpoint}: not a PyTorch state_dict ({type(state_dict).__name__})")
     if out.exists():
         raise InputError(f"{out}: exists already; choose another folder")
-    run = TrainConfig(data=DataConfig(path="unknown"), weights=LossWeights(**weights), out=str(out))
-    if isinstance(model, VideoModel):
-        cfg = model.cfg
-        run = replace(run, model=cfg.image, tracking=cfg.tracking, dynamics=cfg.dynamics)
+    run = TrainConfig(data=DataConfig(path="unknown"), out=str(out))
+    state_dict = soft_intro.flat(state_dict)
+    if soft_intro.variant(state_dict) is not None:
+        model = soft_intro.load(state_dict, settings)
+        run = replace(run, soft_intro=model.cfg)
     else:
-        run = replace(run, model=model.cfg)
+        model, weights = load(state_dict, settings)
+        run = replace(run, weights=LossWeights(**weights))
+        if isinstance(model, VideoModel):
+            cfg = model.cfg
+            run = replace(run, model=cfg.image, tracking=cfg.tracking, dynamics=cfg.dynamics)
+        else:
+            run = replace(run, model=model.cfg)
     out.mkdir(parents=True)
     save_config(run, out / "config.yaml")
     save_checkpoint(out / "checkpoints" / "best", model.state_dict(), to_yaml(run))

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from dlp_dyn.errors import InputError
 from dlp_dyn.soft_intro.config import (
     DensityConfig,
     GameConfig,
@@ -23,6 +24,10 @@ _GROWTH = ("encoder.blend", "decoder.blend", "decoder.level")  # no weights
 _BLOCK = (
     ("skip", "conv_expand"), ("conv1", "conv1"), ("norm1", "bn1"), ("conv2", "conv2"), ("norm2", "bn2"),
 )  # fmt: skip
+_SECTIONS = {
+    "discriminator": "encoder", "generator": "decoder", "mapping_tl": "mapping_tl", "mapping_fl": "mapping_fl",
+    "dlatent_avg": "dlatent_avg",
+}  # fmt: skip
 _SIGNS = (
     ("mapping_fl.", "style"), ("target_decoder.", "bootstrap"), ("encoder.mu_layer.", "point_clouds"),
     ("encoder.main.input.", "densities_2d"), ("encoder.main.0.", "images"),
@@ -79,10 +84,38 @@ def config(weights: Collection[str], h: Mapping[str, Any]) -> SoftIntroConfig:
     return SoftIntroConfig(images=images, game=game)
 
 
+def flat(checkpoint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The weights of an official file by name: it may hold them under `model`, or, of the style variant, a section for
+    each network."""
+    if isinstance(checkpoint.get("model"), Mapping):
+        return checkpoint["model"]
+    sections = checkpoint.get("models", checkpoint)
+    if not isinstance(sections, Mapping) or not all(
+        isinstance(sections.get(name), Mapping) for name in _SECTIONS
+    ):
+        return checkpoint
+    return {f"{ours}.{name}": x for theirs, ours in _SECTIONS.items() for name, x in sections[theirs].items()}
+
+
 def load(state_dict: Mapping[str, Tensor], h: Mapping[str, Any]) -> IntroVAE:
-    """The model with official weights, in eval mode. A target decoder's are read by `target`."""
-    model = build(config(state_dict, h))
-    pace = factors(model)
+    """The model with official weights, in eval mode. A target decoder's are read by `target`.
+
+    Raises InputError where hyper-parameters or weights are missing, and for weights of other shapes.
+    """
+    try:
+        model = build(config(state_dict, h))
+    except KeyError as error:
+        raise InputError(
+            f"hparams: {error} is missing: see docs/checkpoints.md for those of Soft-IntroVAE"
+        ) from error
+    pace, expected = factors(model), model.state_dict()
+    for ours, theirs in names(model):
+        found = list(state_dict[theirs].shape) if theirs in state_dict else "missing"
+        if found != list(expected[ours].shape):
+            raise InputError(
+                f"checkpoint: tensor {theirs} is {found}, expected {list(expected[ours].shape)}: does the hparams file "
+                "belong to it?"
+            )
     weights = {ours: state_dict[theirs] / pace.get(ours, 1.0) for ours, theirs in names(model)}
     if isinstance(model, StyleVAE):
         weights |= {name: x for name, x in model.named_buffers() if name not in weights and name != "steps"}

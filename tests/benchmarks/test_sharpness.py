@@ -1,8 +1,8 @@
 """Predicted pictures drawn by other image models."""
 
 import pytest
-from benchmarks import sharpness
 
+from benchmarks import sharpness
 from dlp_dyn.bundled import BALLS
 
 
