@@ -14,6 +14,7 @@ from dlp_dyn.checkpoint import load_model
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.balls import COLOURS, render, to_position
 from dlp_dyn.image.model import DLP
+from dlp_dyn.metrics import auroc
 from dlp_dyn.observation.novelty import novelty
 
 _N, _AT_ONCE = 200, 50
@@ -87,12 +88,6 @@ def among_particles(model: DLP, pictures: Frames, pixels: Places) -> float:
         stranger.append(found[nearest & on])
         others.append(found[~nearest & on])
     return auroc(torch.cat(others).numpy(), torch.cat(stranger).numpy())
-
-
-def auroc(usual: Float[np.ndarray, " N"], strange: Float[np.ndarray, " M"]) -> float:
-    """Probability that a strange one scores higher than a usual one."""
-    higher = (strange[:, None] > usual).mean()
-    return float(higher + (strange[:, None] == usual).mean() / 2)
 
 
 def main(runs: list[str]) -> None:

@@ -6,22 +6,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dlp_dyn.clip import to_images
 from dlp_dyn.data import densities
+from dlp_dyn.data.rollouts import Part, Rollouts
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation.images import check_frames, spread_frames
 from dlp_dyn.generation.model import VideoGenerator
 from dlp_dyn.particles import Scene
 from dlp_dyn.plotting import pictures, samples, videos
 from dlp_dyn.predict import check_out
-from dlp_dyn.settings import has_section, read_yaml
+from dlp_dyn.settings import read_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
 from dlp_dyn.soft_intro import families
 
-_ROWS = 6  # of samples
-
-
-def makes_samples(run: str | Path) -> bool:
-    """Whether a run is of a Soft-IntroVAE, which draws samples and no videos."""
-    return has_section(resolve(run) / CONFIG, "soft_intro")
+_ROWS, _BETWEEN = 6, 7  # of samples; drawings on a way
 
 
 def draw_samples(run: str | Path, out: str | Path, n: int = 24, seed: int = 0, device: str = "cpu") -> Tensor:
@@ -30,9 +28,7 @@ def draw_samples(run: str | Path, out: str | Path, n: int = 24, seed: int = 0, d
     Images and point clouds stand side by side, points of the plane in one square.
     Raises InputError for another run and a file that is no PNG, JPEG or WebP.
     """
-    out = Path(out)
-    if out.suffix.lower() not in (".png", ".jpg", ".webp"):
-        raise InputError(f"{out}: samples are a picture; use .png, .jpg or .webp")
+    out = _picture_file(out)
     model = families.load(run, device)
     drawn = model.sample(n, torch.Generator(device).manual_seed(seed))
     if model.cfg.densities is not None:
@@ -46,6 +42,38 @@ def draw_samples(run: str | Path, out: str | Path, n: int = 24, seed: int = 0, d
         picture = np.concatenate(columns, 1)
     pictures.write_image(out, picture)
     return drawn
+
+
+def draw_between(
+    run: str | Path, data: str | Path, out: str | Path, n: int = 4, part: Part = "test", device: str = "cpu"
+) -> Tensor:
+    """Draw ways between n pairs of frames of a file into a picture, a row each; gives them as (n, 7, C, H, W).
+
+    Raises InputError for a run that is no Soft-IntroVAE of images, and for frames that do not fit or are too few.
+    """
+    out = _picture_file(out)
+    model = families.load(run, device)
+    if model.cfg.image_size is None:
+        raise InputError(f"{run}: a model of points; frames lie between those of images")
+    rollouts = Rollouts(data)
+    check_frames(model.cfg.image_size, rollouts)
+    frames = spread_frames(rollouts, part, 2 * n).frames
+    if len(frames) < 2 * n:
+        raise InputError(
+            f"{data}: {len(frames)} frames in the {part} part, {n} pairs are {2 * n}: give a smaller --n"
+        )
+    ends = model.shown(to_images(frames).to(device))
+    drawn = model.interpolate(ends[:n], ends[n:], _BETWEEN)
+    columns = {"from": ends[:n]} | {str(i + 1): x for i, x in enumerate(drawn.unbind(1))} | {"to": ends[n:]}
+    pictures.write_image(out, samples.sample_picture(samples.image_picture, columns))
+    return drawn
+
+
+def _picture_file(out: str | Path) -> Path:
+    out = Path(out)
+    if out.suffix.lower() not in (".png", ".jpg", ".webp"):
+        raise InputError(f"{out}: samples are a picture; use .png, .jpg or .webp")
+    return out
 
 
 def draw_generated(

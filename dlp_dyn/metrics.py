@@ -102,3 +102,9 @@ class Lpips(nn.Module):
         self, target: Float[Tensor, "B C H W"], image: Float[Tensor, "B C H W"]
     ) -> Float[Tensor, " B"]:
         return self.net(image.clamp(0, 1), target, normalize=True).reshape(len(target))
+
+
+def auroc(usual: Float[np.ndarray, " N"], strange: Float[np.ndarray, " M"]) -> float:
+    """Probability that a strange one scores higher than a usual one."""
+    higher = (strange[:, None] > usual).mean()
+    return float(higher + (strange[:, None] == usual).mean() / 2)

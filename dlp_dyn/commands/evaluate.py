@@ -22,6 +22,11 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     add_part(sub)
     sub.add_argument("--episodes", type=whole, help="look at the first ones only")
     sub.add_argument(
+        "--strangers",
+        metavar="FILE",
+        help="not of video models: how well novelty tells the frames of another rollout file from those of --data",
+    )
+    sub.add_argument(
         "--lpips", action="store_true", help="perceptual distance too; fetches AlexNet's weights"
     )
     add_device(sub)
@@ -46,11 +51,15 @@ def arguments(sub: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print how good a model is, as a table or as JSON."""
     from dlp_dyn.checkpoint import has_dynamics, resolve
-    from dlp_dyn.evaluation.images import evaluate
+    from dlp_dyn.evaluation.images import Report, evaluate
+    from dlp_dyn.evaluation.novelty import evaluate_intro, strangers_auroc
     from dlp_dyn.progress import track
+    from dlp_dyn.soft_intro.families import is_intro
 
     checkpoint = resolve(args.run_folder)
     if has_dynamics(checkpoint):
+        if args.strangers:
+            raise InputError(f"--strangers: {checkpoint} is a video model; give the run of its image model")
         _evaluate_video(args, checkpoint)
         return
     for flag, value in (("--plot", args.plot), ("--fvd", args.fvd)):
@@ -58,15 +67,20 @@ def run(args: argparse.Namespace) -> None:
             raise InputError(
                 f"{flag}: {checkpoint} is a model of single images, it predicts nothing; leave it out"
             )
-    with track("evaluate", None, "episodes") as bar:
-        report = evaluate(
-            checkpoint,
-            args.data,
-            args.part,
-            args.lpips,
-            device(args.device),
-            args.episodes,
-            bar.reach,
+    where = device(args.device)
+    if is_intro(checkpoint):
+        for flag, value in (("--lpips", args.lpips), ("--episodes", args.episodes)):
+            if value:
+                raise InputError(
+                    f"{flag}: not of a Soft-IntroVAE, of which 500 frames are looked at; leave it out"
+                )
+        report = Report(evaluate_intro(checkpoint, args.data, args.part, where), {})
+    else:
+        with track("evaluate", None, "episodes") as bar:
+            report = evaluate(checkpoint, args.data, args.part, args.lpips, where, args.episodes, bar.reach)
+    if args.strangers:
+        report.overall["novelty_auroc"] = strangers_auroc(
+            checkpoint, args.data, args.strangers, args.part, where
         )
     if args.json:
         answer = {

@@ -13,6 +13,11 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4; samples: X.png")
     sub.add_argument("--n", type=whole, default=4, help="videos or samples (default: 4)")
+    sub.add_argument(
+        "--between",
+        metavar="FILE",
+        help="of a Soft-IntroVAE: ways between n pairs of a rollout file's test frames",
+    )
     sub.add_argument("--frames", type=whole, default=40, help="of each (default: 40)")
     sub.add_argument("--steps", type=whole, help="of diffusion: fewer take less time (default: all)")
     sub.add_argument("--eta", type=float, default=1.0, help="noise in every step, 0 to 1 (default: 1)")
@@ -22,9 +27,12 @@ def arguments(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw videos that a generator makes up, or samples of a Soft-IntroVAE."""
-    from dlp_dyn.generate import draw_generated, draw_samples, makes_samples
+    from dlp_dyn.generate import draw_between, draw_generated, draw_samples
+    from dlp_dyn.soft_intro.families import is_intro
 
-    if makes_samples(args.run_folder):
+    if args.between is not None:
+        draw_between(args.run_folder, args.between, args.out, args.n, device=device(args.device))
+    elif is_intro(args.run_folder):
         draw_samples(args.run_folder, args.out, args.n, args.seed, device(args.device))
     else:
         draw_generated(

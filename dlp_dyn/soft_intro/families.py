@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from dlp_dyn.settings import has_section
 from dlp_dyn.sharing.locate import CONFIG, resolve
 from dlp_dyn.soft_intro.config import SoftIntroConfig
 from dlp_dyn.soft_intro.densities import DensityVAE
@@ -25,6 +26,11 @@ def family(cfg: SoftIntroConfig) -> type[IntroVAE]:
 def build(cfg: SoftIntroConfig) -> IntroVAE:
     """With random weights."""
     return family(cfg).build(cfg)
+
+
+def is_intro(run: str | Path) -> bool:
+    """Whether a run is of a Soft-IntroVAE."""
+    return has_section(resolve(run) / CONFIG, "soft_intro")
 
 
 def load(run: str | Path, device: torch.device | str = "cpu") -> IntroVAE:

@@ -94,6 +94,30 @@ def test_samples_are_drawn_by_the_command(family: str, small: Make, tmp_path: Pa
     assert cli.main(["generate", str(run), "--out", str(tmp_path / "x.mp4")]) == 2
 
 
+def test_commands_evaluate_and_draw_ways_between_frames(
+    small: Make, balls_file: Path, balls8: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = str(train(small("soft_intro_images", steps=1))), tmp_path / "between.png"
+    data = ["--data", str(balls_file), "--part", "train"]
+    capsys.readouterr()
+    assert cli.main(["evaluate", run, *data, "--strangers", str(balls_file), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)["overall"]
+    assert figures["novelty_auroc"] == 0.5  # the same pictures
+    assert figures["novelty_99"] > figures["novelty"]
+    assert cli.main(["generate", run, "--between", str(balls_file), "--out", str(out), "--n", "2"]) == 0
+    assert iio.imread(out).std() > 0
+    for words in (
+        ["evaluate", run, "--data", str(balls8)],
+        ["evaluate", run, *data, "--lpips"],
+        ["generate", run, "--between", str(balls_file), "--out", str(out), "--n", "100000"],
+        ["generate", run, "--between", str(balls_file), "--out", str(tmp_path / "x.mp4")],
+        ["evaluate", str(train(small("soft_intro_2d", steps=1, out=tmp_path / "2d"))), *data],
+    ):
+        capsys.readouterr()
+        assert cli.main(words) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_a_style_model_grows_while_it_trains(small: Make) -> None:
     sides = {1: 4, 3: 8}
     for steps, side in sides.items():
