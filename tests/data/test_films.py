@@ -152,6 +152,25 @@ def test_damage_is_left_out_where_that_is_allowed(tmp_path: Path) -> None:
     assert "frames are lost" in told[-1]
 
 
+def test_a_damaged_film_is_given_up_while_threads_decode_it(tmp_path: Path) -> None:
+    """They say what they find, which takes the interpreter, as giving them up does: neither may wait for the other."""
+    path, rng = tmp_path / "a.mp4", np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"g": "12"})
+        stream.height, stream.width = 144, 176
+        for _ in range(90):
+            noise = rng.integers(0, 256, (144, 176, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noise, format="rgb24")))
+        container.mux(stream.encode())
+    data = bytearray(path.read_bytes())
+    for at in rng.integers(len(data) // 10, len(data) * 9 // 10, 60):
+        data[at] ^= 255
+    path.write_bytes(data)
+    for _ in range(40):
+        with pytest.raises(InputError, match="damaged"):
+            read(path)
+
+
 def test_a_long_film_takes_no_more_memory_than_a_short_one(tmp_path: Path) -> None:
     path = film(tmp_path / "a.avi", [picture()] * 60)
     (stream,) = open_source(path)

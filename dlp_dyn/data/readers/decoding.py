@@ -45,17 +45,22 @@ def decode(path: Path, *, careful: bool) -> Iterator[Decoded]:
             stream.thread_type = "FRAME"  # threads for parts of a frame keep H.264 from seeing damage
         stream.codec_context.flags |= Flags.unaligned  # a crop on the left is kept to the pixel
         packets, upright = container.demux(stream), _Upright(path)
-        while (packet := next(packets, None)) is not None:
-            try:
-                frames = packet.decode()
-            except EOFError:
-                return
-            except FFmpegError as error:
-                frames = []
-                damage.note(packet, str(error))
-            damage.note(packet, said.errors() or ("a packet cut short" if packet.is_corrupt else ""))
-            for frame in frames:
-                yield Decoded(frame.time, upright(frame), damage.of(frame))
+        try:
+            while (packet := next(packets, None)) is not None:
+                try:
+                    frames = packet.decode()
+                except EOFError:
+                    return
+                except FFmpegError as error:
+                    frames = []
+                    damage.note(packet, str(error))
+                damage.note(packet, said.errors() or ("a packet cut short" if packet.is_corrupt else ""))
+                for frame in frames:
+                    yield Decoded(frame.time, upright(frame), damage.of(frame))
+        finally:
+            # Threads that still decode may say something, for which they wait for the interpreter; who gives the
+            # decoder up holds that, and waits for them. Here they end their work first.
+            stream.codec_context.flush_buffers()
 
 
 class _First:
