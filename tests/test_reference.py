@@ -11,7 +11,7 @@ from dlp_dyn.image.config import DLPConfig, EncoderConfig, NetworkConfig
 from dlp_dyn.image.model import DLP
 from dlp_dyn.image.proposals import select_late
 from dlp_dyn.image.reference import meet, merge_met
-from dlp_dyn.objectives.image_elbo import missed, spill
+from dlp_dyn.objectives.image_elbo import missed, off_centre, spill
 from dlp_dyn.particles import gate_of, gated_beta, normal
 
 SMALL = DLPConfig(
@@ -109,13 +109,52 @@ def test_a_small_thing_of_another_colour_at_a_large_one_is_a_thing_of_its_own():
     images[:, 2, 10:14, 16:20] = 1.0  # touches its right side
     at = torch.tensor([[[11.5, 11.5], [10.5, 12.5], [17.5, 11.5], [4.5, 27.5]]]) / 15.5 - 1
     evidence, colour = (read(reference(images), at) for read in (reference.evidence, reference.colour))
-    torch.testing.assert_close(colour[0, 0], torch.tensor([0.5, 0, 0]), atol=1e-3, rtol=0)
+    torch.testing.assert_close(colour[0, 0], torch.tensor([1.0, 0.5, 0.5]), atol=1e-3, rtol=0)
     assert evidence[0].argsort(descending=True).tolist()[-1] == 3
     for weight, chosen in ((0.0, {0, 3}), (cfg.colour_distance, {0, 2})):
         index = select_late(-evidence, torch.cat([at, colour * weight], -1), 2, 8 / 15.5)
         assert set(index[0].tolist()) == chosen
     with pytest.raises(InputError, match="other_colour"):
         replace(SMALL, reference="none", encoder=EncoderConfig(other_colour=0.3)).check()
+
+
+def test_proposals_shift_to_the_middle_of_what_has_their_colour():
+    """A large red thing, a small blue one that touches it, and nothing."""
+    cfg = replace(SMALL, encoder=replace(SMALL.encoder, other_colour=0.3, mean_shift=0.1))
+    reference = DLP(cfg).encoder.reference
+    assert reference is not None
+    reference.picture.fill_(0.5)
+    images = torch.full((1, 3, 32, 32), 0.5)
+    images[:, 0, 8:17, 8:17] = 1.0  # its middle is (12, 12)
+    images[:, 2, 11:14, 17:20] = 1.0  # (18, 12)
+    at = torch.tensor([[[9.0, 10.0], [15.0, 15.0], [18.5, 13.5], [4.0, 27.0]]]) / 15.5 - 1
+    seen = reference(images)
+    middle, colour = reference.mean_shift(seen, at, reference.colour(seen, at), 0.1, 16)
+    expected = torch.tensor([[[12.0, 12.0], [12.0, 12.0], [18.0, 12.0], [4.0, 27.0]]])
+    torch.testing.assert_close(15.5 * (middle + 1), expected, atol=0.1, rtol=0)
+    red, blue = torch.tensor([1.0, 0.5, 0.5]), torch.tensor([0.5, 0.5, 1.0])
+    torch.testing.assert_close(colour[0, :3], torch.stack([red, red, blue]), atol=0.06, rtol=0)
+    with pytest.raises(InputError, match="mean_shift"):
+        replace(SMALL, reference="none", encoder=EncoderConfig(mean_shift=0.1)).check()
+
+
+def test_ground_that_is_drawn_does_not_bring_a_particle_to_the_middle():
+    """A thing at the left of a glimpse all of which is drawn is off the middle."""
+    torch.manual_seed(0)
+    model = DLP(SMALL)
+    model.start_from(torch.full((3, 32, 32), 0.5), torch.tensor([0.5, 0.5, 0.5]))
+    encoding = model.encoder(torch.full((1, 3, 32, 32), 0.5))
+    decoded = model.decoder(encoding.scene)
+    decoded = replace(
+        decoded,
+        glimpses=torch.ones_like(decoded.glimpses),
+        transparency=torch.ones_like(decoded.transparency),
+    )
+    assert off_centre(model, encoding, decoded).item() == pytest.approx(0, abs=1e-6)
+    side, glimpses = SMALL.glimpse_size, encoding.glimpses.clone()
+    glimpses[..., 3:, :, : side // 2] = 0.5
+    left = off_centre(model, replace(encoding, glimpses=glimpses), decoded).item()
+    assert left == pytest.approx(0.25 * SMALL.n_particles, rel=0.15)
 
 
 def test_parts_of_one_thing_have_its_colour_and_share_its_box():

@@ -63,6 +63,10 @@ class EncoderConfig:
     other_colour: NonNegative = 0.0
     """Of 1: proposals whose colours differ by this are as good as `min_separation`, so that a small thing is found at a
     large one; 0 looks at places alone. Needs model.reference."""
+    mean_shift: NonNegative = 0.0
+    """Of 1: proposals go to the middle of the pixels about them whose colours differ from theirs by less than about
+    this, so that a small thing keeps its particle where it touches a large one; 0 leaves them. Needs
+    model.reference."""
     merge: Annotated[float, at_least(0, "in glimpse sides")] = 0.0
     """Of particles that lie nearer than this after the second look one stays on, which
     then also reads its transparency there; 0 leaves all. Of the lean style with two passes."""
@@ -196,6 +200,8 @@ class DLPConfig:
             raise InputError(f"model.reference={self.reference} needs model.encoder.selection=confidence")
         if self.encoder.other_colour and self.reference == "none":
             raise InputError("model.encoder.other_colour needs model.reference=median or blur")
+        if self.encoder.mean_shift and self.reference == "none":
+            raise InputError("model.encoder.mean_shift needs model.reference=median or blur")
         if self.encoder.merge and self.encoder.passes != 2:
             raise InputError("model.encoder.merge needs model.encoder.passes=2")
         if self.merges_overlap and not (self.encoder.merge and self.encoder.other_colour):

@@ -28,6 +28,7 @@ from dlp_dyn.particles import (
 from dlp_dyn.tree import TensorTree
 
 _SCALE_NOISE = 0.1  # of glimpse sizes in DLPv2's first phases
+_LIKELY = 4  # proposals for each particle that are looked at, where they are shifted
 _LIKE = 0.5  # of `other_colour`: particles whose colours differ by less may be parts of one thing
 
 
@@ -167,8 +168,10 @@ class SceneEncoder(nn.Module):
         source = self.trunk(seen)
         proposals = self.proposals(source)
         anchors, kept = self._select(seen, proposals)
+        confidence = evidence = colour = None
+        if cfg.encoder.mean_shift:
+            anchors, evidence, colour = self._shifted(seen, anchors, all_patches)
         attributes = self._first_look(source, anchors)
-        confidence = None
         if not cfg.encoder.early:
             expected = (anchors + attributes.offset.loc).detach()
             if self.reference is None:
@@ -177,18 +180,21 @@ class SceneEncoder(nn.Module):
                 )
                 traits = expected
             else:
-                spread = -self.reference.evidence(seen, expected)
-                colour = self.reference.colour(seen, expected)
+                if evidence is None or colour is None:
+                    evidence = self.reference.evidence(seen, expected)
+                    colour = self.reference.colour(seen, expected)
+                spread = -evidence
                 traits = torch.cat([expected, colour * cfg.colour_distance], -1)
             confidence = spread[..., None]
             if not all_patches:
                 index = select_late(spread, traits, cfg.n_particles, cfg.min_distance)
                 anchors, attributes = gather(anchors, index), attributes.take(index)
                 confidence = gather(confidence, index)
+                colour = None if colour is None else gather(colour, index)
         if cfg.encoder.passes == 2:
             anchors, attributes = self._second_look(seen, anchors, attributes, options)
         if cfg.encoder.merge:
-            also = self._parts(seen, anchors, attributes) & options.whole if cfg.merges_overlap else None
+            also = self._parts(colour, anchors, attributes) & options.whole if cfg.merges_overlap else None
             attributes = merge_met(anchors, attributes, 2 * cfg.encoder.merge * cfg.glimpse_fraction, also)
         return Located(anchors, attributes, confidence, kept.position)
 
@@ -293,6 +299,22 @@ class SceneEncoder(nn.Module):
         kept = select_early(proposals, cfg.encoder.selection, cfg.n_proposals or cfg.n_patches)
         return kept.position[:, : cfg.n_particles], kept
 
+    def _shifted(self, seen: Tensor, anchors: Tensor, all_patches: bool) -> tuple[Tensor, Tensor, Tensor]:
+        """Anchors at the middle of what has their colour, their evidence before that, and their colours.
+
+        Only the most evident ones go on, unless all are asked for.
+        """
+        assert self.reference is not None
+        cfg, evidence = self.cfg, self.reference.evidence(seen, anchors)
+        if not all_patches:
+            likely = evidence.topk(min(_LIKELY * cfg.n_particles, cfg.n_patches), dim=-1).indices
+            anchors, evidence = gather(anchors, likely), evidence.gather(1, likely)
+        colour = self.reference.colour(seen, anchors)
+        middle, colour = self.reference.mean_shift(
+            seen, anchors, colour, cfg.encoder.mean_shift, cfg.glimpse_size
+        )
+        return anchors + (middle - anchors).detach(), evidence, colour
+
     def _first_look(self, source: Tensor, anchors: Tensor) -> Attributes:
         """Attributes of glimpses of the standard size, of what the trunk makes of the image."""
         if self.refine is None:
@@ -314,11 +336,10 @@ class SceneEncoder(nn.Module):
         moved = anchors + first.offset.loc
         return moved, self._look(images, moved, None if options.fixed_scale else first.scale.loc.detach())
 
-    def _parts(self, seen: Tensor, anchors: Tensor, attributes: Attributes) -> Tensor:
+    def _parts(self, colour: Tensor | None, anchors: Tensor, attributes: Attributes) -> Tensor:
         """Pairs of particles that draw parts of one thing."""
-        assert self.reference is not None
+        assert colour is not None
         position, size = (anchors + attributes.offset.loc).detach(), attributes.scale.loc.detach().sigmoid()
-        colour = self.reference.colour(seen, position)
         return meet(position, size, colour, _LIKE * self.cfg.encoder.other_colour, self.cfg.encoder.overlap)
 
     def _refined(

@@ -12,7 +12,8 @@ from dlp_dyn.image.attributes import Attributes
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.particles import beta
 
-_LEAST_WINDOW = 5  # pixels
+_LEAST_WINDOW, _COLOUR_WINDOW = 5, 3  # pixels
+_STEPS = 3  # of the mean shift
 _OFF = (1e-4, 100.0)  # parameters of a transparency that is surely 0
 
 
@@ -50,11 +51,45 @@ class Reference(nn.Module):
     def colour(
         self, seen: Float[Tensor, "B 6 S S"], position: Float[Tensor, "B M 2"]
     ) -> Float[Tensor, "B M 3"]:
-        """Mean difference right at each position, where pixels count as much as they differ."""
-        difference = seen[:, 3:]
+        """Mean colour right at each position, where pixels count as much as they differ from the reference."""
+        image, difference = seen.chunk(2, 1)
         energy = difference.square().sum(1, keepdim=True)
-        found = self.near(torch.cat([energy, difference * energy], 1), position, _LEAST_WINDOW)
-        return (found[:, 1:] / (found[:, :1] + 1e-4)).mT
+        found = self.near(torch.cat([energy, image * energy], 1), position, _COLOUR_WINDOW)
+        return (found[:, 1:] / (found[:, :1] + 1e-6)).mT
+
+    @torch.no_grad()
+    def mean_shift(
+        self,
+        seen: Float[Tensor, "B 6 S S"],
+        position: Float[Tensor, "B M 2"],
+        colour: Float[Tensor, "B M 3"],
+        like: float,
+        window: int,
+    ) -> tuple[Float[Tensor, "B M 2"], Float[Tensor, "B M 3"]]:
+        """Positions and colours moved to the mean of the pixels about them that are of their colour.
+
+        Pixels count as much as they differ from the reference, and less the farther their colour is from any mixture
+        of the reference with this one, by a Gaussian of width `like`: the edges of a thing are such mixtures.
+        window: side of what is about a position, in pixels.
+        """
+        side = seen.shape[-1] - 1
+        line = (2 * torch.arange(window, device=seen.device, dtype=seen.dtype) - (window - 1)) / side
+        grid = torch.cartesian_prod(line, line)
+        for _ in range(_STEPS):
+            at = position[:, :, None] + grid
+            image, difference = F.grid_sample(seen, at, align_corners=True, padding_mode="zeros").chunk(2, 1)
+            full = colour.mT[..., None] - (
+                image - difference
+            )  # the difference of a pixel that is all of this colour
+            share = (difference * full).sum(1).clamp_min(0) / (full.square().sum(1) + 1e-6)
+            apart = (difference - share[:, None] * full).square().sum(1)
+            weight = (apart / (-2 * like**2)).exp() * difference.square().sum(1)
+            total = weight.sum(-1, keepdim=True)
+            weight = weight / total.clamp_min(1e-3)
+            position = position + weight @ grid
+            mean = (weight[:, None] * image).sum(-1).mT
+            colour = torch.where(total > 1e-3, mean, colour)
+        return position, colour
 
     def near(
         self, maps: Float[Tensor, "B C S S"], position: Float[Tensor, "B M 2"], window: int = 0

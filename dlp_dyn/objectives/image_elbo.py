@@ -116,12 +116,24 @@ def image_terms(
         "kl_features": masked(q.particles.features, prior.particles.features),
         "kl_background": terms.kl_normal(q.background, prior.background),
         "transparency_sum": transparency.sum((1, 2)).square(),
-        "off_centre": terms.off_centre(decoded.glimpses[:, :, 3], decoded.transparency[..., 0]),
+        "off_centre": off_centre(model, encoding, decoded),
         "opacity": (decoded.glimpses[:, :, 3].mean((2, 3)) * decoded.transparency[..., 0]).sum(1),
         "spill": spill(model, images, decoded, prices.threshold),
         "missed": missed(model, images, encoding, decoded, prices.object_energy),
         "particles": transparency.sum((1, 2)),
     }
+
+
+def off_centre(model: DLP, encoding: Encoding, decoded: Decoded) -> Float[Tensor, " B"]:
+    """How far particles lie from the middle of what they draw; with a reference, of what they draw that moves.
+
+    A particle off the middle of its thing could make up for it with ground drawn on the other side.
+    """
+    alpha = decoded.glimpses[:, :, 3]
+    if model.encoder.reference is not None:
+        energy = encoding.glimpses[:, :, 3:].square().sum(2)
+        alpha = alpha * F.interpolate(energy, alpha.shape[2:], mode="bilinear", align_corners=True)
+    return terms.off_centre(alpha, decoded.transparency[..., 0])
 
 
 def spill(
