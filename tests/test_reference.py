@@ -131,9 +131,9 @@ def test_proposals_shift_to_the_middle_of_what_has_their_colour():
     seen = reference(images)
     middle, colour = reference.mean_shift(seen, at, reference.colour(seen, at), 0.1, 16)
     expected = torch.tensor([[[12.0, 12.0], [12.0, 12.0], [18.0, 12.0], [4.0, 27.0]]])
-    torch.testing.assert_close(15.5 * (middle + 1), expected, atol=0.1, rtol=0)
+    torch.testing.assert_close(15.5 * (middle + 1), expected, atol=0.3, rtol=0)  # pixels
     red, blue = torch.tensor([1.0, 0.5, 0.5]), torch.tensor([0.5, 0.5, 1.0])
-    torch.testing.assert_close(colour[0, :3], torch.stack([red, red, blue]), atol=0.06, rtol=0)
+    torch.testing.assert_close(colour[0, :3], torch.stack([red, red, blue]), atol=0.03, rtol=0)
     with pytest.raises(InputError, match="mean_shift"):
         replace(SMALL, reference="none", encoder=EncoderConfig(mean_shift=0.1)).check()
 

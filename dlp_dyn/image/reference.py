@@ -14,6 +14,8 @@ from dlp_dyn.particles import beta
 
 _LEAST_WINDOW, _COLOUR_WINDOW = 5, 3  # pixels
 _STEPS = 3  # of the mean shift
+_FAINT = 0.1  # differences below this say little of a colour
+_LEAST_ENERGY = 1e-3  # of pixels that say where a thing is
 _OFF = (1e-4, 100.0)  # parameters of a transparency that is surely 0
 
 
@@ -69,7 +71,8 @@ class Reference(nn.Module):
         """Positions and colours moved to the mean of the pixels about them that are of their colour.
 
         Pixels count as much as they differ from the reference, and less the farther their colour is from any mixture
-        of the reference with this one, by a Gaussian of width `like`: the edges of a thing are such mixtures.
+        of the reference with this one, by a Gaussian of width `like` of their difference: the edges of a thing are
+        such mixtures.
         window: side of what is about a position, in pixels.
         """
         side = seen.shape[-1] - 1
@@ -82,13 +85,14 @@ class Reference(nn.Module):
                 image - difference
             )  # the difference of a pixel that is all of this colour
             share = (difference * full).sum(1).clamp_min(0) / (full.square().sum(1) + 1e-6)
-            apart = (difference - share[:, None] * full).square().sum(1)
-            weight = (apart / (-2 * like**2)).exp() * difference.square().sum(1)
+            energy = difference.square().sum(1)
+            apart = (difference - share[:, None] * full).square().sum(1) / (energy + _FAINT**2)
+            weight = (apart / (-2 * like**2)).exp() * energy
+            position = position + weight @ grid / weight.sum(-1, keepdim=True).clamp_min(_LEAST_ENERGY)
+            weight = weight * energy  # the edges say less of the colour than of the place
             total = weight.sum(-1, keepdim=True)
-            weight = weight / total.clamp_min(1e-3)
-            position = position + weight @ grid
-            mean = (weight[:, None] * image).sum(-1).mT
-            colour = torch.where(total > 1e-3, mean, colour)
+            mean = (weight[:, None] * image).sum(-1).mT / total
+            colour = torch.where(total > _LEAST_ENERGY**2, mean, colour)
         return position, colour
 
     def near(
