@@ -2,6 +2,8 @@ PYTHON ?= python
 # Spinning OpenMP threads on a busy machine make a training step 6 to 12 times slower.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
+# Processes of `make test`, of one thread and about 1 GB each.
+WORKERS ?= 2
 
 .PHONY: format lint type docs test test-slow test-gpu check
 
@@ -20,7 +22,7 @@ docs:
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n $(WORKERS) --dist worksteal
 
 test-slow:
 	$(PYTHON) -m pytest -m "slow and not gpu"

@@ -64,12 +64,14 @@ def test_every_kind_is_trained_measured_and_filmed(
     assert len(iio.imread(film)) > 2
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_same_seed_trains_the_same_agent(push: Push, tmp_path: Path) -> None:
     a, b = (train.train(push(f"out={tmp_path / name}")) for name in "ab")
     for (name, x), y in zip(weights(a).items(), weights(b).values(), strict=True):
         assert torch.equal(x, y), name
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("kind", "overrides"),
     [
@@ -84,11 +86,11 @@ def test_a_run_that_was_left_goes_on_to_the_last_bit(
     push: Push, tmp_path: Path, kind: str, overrides: list[str], capsys: Any
 ) -> None:
     """In the middle of episodes of six steps of three environments."""
-    whole = train.train(push(f"out={tmp_path / 'whole'}", "steps=180", *overrides, kind=kind))
+    whole = train.train(push(f"out={tmp_path / 'whole'}", "steps=120", *overrides, kind=kind))
     left = train.train(push(f"out={tmp_path / 'left'}", "steps=90", *overrides, kind=kind))
     assert checkpoint.find(left, "last").step == 90
-    assert train.main(["--resume", str(left), "steps=180"]) == 0
-    assert "going on after step 90 of 180" in capsys.readouterr().err
+    assert train.main(["--resume", str(left), "steps=120"]) == 0
+    assert "going on after step 90 of 120" in capsys.readouterr().err
     for which in ("last", "best"):
         expected = weights(whole, which)
         for name, x in weights(left, which).items():
@@ -163,6 +165,7 @@ def test_an_agent_killed_before_its_first_checkpoint_begins_anew(push: Push, cap
     assert "begins at step 1" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_chamfer_training_needs_no_states(push: Push, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its buffer keeps none, and rewards are those of what the agent sees."""
     kept: list[GoalReplayBuffer] = []
@@ -338,6 +341,7 @@ class Point(gym.Env[Any, Any]):
         return {"place": self.place.copy()}, float(self.place[0]), False, self.steps == 7, {}
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("kind", ["sac", "td3"])
 def test_without_goals_a_run_goes_on_to_the_last_bit_too(kind: str, tmp_path: Path) -> None:
     gym.register("Point-v0", entry_point=Point)  # pyright: ignore[reportArgumentType]

@@ -19,6 +19,7 @@ def test_reads_and_copies_are_counted() -> None:
     assert (watch.waits.reads.total(), watch.waits.copies.total()) == (2, 2)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("name", "step", "copies"),
     [

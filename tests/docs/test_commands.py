@@ -139,6 +139,7 @@ PREPARED: dict[str, Callable[[Path], None]] = {
 }
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.timeout(900)  # ten seconds on a machine that does nothing else
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_the_commands_of_a_page_run(

@@ -61,6 +61,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, signum: int = signal.SIG
     monkeypatch.setattr(torch.optim.AdamW, "step", stepping)
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("settings", [{}, {"optimizer__ema_decay": 0.9, "accumulate": 2, "data__workers": 1}])
 def test_resume_is_exact_to_the_bit(
     tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]

@@ -65,6 +65,7 @@ def small(balls_file: Path, balls8: Path, tmp_path: Path, monkeypatch: pytest.Mo
     return build
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_trains_and_goes_on_to_the_bit(family: str, small: Make, tmp_path: Path) -> None:
     whole = train(small(family, out=tmp_path / "whole"))
