@@ -1,8 +1,11 @@
 """One input that is tried, what came of it, and the table of all."""
 
+import argparse
 import json
+import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -117,3 +120,30 @@ def table(results: Iterable[Result]) -> str:
 
 def as_json(results: Iterable[Result]) -> str:
     return json.dumps([result.__dict__ for result in results], indent=1)
+
+
+def main(description: str | None, trials: Mapping[str, Callable[[Path], Iterable[Result]]]) -> int:
+    """A command that runs one of several trials: a line an input, then the table. 1 where something is wrong."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=trials)
+    parser.add_argument("--json", type=Path, help="every input and what came of it, into this file")
+    args = parser.parse_args()
+    results = []
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            for result in trials[args.what](Path(place)):
+                results.append(result)
+                print(
+                    f"{result.outcome}: {result.kind}: {result.name}: {result.detail}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+        except (InputError, ModuleNotFoundError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+    print(table(results))
+    if args.json:
+        args.json.write_text(as_json(results))
+    return int(any(result.outcome == "wrong" for result in results))
