@@ -27,6 +27,7 @@ _CPU = torch.device("cpu")
 def build(name: str, path: str) -> Callable[[], None]:
     """A whole training step."""
     torch.manual_seed(0)
+    torch.set_flush_denormal(True)  # as training does
     rollouts = Rollouts(path)
     found = inspect_rollouts(rollouts)
     cfg = config.load(name, [f"data.path={path}", f"model.image_size={found.image_size}"])

@@ -64,9 +64,9 @@ class EncoderConfig:
     """Of 1: proposals whose colours differ by this are as good as `min_separation`, so that a small thing is found at a
     large one; 0 looks at places alone. Needs model.reference."""
     mean_shift: NonNegative = 0.0
-    """Of 1: proposals go to the middle of the pixels about them whose colours differ from theirs by less than about
-    this, so that a small thing keeps its particle where it touches a large one; 0 leaves them. Needs
-    model.reference."""
+    """Proposals go to the middle of the pixels about them that have their colour, so that a small thing keeps its
+    particle where it touches a large one: how far colours may differ, as a share of the difference from the reference;
+    0 leaves proposals where they are. Needs model.reference."""
     merge: Annotated[float, at_least(0, "in glimpse sides")] = 0.0
     """Of particles that lie nearer than this after the second look one stays on, which
     then also reads its transparency there; 0 leaves all. Of the lean style with two passes."""

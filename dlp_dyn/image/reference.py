@@ -81,9 +81,8 @@ class Reference(nn.Module):
         for _ in range(_STEPS):
             at = position[:, :, None] + grid
             image, difference = F.grid_sample(seen, at, align_corners=True, padding_mode="zeros").chunk(2, 1)
-            full = colour.mT[..., None] - (
-                image - difference
-            )  # the difference of a pixel that is all of this colour
+            # What a pixel that is all of this colour would differ by, and how much of it each pixel shows.
+            full = colour.mT[..., None] - (image - difference)
             share = (difference * full).sum(1).clamp_min(0) / (full.square().sum(1) + 1e-6)
             energy = difference.square().sum(1)
             apart = (difference - share[:, None] * full).square().sum(1) / (energy + _FAINT**2)
