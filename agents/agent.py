@@ -14,6 +14,7 @@ from agents.environments import AgentEnv
 from agents.evaluate import play
 from agents.learner import Learner
 from dlp_dyn import folders
+from dlp_dyn.checkpoint import TRAINING_STATE
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.settings import to_yaml
 
@@ -44,7 +45,7 @@ class Agent:
         if name == "last":
             state = self.learner.state()
             contents |= {
-                checkpoint.STATE: lambda stream: torch.save(state, stream),
+                TRAINING_STATE: lambda stream: torch.save(state, stream),
                 **self.learner.files(),
             }
         folders.write(Path(self.cfg.out) / "checkpoints" / name, contents)

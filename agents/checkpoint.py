@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import safetensors
 import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
@@ -28,10 +27,11 @@ from dlp_dyn import folders
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.normalizer import Normalizer
+from dlp_dyn.sharing.weights import load_into, read_tensors
 
 VERSION = 2
 WEIGHTS, FACTS, CONFIG, NORMALIZER = "agent.safetensors", "agent.json", "config.yaml", "normalizer.json"
-FOREGROUND, REPLAY, STATE = "foreground.json", "replay.npz", "training_state.pt"
+FOREGROUND, REPLAY = "foreground.json", "replay.npz"
 ZIP = "agent.zip"  # of earlier versions
 
 Score = tuple[float, float]  # success (0 where it is not told) and return
@@ -98,48 +98,18 @@ def load(checkpoint: Checkpoint, space: gym.Space[Any] | None = None, device: st
     """
     observations, actions = checkpoint.spaces
     policy = build_policy(checkpoint.cfg, space or observations, actions, checkpoint.columns)
-    fill(policy, read_weights(checkpoint), checkpoint)
+    fill(policy, checkpoint)
     return policy.to(device).eval()
 
 
 def read_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The agent's weights by name. Raises InputError for a file that is gone, damaged, or of an earlier version."""
-    file = checkpoint.folder / WEIGHTS
-    try:
-        with safetensors.safe_open(file, framework="pt") as stream:
-            return {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
-    except FileNotFoundError:
-        raise InputError(
-            f"{file}: no such file; was the checkpoint deleted? Use another one of the run"
-        ) from None
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(
-            f"{file}: cannot be loaded ({error}); it is damaged, use another checkpoint of the run"
-        ) from None
+    """The agent's weights by name. Raises InputError for a file that is gone or damaged."""
+    return read_tensors(checkpoint.folder / WEIGHTS)[0]
 
 
-def fill(policy: nn.Module, weights: Mapping[str, Tensor], checkpoint: Checkpoint) -> None:
-    """Copy weights into networks. Raises InputError for others than theirs."""
-    expected = policy.state_dict()
-    for name in sorted(expected.keys() | weights.keys()):
-        wanted, found = (tuple(w[name].shape) if name in w else None for w in (expected, weights))
-        if wanted != found:
-            raise InputError(
-                f"{checkpoint.folder}: weight '{name}' is {found or 'missing'}, here it would be {wanted or 'none'}: "
-                "its network is for other observations"
-            )
-    policy.load_state_dict(weights)
-
-
-def read_state(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What `Learner.state` gave. Raises InputError where it is gone or damaged."""
-    file = checkpoint.folder / STATE
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, EOFError, ValueError) as error:
-        raise InputError(
-            f"{file}: damaged or gone ({type(error).__name__}); this agent can be used, but not trained on"
-        ) from None
+def fill(policy: nn.Module, checkpoint: Checkpoint) -> None:
+    """Copy the agent's weights into networks. Raises InputError for others than theirs, and for damaged ones."""
+    load_into(policy, read_weights(checkpoint), checkpoint.folder, "its network is for other observations")
 
 
 def weights_bytes(weights: Mapping[str, Tensor]) -> bytes:

@@ -22,6 +22,7 @@ from agents.environments import AgentEnv
 from agents.replay import GoalReplayBuffer
 from agents.rewards import ChamferReward
 from agents.td3 import GoalTD3
+from dlp_dyn.checkpoint import load_training_state
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.observer import with_rows
 from dlp_dyn.training.state import random_state, set_random_state
@@ -119,8 +120,8 @@ class OnlineLearner:
 
         Raises InputError for files that are gone, damaged, or of other settings.
         """
-        model, state = self.algorithm, checkpoint.read_state(saved)
-        checkpoint.fill(model.policy, checkpoint.read_weights(saved), saved)
+        model, state = self.algorithm, load_training_state(saved.folder)
+        checkpoint.fill(model.policy, saved)
         parameters: Any = {"policy": model.policy.state_dict(), **state["optimizers"]}
         model.set_parameters(parameters)
         if (entropy := _entropy(model)) is not None:

@@ -50,19 +50,18 @@ def train(cfg: AgentConfig, resume: bool = False) -> Path:
 
 def _from_anywhere(cfg: AgentConfig) -> AgentConfig:
     """With whole paths, so that a run goes on from another folder too."""
-
-    def whole(path: str | None) -> str | None:
-        return path if path is None or not Path(path).exists() else str(Path(path).absolute())
-
+    seen, data = cfg.observation, cfg.data
     seen = replace(
-        cfg.observation, encoder=whole(cfg.observation.encoder), normalizer=whole(cfg.observation.normalizer)
+        seen,
+        encoder=seen.encoder and folders.absolute(seen.encoder),
+        normalizer=seen.normalizer and folders.absolute(seen.normalizer),
     )
-    return replace(cfg, observation=seen, data=replace(cfg.data, path=whole(cfg.data.path)))
+    return replace(cfg, observation=seen, data=replace(data, path=data.path and folders.absolute(data.path)))
 
 
 def _train(cfg: AgentConfig, resume: bool) -> Path:
     run = Path(cfg.out)
-    saved = checkpoint.find(run, "last") if resume and run_log.can_resume(run, cfg.save_every) else None
+    saved = checkpoint.find(run, "last") if resume else None
     encoder = (
         saved.load_encoder(cfg.observation.encoder, cfg.device) if saved else fit_observation.encoder_for(cfg)
     )
@@ -81,14 +80,13 @@ def _train(cfg: AgentConfig, resume: bool) -> Path:
         lost = "".join(f"; {note}" for note in learner.restore(saved))
         begun = [f"{run}: going on after step {saved.step} of {cfg.steps}{lost}"]
     else:
-        begun = [f"{run}: {run_log.BEGUN_ANEW}"] if resume else []
+        agent.save("last")  # whatever comes, there is something to go on from
+        begun = []
     with (
         run_log.RunLog(run, cfg, torch.device(cfg.device), learner.step) as log,
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=learner.step) as progress,
     ):
-        if not saved:
-            agent.save("last")  # whatever comes, there is something to go on from
         for line in (*begun, *learner.notes()):
             progress.say(line)
         _learn(agent, eval_env, log, progress, interrupt)
@@ -177,12 +175,8 @@ def _reward(
 
 def resume(run: str | Path, overrides: Sequence[str] = ()) -> Path:
     """Go on with a run from its last checkpoint, with its own config and overrides on top (`steps=...`)."""
-    run = Path(run)
-    file = run / checkpoint.CONFIG
-    saved = any(folders.complete(run / "checkpoints" / name).is_dir() for name in ("last", "best"))
-    if saved or not file.is_file():  # else it was killed before it saved its first checkpoint
-        file = checkpoint.find(run, "last").folder / checkpoint.CONFIG
-    return train(replace(config.read(file, overrides), out=str(run)), resume=True)
+    cfg = config.read(run_log.settings(Path(run)), overrides)
+    return train(replace(cfg, out=str(run)), resume=True)
 
 
 def _run(args: argparse.Namespace) -> None:

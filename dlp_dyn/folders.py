@@ -4,9 +4,9 @@ Only the owner of a run writes and restores; who reads takes what `complete` giv
 """
 
 import os
+import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,8 +16,7 @@ from filelock import FileLock, Timeout
 
 from dlp_dyn.errors import InputError
 
-LOCK = ".lock"
-LEFT = ".*.part"  # by kills in the midst of `write_file`
+LOCK, PART = ".lock", ".part"  # of what a kill in the midst of writing leaves
 
 Data = bytes | Callable[[BinaryIO], object]
 Contents = Mapping[str, Data]
@@ -28,16 +27,20 @@ def write(folder: Path, contents: Contents) -> None:
 
     Everything is written beside it and swapped in when complete. Raises InputError when writing fails.
     """
-    new = folder.with_name(f"{folder.name}.part")
+    new, old = folder.with_name(f"{folder.name}{PART}"), _old(folder)
     file = new
     try:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         for name, data in contents.items():
             file = new / name
-            with file.open("wb") as stream:
-                _fill(stream, data)
-        _swap(new, folder)
+            _fill(file, data)
+        restore(folder)
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(new, ignore_errors=True)
         raise InputError(
@@ -49,26 +52,23 @@ def write(folder: Path, contents: Contents) -> None:
 def write_file(path: Path, data: Data) -> None:
     """Write a file beside its place, under a name of its own, and rename it. Raises OSError when writing fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(".part", f".{path.name}.", path.parent)
+    part = path.with_name(f".{secrets.token_hex(8)}{PART}")
     try:
-        with open(handle, "wb") as stream:
-            _fill(stream, data)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)  # mkstemp makes files that nobody else may read
-        os.replace(name, path)
+        _fill(part, data)
+        part.replace(path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 
-def _fill(stream: BinaryIO, data: Data) -> None:
-    if callable(data):
-        data(stream)
-    else:
-        stream.write(data)
-    stream.flush()
-    os.fsync(stream.fileno())
+def _fill(file: Path, data: Data) -> None:
+    with file.open("wb") as stream:
+        if callable(data):
+            data(stream)
+        else:
+            stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 @contextmanager
@@ -105,30 +105,17 @@ def absolute(path: str) -> str:
     return str(Path(path).absolute()) if Path(path).exists() else path
 
 
-def clear(folder: Path) -> None:
-    """Remove the files that kills in the midst of `write_file` left behind; for the owner of a folder alone."""
-    for path in folder.glob(LEFT):
-        path.unlink(missing_ok=True)
-
-
 def complete(folder: Path) -> Path:
     """Where the files of a folder are that `write` wrote: beside it, after a kill between its two renames."""
-    old = folder.with_name(f"{folder.name}.old")
+    old = _old(folder)
     return old if old.is_dir() and not folder.exists() else folder
 
 
 def restore(folder: Path) -> None:
-    """Finish what a kill between the two renames of `write` left undone."""
-    old = folder.with_name(f"{folder.name}.old")
-    if old.is_dir() and not folder.exists():
-        old.rename(folder)
+    """Finish what a kill between the two renames of `write` left undone; for the owner alone."""
+    if (found := complete(folder)) != folder:
+        found.rename(folder)
 
 
-def _swap(new: Path, folder: Path) -> None:
-    restore(folder)
-    old = folder.with_name(f"{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)
-    new.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+def _old(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.old")

@@ -14,6 +14,7 @@ from agents.environments import AgentEnv
 from agents.offline import data, objectives
 from agents.offline.data import Demonstrations, Steps
 from agents.offline.policies import EntityPolicy
+from dlp_dyn.checkpoint import load_training_state
 from dlp_dyn.objectives.base import Objective
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.training.state import random_state, set_random_state
@@ -97,8 +98,8 @@ class OfflineLearner:
         return {}
 
     def restore(self, saved: Checkpoint) -> list[str]:
-        state = checkpoint.read_state(saved)
-        checkpoint.fill(self.model, checkpoint.read_weights(saved), saved)
+        state = load_training_state(saved.folder)
+        checkpoint.fill(self.model, saved)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
         self.step, self.rng.bit_generator.state = state["step"], state["samples"]

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dlp_dyn.errors import InputError
+from dlp_dyn.folders import write_file
 from dlp_dyn.particles import ParticleLayout
 
 _LEAST_STD = 0.01  # differences below it are noise, which is not to be blown up
@@ -78,7 +79,7 @@ class Normalizer:
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def save(self, path: str | Path) -> None:
-        Path(path).write_text(self.to_json() + "\n")
+        write_file(Path(path), (self.to_json() + "\n").encode())
 
     def to_json(self) -> str:
         fields = {

@@ -20,6 +20,7 @@ from huggingface_hub import ModelHubMixin
 from torch import nn
 
 from dlp_dyn.errors import InputError
+from dlp_dyn.folders import write_file
 from dlp_dyn.settings import read_yaml, to_dict
 from dlp_dyn.sharing.locate import CARD, CONFIG, ENVIRONMENT, METRICS, resolve
 from dlp_dyn.sharing.model_card import SAMPLE, model_card
@@ -104,9 +105,8 @@ class SharedModel(nn.Module, ModelHubMixin):
         name = (model_card_kwargs or {}).get("name", folder.name)
         contents = {WEIGHTS: to_bytes(self.state_dict(), dtype)} | self._description(name)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             for name, data in contents.items():
-                (folder / name).write_bytes(data)
+                write_file(folder / name, data)
         except OSError as error:
             raise InputError(
                 f"{folder}: cannot be written ({error.strerror}); choose another folder"

@@ -1,5 +1,6 @@
 """Weights in files: safetensors, in single or half precision; what is read back is single."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import safetensors
@@ -30,21 +31,27 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     Raises InputError for files that are missing, damaged, of another kind or of another version.
     """
     file = folder / WEIGHTS
+    tensors, metadata = read_tensors(file)
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{file}: not a dlp_dyn checkpoint; import official ones with dlp-dyn convert")
+    if metadata.get("version") not in READABLE:
+        raise InputError(
+            f"{file}: checkpoint format {metadata.get('version')}, this dlp_dyn reads {' and '.join(READABLE)}"
+            "; install the dlp_dyn that wrote it, or train again"
+        )
+    return {name: _single(tensor) for name, tensor in tensors.items()}
+
+
+def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """What a safetensors file holds, and what it says of itself. Raises InputError where it is missing or damaged."""
     try:
         with safetensors.safe_open(file, framework="pt") as stream:
-            metadata = stream.metadata() or {}
-            if metadata.get("format") != FORMAT:
-                raise InputError(
-                    f"{file}: not a dlp_dyn checkpoint; import official ones with dlp-dyn convert"
-                )
-            if metadata.get("version") not in READABLE:
-                raise InputError(
-                    f"{file}: checkpoint format {metadata.get('version')}, this dlp_dyn reads {' and '.join(READABLE)}"
-                    "; install the dlp_dyn that wrote it, or train again"
-                )
-            return {name: _single(stream.get_tensor(name)) for name in stream.keys()}  # noqa: SIM118 (not a dict)
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
+            return tensors, stream.metadata() or {}
     except FileNotFoundError:
-        raise InputError(f"{file}: no such file; is this a dlp_dyn checkpoint?") from None
+        raise InputError(
+            f"{file}: no such file; was the checkpoint deleted? Use another one of the run"
+        ) from None
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(
             f"{file}: damaged or cut short ({error}); use another checkpoint of the run"
@@ -62,15 +69,19 @@ def _kind(tensor: Tensor | None) -> str:
     return f"{tuple(tensor.shape)}" + ("" if tensor.is_floating_point() else f" {tensor.dtype}")
 
 
-def load_into(model: torch.nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+def load_into(
+    model: torch.nn.Module,
+    weights: Mapping[str, Tensor],
+    source: Path,
+    remedy: str = "use the dlp_dyn and config.yaml that the checkpoint was made with",
+) -> None:
     """Copy weights into a model, or raise InputError naming the first one that does not fit or is no number."""
     expected = model.state_dict()
     for name in sorted(expected.keys() | weights.keys()):
         found, wanted = (_kind(tensors.get(name)) for tensors in (weights, expected))
         if found != wanted:
             raise InputError(
-                f"{source}: weight '{name}' is {found or 'missing'}, the model has {wanted or 'none'}; "
-                "use the dlp_dyn and config.yaml that the checkpoint was made with"
+                f"{source}: weight '{name}' is {found or 'missing'}, the model has {wanted or 'none'}; {remedy}"
             )
         if not weights[name].isfinite().all():
             raise InputError(f"{source}: weight '{name}' holds NaN or infinity; use another checkpoint")

@@ -79,9 +79,8 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
     assert isinstance(state.model, setup.Model)
     with accelerator.main_process_first():  # it encodes and writes what the others then only read
         task = setup.build_task(cfg, state.model, rollouts)
-        resumes = resumed and run_log.can_resume(run, cfg.save_every, main)
     set_seed(cfg.seed, device_specific=True)  # every process draws its own noise
-    if resumes:
+    if resumed:
         state.load(last, accelerator.process_index, accelerator.num_processes)
         state.best = max(state.best, checkpoint.load_score(best))  # it may be newer than `last`
     accelerator.wait_for_everyone()
@@ -101,19 +100,20 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
         if checks_each_step:
             _stop_if_broken(accelerator, watch, last)
 
-    renamed = config.notes(run / "config.yaml") if resumed else []  # before it is written anew
+    renamed = config.notes(run_log.settings(run)) if resumed else []  # before it is written anew
     wrapped = accelerator.prepare_model(objective)
     take_step = TrainingStep(objective, state.optimizers, wrapped, cfg.optimizer.max_grad_norm, inspect)
+    if not resumed:
+        state.save(last, config_yaml, main)  # whatever comes, there is something to go on from
     with (
         run_log.RunLog(run, cfg, device, state.step) if main else nullcontext() as log,
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=state.step, quiet=not main) as progress,
     ):
-        notes = [found.summary()] if found is not None and not resumes else []
+        notes = [found.summary()] if found is not None and not resumed else []
         notes += [*objective.notes(), *_notes_on_data(rollouts)]
         if resumed:
-            where = f"going on after step {state.step} of {cfg.steps}"
-            notes += [f"{run}: {where if resumes else run_log.BEGUN_ANEW}", *renamed]
+            notes += [f"{run}: going on after step {state.step} of {cfg.steps}", *renamed]
         for line in notes:
             progress.say(line)
         for step in range(state.step + 1, cfg.steps + 1):
@@ -177,9 +177,7 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
 def resume(run: str | Path, overrides: Sequence[str] = (), sample: Draw = rsample) -> Path:
     """Go on with a run from its last checkpoint, with its own config and overrides on top (`steps=...`)."""
     run = Path(run)
-    if not (run / "config.yaml").is_file():
-        raise InputError(f"{run}: no run folder (no config.yaml in it); start one with dlp-dyn train CONFIG")
-    cfg = replace(config.read(run / "config.yaml", overrides), out=str(run))
+    cfg = replace(config.read(run_log.settings(run), overrides), out=str(run))
     if cfg.reads_rollouts and cfg.data.path not in WRITERS and not Path(cfg.data.path).exists():
         raise InputError(f"{run}: its data is no more in {cfg.data.path}; say where with data.path=FILE")
     return train(cfg, resumed=True, sample=sample)
@@ -281,9 +279,8 @@ def _stop_if_broken(accelerator: Accelerator, watch: DivergenceWatch, last: Path
     if accelerator.num_processes > 1:
         first = _gather(accelerator, first[None]).amin(0)
     if broken := watch.broken(first):
-        kept = f"last good checkpoint: {last}" if last.is_dir() else "no checkpoint was saved before"
         raise InputError(
-            f"{broken}; {kept}; try a lower lr, a longer optimizer.warm_up_steps or max_grad_norm"
+            f"{broken}; last good checkpoint: {last}; try a lower lr, a longer optimizer.warm_up_steps or max_grad_norm"
         )
 
 

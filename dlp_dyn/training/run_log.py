@@ -22,20 +22,20 @@ from torch.utils.tensorboard.writer import SummaryWriter
 from dlp_dyn import __version__, folders
 from dlp_dyn.errors import InputError
 from dlp_dyn.settings import to_yaml
+from dlp_dyn.sharing.locate import CONFIG
 
 LIBRARIES = (
     "torch", "torchvision", "numpy", "accelerate", "omegaconf", "h5py", "safetensors",
     "gymnasium", "stable-baselines3", "pymunk",
 )  # fmt: skip
 
-BEGUN_ANEW = "no checkpoint was saved before it ended; begins at step 1"
-
 
 @contextmanager
 def owned(folder: Path, new: bool) -> Iterator[None]:
     """Hold a run folder as its only owner; a new one is made, and gone again when nothing was written into it.
 
-    Raises InputError where another process holds it, and where something is in the place of a new one.
+    What a kill left half done in an earlier one is finished or removed. Raises InputError where another process holds
+    it, and where something is in the place of a new one.
     """
     if new:
         _make(folder)
@@ -43,17 +43,20 @@ def owned(folder: Path, new: bool) -> Iterator[None]:
         try:
             if new:
                 _make(folder)  # another may have begun and ended since
-            folders.clear(folder)
+            for part in folder.glob(f".*{folders.PART}"):
+                part.unlink()
+            for name in ("last", "best"):
+                folders.restore(folder / "checkpoints" / name)
             yield
         except BaseException:
-            if new and folder.exists() and not _contents(folder):
+            if new and folder.exists() and not _begun(folder):
                 shutil.rmtree(folder, ignore_errors=True)
             raise
 
 
 def _make(folder: Path) -> None:
     try:
-        if folder.exists() and (not folder.is_dir() or _contents(folder)):
+        if folder.exists() and (not folder.is_dir() or _begun(folder)):
             raise InputError(
                 f"{folder}: exists already; resume it, or choose another run folder with out=FOLDER"
             )
@@ -62,30 +65,26 @@ def _make(folder: Path) -> None:
         raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another out=FOLDER") from error
 
 
-def _contents(folder: Path) -> list[Path]:
-    """What somebody would miss: not the lock, nor what a kill in the midst of the first file left."""
-    return [path for path in folder.iterdir() if path.name != folders.LOCK and not path.match(folders.LEFT)]
+def _begun(folder: Path) -> bool:
+    """Whether there is what somebody would miss: more than the lock, and what a kill in the midst of writing left."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return any(
+        file.name != folders.LOCK and not any(part.endswith(folders.PART) for part in file.parts)
+        for file in files
+    )
 
 
-def can_resume(run: Path, save_every: int, main: bool = True) -> bool:
-    """Whether a run has a `last` checkpoint to go on from, or was ended before it saved its first one.
+def settings(run: Path) -> Path:
+    """The config that a run goes on with. Raises InputError for a folder without a `last` checkpoint to go on from.
 
-    main: this process may finish what a kill between two renames left undone. Raises InputError where a checkpoint is
-    gone that was there: begun anew, such a run would lose its log and its best checkpoint.
+    Begun anew, a run whose checkpoint is gone would lose its log and its best checkpoint.
     """
-    last, best = run / "checkpoints" / "last", run / "checkpoints" / "best"
-    if main:
-        folders.restore(last)
-        folders.restore(best)
-    if last.is_dir():
-        return True
-    logged = max((step for _, step in _rows(run / "metrics.jsonl")), default=0)
-    if best.is_dir() or logged > save_every:  # a kill may come between the row of a step and its checkpoint
-        there = "checkpoints/best" if best.is_dir() else f"a log of {logged} steps"
+    last = folders.complete(run / "checkpoints" / "last")
+    if not last.is_dir():
         raise InputError(
-            f"{run}: there is {there} but no checkpoints/last to go on from; start another run with out=FOLDER"
+            f"{run}: no run folder to go on with (no checkpoints/last in it); start another run with out=FOLDER"
         )
-    return False
+    return run / CONFIG if (run / CONFIG).is_file() else last / CONFIG
 
 
 class RunLog:
@@ -98,7 +97,7 @@ class RunLog:
         self.folder = folder
         self._metrics = folder / "metrics.jsonl"
         try:
-            folders.write_file(folder / "config.yaml", to_yaml(cfg).encode())
+            folders.write_file(folder / CONFIG, to_yaml(cfg).encode())
             _add_environment(folder / "environment.json", device, first_step)
             if self._metrics.exists():
                 kept = [line for line, step in _rows(self._metrics) if step <= first_step]
@@ -263,7 +262,7 @@ def _rows(file: Path) -> list[tuple[bytes, int]]:
     """The rows of a log, as they are and with their step; damaged ones are left out and told."""
     rows: list[tuple[bytes, int]] = []
     damaged = 0
-    for line in file.read_bytes().splitlines(keepends=True) if file.exists() else ():
+    for line in file.read_bytes().splitlines(keepends=True):
         try:
             step = json.loads(line)["step"]
             if not line.endswith(b"\n") or not isinstance(step, int):
