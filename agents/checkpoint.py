@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 

@@ -15,7 +15,7 @@ from agents import config as agent_config
 from agents import train as agent_training
 from benchmarks.faults.places import AGENT, CLIPS, SMALL, VIDEO
 from benchmarks.faults.saving import widen_renames
-from dlp_dyn import config
+from dlp_dyn import config, folders
 from dlp_dyn.training import loop
 
 LONG = ["steps=12", "save_every=2", "eval_every=4", "sample_every=6"]
@@ -61,7 +61,7 @@ def killed_until_done(
     seconds = min(time.monotonic() - seconds, longest_s)
     kills = 0
     for kills in range(1, 1_000):
-        begun = (cut / "config.yaml").exists() or (cut / "checkpoints").exists()
+        begun = folders.complete(cut / "checkpoints" / "last").exists()
         go = training.resume if begun else training.start
         code = _ended(lambda go=go: go(cut), chance.uniform(FEWEST_S, seconds))
         if code == 0:

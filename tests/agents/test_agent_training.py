@@ -21,7 +21,7 @@ from agents import config as agent_config
 from agents.config import AgentConfig
 from agents.online import OnlineLearner
 from agents.replay import GoalReplayBuffer
-from dlp_dyn import settings
+from dlp_dyn.checkpoint import TRAINING_STATE
 from dlp_dyn.errors import InputError
 from dlp_dyn.training.interrupt import Interrupted
 
@@ -156,13 +156,21 @@ def test_an_agent_killed_in_its_warm_up_begins_it_anew(push: Push, monkeypatch: 
         assert torch.equal(x, expected[name]), name
 
 
-def test_an_agent_killed_before_its_first_checkpoint_begins_anew(push: Push, capsys: Any) -> None:
-    """With what a kill in the midst of writing that one leaves."""
-    cfg = push(kind="state", preset="push1")
+def test_an_agent_killed_while_it_wrote_its_first_checkpoint_leaves_a_folder_to_begin_in(push: Push) -> None:
+    cfg = push("steps=60", kind="state")
     (Path(cfg.out) / "checkpoints" / "last.part").mkdir(parents=True)
-    (Path(cfg.out) / "config.yaml").write_text(settings.to_yaml(cfg))
-    assert train.main(["--resume", cfg.out, "steps=60"]) == 0
-    assert "begins at step 1" in capsys.readouterr().err
+    (Path(cfg.out) / "checkpoints" / "last.part" / "agent.safetensors").touch()
+    assert train.main(["--resume", cfg.out]) == 2
+    assert checkpoint.find(train.train(cfg), "last").step == 60
+
+
+def test_a_training_state_of_noise_is_one_line(push: Push, capsys: Any) -> None:
+    run = train.train(push("steps=60", kind="state"))
+    for noise in (b"", b"I9\n.", b"\x80\x04.", bytes(range(256))):
+        (run / "checkpoints" / "last" / TRAINING_STATE).write_bytes(noise)
+        capsys.readouterr()
+        assert train.main(["--resume", str(run), "steps=90"]) == 2
+        assert "damaged or cut short" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -243,7 +251,7 @@ def test_a_checkpoint_that_is_gone_or_damaged_is_one_line(push: Push, capsys: An
     found = checkpoint.find(run)
     whole = agent.read_bytes()
     agent.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match="damaged or cut short"):
         checkpoint.load(found)
     agent.unlink()
     with pytest.raises(InputError, match="was the checkpoint deleted"):

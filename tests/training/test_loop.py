@@ -221,7 +221,7 @@ def test_a_nan_stops_the_run_and_names_step_and_term(tiny: Tiny, monkeypatch: py
 
 
 def test_an_exploding_loss_stops_the_run(tiny: Tiny) -> None:
-    with pytest.raises(InputError, match=r"training broke at step \d+: .*; no checkpoint was saved before"):
+    with pytest.raises(InputError, match=r"training broke at step \d+: .*; last good checkpoint: .*last; "):
         train(tiny(steps=30, lr=1e4, log_every=30, save_every=30, eval_every=30))
 
 

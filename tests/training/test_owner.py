@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from dlp_dyn import checkpoint, folders
 from dlp_dyn.config import TrainConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.training.loop import resume, train
-from dlp_dyn.training.run_log import owned
+from dlp_dyn.training.run_log import RunLog, owned
 
 
 def held_by_another(folder: Path) -> int:
@@ -67,43 +67,71 @@ def test_leftovers_of_killed_writes_are_removed_by_the_owner(tmp_path: Path) -> 
 
 def test_a_run_killed_while_it_wrote_its_first_file_leaves_a_folder_to_begin_in(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    run.mkdir()
+    (run / "checkpoints" / "last.part").mkdir(parents=True)
+    (run / "checkpoints" / "last.part" / "config.yaml").touch()
     (run / folders.LOCK).touch()
-    (run / ".config.yaml.x7.part").write_text("seed: ")
-    with owned(run, new=True):
-        assert [path.name for path in run.iterdir()] == [folders.LOCK]
-
-
-def test_a_run_killed_before_its_first_checkpoint_begins_anew_and_says_so(
-    tiny: Callable[..., TrainConfig], capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = train(tiny(steps=2))
-    (run / "checkpoints" / "best").rename(run / "best")
-    (run / "checkpoints" / "last").rename(run / "last")
-    resume(run, ["steps=2"])
-    assert "no checkpoint was saved before it ended; begins at step 1" in capsys.readouterr().err
-    fresh, first = (
-        checkpoint.load_weights(folder) for folder in (run / "checkpoints" / "last", run / "last")
-    )
-    assert all(fresh[name].equal(first[name]) for name in first)
-
-
-def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(tiny: Callable[..., TrainConfig]) -> None:
-    run = train(tiny(steps=4, save_every=2))
-    (run / "checkpoints").rename(run / "gone")
-    before = (run / "metrics.jsonl").read_bytes()
-    with pytest.raises(InputError, match="a log of 4 steps but no checkpoints/last"):
+    (run / ".x7.part").write_text("seed: ")
+    with pytest.raises(InputError, match="no checkpoints/last in it"):
         resume(run)
-    assert (run / "metrics.jsonl").read_bytes() == before
+    with owned(run, new=True):
+        assert not (run / ".x7.part").exists()
 
 
-def test_a_run_killed_between_a_row_and_the_first_checkpoint_begins_anew(
-    tiny: Callable[..., TrainConfig],
+@pytest.mark.parametrize("file", ["config.yaml", "checkpoints/last/model.safetensors", "samples/a.png"])
+def test_a_folder_with_anything_else_in_it_is_taken(tmp_path: Path, file: str) -> None:
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(InputError, match="exists already"), owned(tmp_path, new=True):
+        pass
+
+
+@pytest.mark.parametrize("killed_at", ["config.yaml", "train", "validation"])
+def test_a_run_killed_before_it_saves_again_goes_on_from_its_beginning(
+    tiny: Callable[..., TrainConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: str
 ) -> None:
-    run = train(tiny(steps=2, save_every=2))
-    (run / "checkpoints").rename(run / "gone")
+    """Before its own config is written, after a row, and after `best`, which stays unless there is a better one."""
+    few = {"steps": 4, "eval_every": 1, "save_every": 4}
+    whole = train(tiny(**few, out=tmp_path / "whole"))
+    write, write_file = RunLog.write, folders.write_file
+
+    def row(log: RunLog, step: int, group: str, metrics: Mapping[str, float]) -> None:
+        if step == 3 and group == killed_at:
+            raise MemoryError
+        write(log, step, group, metrics)
+
+    def file(path: Path, data: folders.Data) -> None:
+        if path.name == killed_at:
+            raise MemoryError
+        write_file(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunLog, "write", row)
+        patch.setattr(folders, "write_file", file)
+        with pytest.raises(MemoryError):
+            train(tiny(**few))
+    run = tmp_path / "run"
+    assert (run / "checkpoints" / "best").is_dir() == (killed_at != "config.yaml")
     resume(run)
-    assert checkpoint.load_training_state(run / "checkpoints" / "last")["step"] == 2
+    for name in ("last", "best"):
+        found, expected = (checkpoint.load_weights(folder / "checkpoints" / name) for folder in (run, whole))
+        assert all(found[key].equal(weight) for key, weight in expected.items())
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == len(
+        (whole / "metrics.jsonl").read_text().splitlines()
+    )
+
+
+@pytest.mark.parametrize("gone", ["checkpoints", "checkpoints/last"])
+def test_a_run_whose_checkpoints_are_gone_is_not_begun_anew(
+    tiny: Callable[..., TrainConfig], gone: str
+) -> None:
+    run = train(tiny(steps=4, save_every=2))
+    (run / gone).rename(run / "gone")
+    before = (run / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match="no checkpoints/last in it"):
+        resume(run)
+    with pytest.raises(InputError, match="exists already"):
+        train(tiny(steps=4))
+    assert (run / "metrics.jsonl").read_bytes() == before
 
 
 def test_weights_alone_cannot_be_gone_on_from(tiny: Callable[..., TrainConfig]) -> None:

@@ -48,14 +48,14 @@ def test_a_full_disk_leaves_every_file_of_a_run_as_it_was(
     with RunLog(tmp_path, cfg, CPU) as log:
         log.write(1, "train", {"loss": 1.0})
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    replace = os.replace
+    replace = Path.replace
 
-    def full(source: str, target: Path) -> None:
-        if Path(target).name == name:
+    def full(source: Path, target: Path) -> Path:
+        if target.name == name:
             raise OSError(28, "No space left on device")
-        replace(source, target)
+        return replace(source, target)
 
-    monkeypatch.setattr("os.replace", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(InputError, match="No space left on device"):
         RunLog(tmp_path, cfg, CPU, first_step=1)
     assert (tmp_path / name).read_bytes() == before[name]
