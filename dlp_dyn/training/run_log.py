@@ -67,11 +67,11 @@ def _make(folder: Path) -> None:
 
 def _begun(folder: Path) -> bool:
     """Whether there is what somebody would miss: more than the lock, and what a kill in the midst of writing left."""
-    files = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
-    return any(
-        file.name != folders.LOCK and not any(part.endswith(folders.PART) for part in file.parts)
-        for file in files
-    )
+    checkpoints = folder / "checkpoints"
+    left = {folder / folders.LOCK, checkpoints, *folder.glob(f".*{folders.PART}")}
+    for part in checkpoints.glob(f"*{folders.PART}"):
+        left |= {part, *part.rglob("*")}
+    return not left.issuperset(folder.rglob("*"))
 
 
 def settings(run: Path) -> Path:

@@ -77,7 +77,7 @@ def test_a_run_killed_while_it_wrote_its_first_file_leaves_a_folder_to_begin_in(
         assert not (run / ".x7.part").exists()
 
 
-@pytest.mark.parametrize("file", ["config.yaml", "checkpoints/last/model.safetensors", "samples/a.png"])
+@pytest.mark.parametrize("file", ["config.yaml", "checkpoints/last/model.safetensors", "film.part"])
 def test_a_folder_with_anything_else_in_it_is_taken(tmp_path: Path, file: str) -> None:
     (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / file).touch()
