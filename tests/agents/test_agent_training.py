@@ -281,7 +281,7 @@ def test_words_that_make_no_sense(tmp_path: Path, capsys: Any) -> None:
     for arguments, message in (
         ([], "no CONFIG"),
         (["push1", "--resume", "x"], "leave 'push1' out"),
-        (["--resume", str(tmp_path)], "holds no agent"),
+        (["--resume", str(tmp_path)], "no checkpoints/last"),
         ([*state, f"out={tmp_path / 'taken'}"], "exists already"),
         ([*state, f"out={tmp_path / 'a'}", "env.settings.n_objects=9"], "n_objects 9"),
         ([str(cartpole), f"out={tmp_path / 'b'}"], "give algorithm.kind=ppo"),
