@@ -21,6 +21,7 @@ _FIXED = 0.3  # a camera stands still when less than this share of the pixels mo
 _DETAIL = 0.9  # quantile of the differences from a picture's own blur above which they count as things
 _GLIMPSE, _PATCHES = (8, 24), (4, 8)  # pixels
 _PARTICLES = (6, 24)
+_A_BLOB = 3  # particles that a blob may need
 _SMALLEST, _ROOM = 6.0, 1.25
 _SQUARE, _KEPT = np.ones((2, 2)), 0.95  # an opening may take a twentieth of what moves, by energy
 
@@ -79,9 +80,9 @@ class Inspection:
 
     @property
     def n_particles(self) -> int:
-        """As many as small blobs would cover all, and three: things that touch are one blob, and a large thing takes
-        several until particles that meet on it are one."""
-        return int(np.clip(np.ceil(self.slots_most + 3), *_PARTICLES))
+        """As many as small blobs would cover all, but three to a blob at most, and three more: things that touch are
+        one blob."""
+        return int(np.clip(np.ceil(min(self.slots_most, _A_BLOB * self.count_most) + 3), *_PARTICLES))
 
     @property
     def largest_pixels(self) -> float:

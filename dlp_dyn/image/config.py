@@ -66,7 +66,8 @@ class EncoderConfig:
     mean_shift: NonNegative = 0.0
     """Proposals go to the middle of the pixels about them that have their colour, so that a small thing keeps its
     particle where it touches a large one: how far colours may differ, as a share of the difference from the reference;
-    0 leaves proposals where they are. Needs model.reference."""
+    particles are then chosen before their attributes are read. 0 leaves proposals where they are. Needs
+    model.reference."""
     merge: Annotated[float, at_least(0, "in glimpse sides")] = 0.0
     """Of particles that lie nearer than this after the second look one stays on, which
     then also reads its transparency there; 0 leaves all. Of the lean style with two passes."""

@@ -33,6 +33,22 @@ _LIKE = 0.5  # of `other_colour`: particles whose colours differ by less may be 
 
 
 @dataclass(frozen=True)
+class Found(TensorTree):
+    """Proposals after a first look.
+
+    confidence: of each, the lower the surer; None where selection was early. colour: right there, with a reference.
+    """
+
+    anchors: Float[Tensor, "B N 2"]
+    attributes: Attributes
+    confidence: Float[Tensor, "B N 1"] | None = None
+    colour: Float[Tensor, "B N 3"] | None = None
+
+    def take(self, index: Int[Tensor, "B K"]) -> "Found":
+        return self.map(lambda x: gather(x, index))
+
+
+@dataclass(frozen=True)
 class Located(TensorTree):
     """Particles whose place is known but not yet their appearance.
 
@@ -168,35 +184,19 @@ class SceneEncoder(nn.Module):
         source = self.trunk(seen)
         proposals = self.proposals(source)
         anchors, kept = self._select(seen, proposals)
-        confidence = evidence = colour = None
-        if cfg.encoder.mean_shift:
-            anchors, evidence, colour = self._shifted(seen, anchors, all_patches)
-        attributes = self._first_look(source, anchors)
-        if not cfg.encoder.early:
-            expected = (anchors + attributes.offset.loc).detach()
-            if self.reference is None:
-                spread = 2 * attributes.offset.scale.detach().log().sum(-1) + proposals.moments.detach().sum(
-                    -1
-                )
-                traits = expected
-            else:
-                if evidence is None or colour is None:
-                    evidence = self.reference.evidence(seen, expected)
-                    colour = self.reference.colour(seen, expected)
-                spread = -evidence
-                traits = torch.cat([expected, colour * cfg.colour_distance], -1)
-            confidence = spread[..., None]
-            if not all_patches:
-                index = select_late(spread, traits, cfg.n_particles, cfg.min_distance)
-                anchors, attributes = gather(anchors, index), attributes.take(index)
-                confidence = gather(confidence, index)
-                colour = None if colour is None else gather(colour, index)
+        if cfg.encoder.early:
+            found = Found(anchors, self._first_look(source, anchors))
+        elif cfg.encoder.mean_shift:
+            found = self._at_modes(seen, source, anchors, all_patches)
+        else:
+            found = self._after_look(seen, source, anchors, proposals.moments, all_patches)
+        anchors, attributes, colour = found.anchors, found.attributes, found.colour
         if cfg.encoder.passes == 2:
             anchors, attributes = self._second_look(seen, anchors, attributes, options)
         if cfg.encoder.merge:
             also = self._parts(colour, anchors, attributes) & options.whole if cfg.merges_overlap else None
             attributes = merge_met(anchors, attributes, 2 * cfg.encoder.merge * cfg.glimpse_fraction, also)
-        return Located(anchors, attributes, confidence, kept.position)
+        return Located(anchors, attributes, found.confidence, kept.position)
 
     def track(
         self,
@@ -299,10 +299,28 @@ class SceneEncoder(nn.Module):
         kept = select_early(proposals, cfg.encoder.selection, cfg.n_proposals or cfg.n_patches)
         return kept.position[:, : cfg.n_particles], kept
 
-    def _shifted(self, seen: Tensor, anchors: Tensor, all_patches: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """Anchors at the middle of what has their colour, their evidence before that, and their colours.
+    def _after_look(
+        self, seen: Tensor, source: Tensor, anchors: Tensor, moments: Tensor, all_patches: bool
+    ) -> Found:
+        """Every proposal is looked at, and ranked where that saw a thing: by its spread, or by evidence (DLPv3)."""
+        attributes, colour = self._first_look(source, anchors), None
+        expected = (anchors + attributes.offset.loc).detach()
+        if self.reference is None:
+            spread = 2 * attributes.offset.scale.detach().log().sum(-1) + moments.detach().sum(-1)
+            traits = expected
+        else:
+            spread = -self.reference.evidence(seen, expected)
+            colour = self.reference.colour(seen, expected)
+            traits = torch.cat([expected, colour * self.cfg.colour_distance], -1)
+        found = Found(anchors, attributes, spread[..., None], colour)
+        if all_patches:
+            return found
+        return found.take(select_late(spread, traits, self.cfg.n_particles, self.cfg.min_distance))
 
-        Only the most evident ones go on, unless all are asked for.
+    def _at_modes(self, seen: Tensor, source: Tensor, anchors: Tensor, all_patches: bool) -> Found:
+        """Proposals go to the middle of what has their colour, and only those that are particles are looked at.
+
+        Of proposals so many for each particle are shifted as are most evident, unless all are asked for.
         """
         assert self.reference is not None
         cfg, evidence = self.cfg, self.reference.evidence(seen, anchors)
@@ -313,7 +331,13 @@ class SceneEncoder(nn.Module):
         middle, colour = self.reference.mean_shift(
             seen, anchors, colour, cfg.encoder.mean_shift, cfg.glimpse_size
         )
-        return anchors + (middle - anchors).detach(), evidence, colour
+        anchors = anchors + (middle - anchors).detach()
+        spread = -evidence
+        if not all_patches:
+            traits = torch.cat([middle, colour * cfg.colour_distance], -1)
+            index = select_late(spread, traits, cfg.n_particles, cfg.min_distance)
+            anchors, spread, colour = gather(anchors, index), spread.gather(1, index), gather(colour, index)
+        return Found(anchors, self._first_look(source, anchors), spread[..., None], colour)
 
     def _first_look(self, source: Tensor, anchors: Tensor) -> Attributes:
         """Attributes of glimpses of the standard size, of what the trunk makes of the image."""
