@@ -11,6 +11,7 @@ from agents.replay import Storage
 from agents.rewards import ChamferConfig
 from agents.td3 import Exploration
 from dlp_dyn import settings
+from dlp_dyn.config import Tracker
 from dlp_dyn.errors import InputError
 from dlp_dyn.settings import (
     Count,
@@ -267,6 +268,9 @@ class AgentConfig:
     """a folder: the run folder; a named config gives runs/NAME."""
     log_every: Annotated[int, at_least(1, "steps")] = 1_000
     """Between lines of the log."""
+    log_with: Tracker = "tensorboard"
+    """What shows the log beside metrics.jsonl: TensorBoard's events in the run folder, trackio or Weights & Biases (the
+    extras `trackio` and `wandb`)."""
     eval_every: Annotated[int, at_least(1, "steps")] = 5_000
     """Between evaluations; the best agent is kept."""
     eval_episodes: Count = 50

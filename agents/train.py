@@ -29,7 +29,7 @@ from dlp_dyn import folders
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.progress import Tracker, track
 from dlp_dyn.settings import split_arguments
-from dlp_dyn.training import run_log
+from dlp_dyn.training import run_log, trackers
 from dlp_dyn.training.interrupt import Interrupt, Interrupted, interrupts
 
 
@@ -44,6 +44,7 @@ def train(cfg: AgentConfig, resume: bool = False) -> Path:
     Ctrl-C or SIGTERM.
     """
     torch.set_flush_denormal(True)
+    trackers.check(cfg.log_with)
     with run_log.owned(Path(cfg.out), new=not resume):
         return _train(_from_anywhere(cfg), resume)
 
@@ -83,7 +84,7 @@ def _train(cfg: AgentConfig, resume: bool) -> Path:
         agent.save("last")  # whatever comes, there is something to go on from
         begun = []
     with (
-        run_log.RunLog(run, cfg, torch.device(cfg.device), learner.step) as log,
+        run_log.RunLog(run, cfg, torch.device(cfg.device), learner.step, cfg.log_with) as log,
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=learner.step) as progress,
     ):

@@ -32,6 +32,7 @@ from dlp_dyn.soft_intro.config import GameConfig, SoftIntroConfig
 from dlp_dyn.tracking.config import TrackingConfig
 
 Decay = Annotated[float, between(0, 1, "most")]
+Tracker = Literal["tensorboard", "trackio", "wandb"]
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,9 @@ class TrainConfig:
     """a folder: the run folder; a named config gives runs/NAME."""
     log_every: Annotated[int, at_least(1, "steps")] = 50
     """Between lines of the log."""
+    log_with: Tracker = "tensorboard"
+    """What shows the log beside metrics.jsonl: TensorBoard's events in the run folder, trackio or Weights & Biases (the
+    extras `trackio` and `wandb`)."""
     eval_every: Annotated[int, at_least(1, "steps")] = 1_000
     """Between evaluations on held-out frames; the best one's weights are kept."""
     eval_frames: Count = 256

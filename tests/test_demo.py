@@ -9,7 +9,7 @@ import pytest
 from video_runs import write_actions, write_image_run, write_run
 
 from dlp_dyn import checkpoint
-from dlp_dyn.bundled import BALLS
+from dlp_dyn.bundled import BALLS, MODELS, PUSHT
 from dlp_dyn.cli import main
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.data.excerpt import excerpt
@@ -54,6 +54,25 @@ def test_the_bundled_model_is_as_good_as_its_run_was() -> None:
     assert report.overall["model"]["med_10"] < report.overall["true constant velocity"]["med_10"] / 5
     assert report.overall["tracking"]["error"] < 0.005
     assert report.motion["model"]["objects"] == pytest.approx(3, abs=0.1)
+
+
+def test_the_list_names_every_model_that_comes_along(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--list"]) == 0
+    shown = capsys.readouterr().out
+    for name, model in MODELS.items():
+        assert name in shown
+        assert model.about in shown
+
+
+def test_pusht_follows_the_actions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "pusht.gif"
+    words = ["--horizon", "10", "--episodes", "2", "--out", str(out)]
+    assert main(["demo", "pusht", *words]) == 0
+    assert "dlp-dyn view pusht" in capsys.readouterr().out
+    assert len(iio.imread(out)) == 20
+    report = evaluate_video("pusht", PUSHT / CLIPS, context=10, horizon=10)
+    assert report.overall["model"]["med_10"] < 0.3  # 0.238 of 7 clips
+    assert report.overall["shuffled actions"]["med_10"] > 1
 
 
 def test_the_viewer_opens_the_bundled_model_with_its_clips() -> None:

@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "dlp_dyn"
 # From the ground up. A module imports from its own row or those above it; the rooms of one row do not know each other,
 # but a room's modules know one another.
 FLOORS = (
-    {"errors", "clip", "particles", "tree", "geometry", "nn"} | {"progress", "folders", "settings"},
+    {"errors", "clip", "particles", "tree", "geometry", "nn"}
+    | {"bundled", "progress", "folders", "settings"},
     {"sharing"},
     {"image", "dynamics", "data", "soft_intro"},
     {"tracking"},

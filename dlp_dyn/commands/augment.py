@@ -15,6 +15,11 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--edits", default="hide,copy,recolour,swap", help="in turn (default: hide,copy,recolour,swap)"
     )
+    sub.add_argument(
+        "--originals",
+        action="store_true",
+        help="write the episodes of all parts as they are too, to train on",
+    )
     add_part(sub, "train")
     sub.add_argument("--episodes", type=whole, help="the first ones only")
     sub.add_argument(
@@ -37,8 +42,11 @@ def run(args: argparse.Namespace) -> None:
     n = len(Rollouts(args.data).part(args.part)[: args.episodes])
     with track("edit", n, "episodes") as bar:
         edits = augment(
-            args.data, args.out, args.run_folder, kinds, args.part, args.episodes, args.seed,
+            args.data, args.out, args.run_folder, kinds, args.part, args.episodes, args.seed, args.originals,
             device(args.device), bar.reach,
         )  # fmt: skip
     counts = Counter(edit.kind or "left as they were" for edit in edits)
-    print(f"{args.out}: {len(edits)} episodes: {', '.join(f'{n} {kind}' for kind, n in counts.items())}")
+    beside = " beside the recorded ones" if args.originals else ""
+    print(
+        f"{args.out}: {len(edits)} episodes{beside}: {', '.join(f'{n} {kind}' for kind, n in counts.items())}"
+    )

@@ -1,4 +1,4 @@
-"""`demo`: watch particles predict a video, with the model that comes with the package or with a run."""
+"""`demo`: watch particles predict a video, with a model that comes with the package or with a run."""
 
 import argparse
 
@@ -11,6 +11,8 @@ NEXT = """
 
   move a particle with the mouse and watch the future change
     dlp-dyn view{shown}
+  other models that come along
+    dlp-dyn demo --list
   train an image model from nothing, on balls drawn for it, in ten minutes
     dlp-dyn train balls
   or on your own videos
@@ -20,8 +22,13 @@ NEXT = """
 
 def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
-        "run_folder", metavar="RUN", nargs="?", help="another run, with dynamics (default: Balls, bundled)"
+        "run_folder",
+        metavar="NAME",
+        nargs="?",
+        default="balls",
+        help="balls or pusht (see --list), or another run with dynamics (default: balls)",
     )
+    sub.add_argument("--list", action="store_true", help="say what comes along, and end")
     sub.add_argument(
         "--data",
         help="rollout file or folder of them (default: the run's own clips, or its training data)",
@@ -35,21 +42,43 @@ def arguments(sub: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw and measure the prediction of a few held-out clips, and say what may come next."""
-    from dlp_dyn.bundled import BALLS
+    """Draw and measure predictions of held-out clips, and say what may come next."""
+    if args.list:
+        _list()
+    else:
+        _predict(args)
+
+
+def _list() -> None:
+    from rich.table import Table
+
+    from dlp_dyn.bundled import MODELS
+
+    table = Table(caption="dlp-dyn demo NAME; a model's name stands for it in all other commands too")
+    for head in ("name", "what there is to see", "size"):
+        table.add_column(head, no_wrap=head != "what there is to see")
+    for name, model in MODELS.items():
+        bytes = sum(file.stat().st_size for file in model.folder.iterdir())
+        table.add_row(name, model.about, f"{bytes / 1e6:.1f} MB")
+    console().print(table)
+
+
+def _predict(args: argparse.Namespace) -> None:
+    from dlp_dyn.bundled import MODELS
     from dlp_dyn.data.rollouts import Rollouts
     from dlp_dyn.evaluation import video_tables
     from dlp_dyn.evaluation.video import evaluate_video
     from dlp_dyn.predict import check_out, predict
     from dlp_dyn.progress import track
+    from dlp_dyn.sharing.locate import resolve
     from dlp_dyn.viewer.run_data import data_of
 
-    check_out(args.out)
-    run = args.run_folder or BALLS
+    out, run, episodes = check_out(args.out), args.run_folder, args.episodes
+    along = {model.folder: model.title for model in MODELS.values()}.get(resolve(run))
     data = args.data or data_of(run)
     on = device(args.device)
-    drawn = min(args.episodes, DRAWN)
-    with track("measure", args.episodes, "clips") as bar:
+    rollouts, drawn = Rollouts(data), min(episodes, DRAWN)
+    with track("measure", len(rollouts.part(args.part)[:episodes]), "clips") as bar:
         report = evaluate_video(
             run,
             data,
@@ -57,12 +86,12 @@ def run(args: argparse.Namespace) -> None:
             args.context,
             args.horizon,
             device=on,
-            max_episodes=args.episodes,
+            max_episodes=episodes,
             progress=bar.reach,
         )
-    predict(run, data, args.out, args.context, args.horizon, 0, drawn, args.part, device=on)
-    name = args.run_folder or "Balls, the model that comes with dlp_dyn"
-    console().print(video_tables.over_time(report, Rollouts(data).image_size[0], f"{name}: held-out clips"))
-    shown = [f" {args.run_folder}"] if args.run_folder else []
-    shown += [f" --data {args.data}"] if args.data else []
-    print(NEXT.format(out=args.out, shown="".join(shown)))
+    predict(run, data, out, args.context, args.horizon, 0, drawn, args.part, device=on)
+    name = f"{along}, a model that comes with dlp_dyn" if along else run
+    console().print(video_tables.over_time(report, rollouts.image_size[0], f"{name}: held-out clips"))
+    shown = "" if run == "balls" else f" {run}"
+    shown += f" --data {args.data}" if args.data else ""
+    print(NEXT.format(out=out, shown=shown))

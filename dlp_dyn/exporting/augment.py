@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dlp_dyn import folders
 from dlp_dyn.clip import to_images
-from dlp_dyn.data.writer import Part, RolloutWriter
+from dlp_dyn.data.writer import PARTS, Episode, Part, RolloutWriter
 from dlp_dyn.errors import InputError
 from dlp_dyn.exporting.tracks import opened
 from dlp_dyn.particles import Scene
@@ -99,13 +99,15 @@ def augment(
     part: Part = "train",
     episodes: int | None = None,
     seed: int = 0,
+    originals: bool = False,
     device: str = "cpu",
     progress: Callable[[int], None] = lambda done: None,  # noqa: ARG005
 ) -> list[Edit]:
     """Write every episode of a part once, with one edit each; the kinds take turns.
 
     What was edited goes to `OUT.edits.jsonl`, a line an episode. Ground truth and other cameras, which would no longer
-    fit the pictures, are left out. episodes: only the first ones.
+    fit the pictures, are left out. episodes: only the first ones. originals: the episodes of all parts as they are, but
+    for that, come first, so that the file can be trained on.
     Raises InputError for an image model, frames of another size, and a part without episodes.
     """
     out = Path(out)
@@ -117,14 +119,19 @@ def augment(
     rng, done = np.random.default_rng(seed), []
     kept = {k: v for k, v in rollouts.attributes.items() if k not in ("format_version", "split_seed")}
     with RolloutWriter(out, seed=seed, attributes=kept) as writer:
-        for n, i in enumerate(index):
-            episode = rollouts.episode(int(i))
+
+        def append(i: int, episode: Episode, part: Part) -> None:
+            writer.append(replace(episode, states=None, views=None), part, text=rollouts.episode_texts[i])
+
+        for each in PARTS if originals else ():
+            for i in rollouts.part(each).tolist():
+                append(i, rollouts.episode(i), each)
+        for n, i in enumerate(index.tolist()):
+            episode = rollouts.episode(i)
             video = to_images(episode.frames, device)
             scene = model.follow(piece[None] for piece in video.split(_PIECE))
-            done.append(choose(scene, kinds[n % len(kinds)], int(i), rng))
-            frames = edited(model, scene, episode.frames, done[-1])
-            text = rollouts.episode_texts[int(i)]
-            writer.append(replace(episode, frames=frames, states=None, views=None), part, text=text)
+            done.append(choose(scene, kinds[n % len(kinds)], i, rng))
+            append(i, replace(episode, frames=edited(model, scene, episode.frames, done[-1])), part)
             progress(n + 1)
     lines = "".join(f"{json.dumps(asdict(edit))}\n" for edit in done)
     folders.write_file(out.with_name(f"{out.name}.edits.jsonl"), lines.encode())

@@ -1,10 +1,11 @@
-"""Where the checkpoint of a run lies: on the disk, or on the Hugging Face Hub."""
+"""Where the checkpoint of a run lies: on the disk, with the package, or on the Hugging Face Hub."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 from dlp_dyn import folders
+from dlp_dyn.bundled import MODELS
 from dlp_dyn.errors import InputError
 from dlp_dyn.sharing.weights import WEIGHTS
 
@@ -13,7 +14,8 @@ _HUB_ID = r"[\w.-]+/[\w.-]+"
 
 
 def resolve(run: str | Path, **hub: Any) -> Path:
-    """The checkpoint folder that a run (its best, else its last), a checkpoint path or a Hub id stands for.
+    """The checkpoint folder that a run (its best, else its last), a checkpoint path, a bundled model's name or a Hub id
+    stands for.
 
     hub: arguments of `huggingface_hub.snapshot_download`, such as revision and token. A path of which the first folder
     is here is never asked for on the Hub. Raises InputError when there is no such thing, here or there.
@@ -25,8 +27,11 @@ def resolve(run: str | Path, **hub: Any) -> Path:
             return candidate
     if path.exists():
         raise InputError(f"{path}: holds no checkpoint; give a run folder or a folder with {WEIGHTS}")
+    if str(run) in MODELS:
+        return MODELS[str(run)].folder
     if Path(path.parts[0] if path.parts else ".").exists() or not re.fullmatch(_HUB_ID, str(run)):
-        raise InputError(f"{run}: no such run folder or checkpoint")
+        others = "" if len(path.parts) > 1 else f", nor a model that comes along ({', '.join(MODELS)})"
+        raise InputError(f"{run}: no such run folder or checkpoint{others}")
     return _fetch(str(run), hub)
 
 

@@ -27,7 +27,7 @@ from dlp_dyn.objectives.schedules import ramped
 from dlp_dyn.particles import Draw, rsample
 from dlp_dyn.progress import track
 from dlp_dyn.sharing.mixin import SharedModel
-from dlp_dyn.training import run_log, setup
+from dlp_dyn.training import run_log, setup, trackers
 from dlp_dyn.training.adapt import adapt
 from dlp_dyn.training.divergence import DivergenceWatch
 from dlp_dyn.training.interrupt import Interrupted, interrupts, outlive_signals
@@ -52,6 +52,7 @@ def train(cfg: TrainConfig, resumed: bool = False, sample: Draw = rsample) -> Pa
     is full, and when the loss breaks; Interrupted, after saving, on Ctrl-C or SIGTERM.
     """
     cfg = _anchored(setup.resolve_config(cfg))
+    trackers.check(cfg.log_with)
     torch.set_flush_denormal(
         True
     )  # a trained model is full of tiny numbers: a step took 6 times longer on a CPU
@@ -106,7 +107,7 @@ def _train(cfg: TrainConfig, accelerator: Accelerator, resumed: bool, sample: Dr
     if not resumed:
         state.save(last, config_yaml, main)  # whatever comes, there is something to go on from
     with (
-        run_log.RunLog(run, cfg, device, state.step) if main else nullcontext() as log,
+        run_log.RunLog(run, cfg, device, state.step, cfg.log_with) if main else nullcontext() as log,
         interrupts() as interrupt,
         track("train", cfg.steps, "steps", start=state.step, quiet=not main) as progress,
     ):

@@ -1,4 +1,4 @@
-"""The run folder and what a run writes down: config, environment, metrics, TensorBoard events."""
+"""The run folder and what a run writes down: config, environment, metrics, and a tracker's copy of them."""
 
 import json
 import os
@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.utils.tensorboard.writer import SummaryWriter
 
 from dlp_dyn import __version__, folders
+from dlp_dyn.config import Tracker
 from dlp_dyn.errors import InputError
-from dlp_dyn.settings import to_yaml
+from dlp_dyn.settings import to_dict, to_yaml
 from dlp_dyn.sharing.locate import CONFIG
+from dlp_dyn.training import trackers
 
 LIBRARIES = (
     "torch", "torchvision", "numpy", "accelerate", "omegaconf", "h5py", "safetensors",
@@ -91,10 +92,18 @@ class RunLog:
     """Writes into a run folder. Metrics are flushed as they come: a killed run loses none.
 
     first_step: steps after it were cut off by a kill and will be done again; their rows are taken out.
+    log_with: what shows them beside (see `trackers`).
     """
 
-    def __init__(self, folder: Path, cfg: object, device: torch.device, first_step: int = 0) -> None:
-        self.folder = folder
+    def __init__(
+        self,
+        folder: Path,
+        cfg: object,
+        device: torch.device,
+        first_step: int = 0,
+        log_with: Tracker = "tensorboard",
+    ) -> None:
+        self.folder, self._log_with = folder, log_with
         self._metrics = folder / "metrics.jsonl"
         try:
             folders.write_file(folder / CONFIG, to_yaml(cfg).encode())
@@ -107,7 +116,7 @@ class RunLog:
                 f"{folder}: cannot be written ({error.strerror}); choose another out=FOLDER"
             ) from error
         self._place = _identity(folder)
-        self._writer = SummaryWriter(folder, purge_step=first_step + 1 if first_step else None)
+        self._tracker = trackers.begin(log_with, folder, to_dict(cfg), first_step)
 
     def check_place(self) -> None:
         """InputError where the folder was moved or removed: what is written next would be torn from the run."""
@@ -122,8 +131,7 @@ class RunLog:
         try:
             with self._metrics.open("a") as stream:
                 stream.write(json.dumps({"step": step, **row}) + "\n")
-            for name, value in row.items():
-                self._writer.add_scalar(name, value, step)
+            self._tracker.log(row, step)
         except OSError as error:
             raise InputError(
                 f"{self._metrics}: cannot be written ({error.strerror}); make room, then resume the run"
@@ -136,12 +144,12 @@ class RunLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._writer.close()
+            self._tracker.finish()
         except OSError as failure:
             if error is None:
                 raise InputError(
-                    f"{self.folder}: TensorBoard's events cannot be written ({failure.strerror}); the rest of the run "
-                    "is complete"
+                    f"{self.folder}: what {self._log_with} shows cannot be written ({failure.strerror}); the rest of "
+                    "the run is complete"
                 ) from failure
 
 

@@ -43,6 +43,17 @@ def test_each_kind_once_and_it_is_told(clips: Path, augmented: Path) -> None:
     assert edits[3]["other"] != edits[3]["particle"]
 
 
+def test_originals_come_first_and_are_as_they_were(clips: Path, tmp_path: Path) -> None:
+    out = tmp_path / "both.h5"
+    words = ["--data", str(clips), "--part", "test", "--edits", "hide", "--episodes", "1", "--out", str(out)]
+    assert main(["augment", str(BALLS), *words, "--originals"]) == 0
+    before, after = Rollouts(clips), Rollouts(out)
+    assert (after.n_episodes, after.part("test").tolist()) == (5, [0, 1, 2, 3, 4])
+    for i in range(4):
+        np.testing.assert_array_equal(after.episode(i).frames, before.episode(i).frames)
+    assert (after.episode(4).frames != before.episode(0).frames).any()
+
+
 def test_pixels_that_the_edit_does_not_touch_stay(clips: Path, augmented: Path) -> None:
     before, after = Rollouts(clips), Rollouts(augmented)
     assert not after.has_states

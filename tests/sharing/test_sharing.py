@@ -1,6 +1,7 @@
 """Models as folders to give away, on the disk and as the Hub would get them."""
 
 import json
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from safetensors.torch import load, load_file
 from video_runs import write_image_run, write_run
 
 from dlp_dyn import checkpoint
-from dlp_dyn.bundled import BALLS
+from dlp_dyn.bundled import BALLS, MODELS
 from dlp_dyn.cli import main
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
@@ -231,9 +232,25 @@ def test_a_run_without_dynamics_is_no_video_model(tmp_path: Path) -> None:
         VideoModel.from_pretrained(write_image_run(tmp_path))
 
 
-def test_the_bundled_model_is_small_and_names_no_place() -> None:
-    assert sum(p.stat().st_size for p in BALLS.iterdir()) < 8e6
-    for file in BALLS.iterdir():
+@pytest.mark.parametrize("name", MODELS)
+def test_a_bundled_model_is_small_and_names_no_place(name: str) -> None:
+    folder = resolve(name)
+    assert (folder / "model.safetensors").stat().st_size < 3e6
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 5e6
+    for file in folder.iterdir():
         if file.suffix in (".md", ".yaml", ".json", ".jsonl"):
             assert "/tmp" not in file.read_text()
             assert "/home" not in file.read_text()
+
+
+def test_a_folder_comes_before_the_bundled_model_of_its_name(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert resolve("balls") == BALLS
+    shutil.copytree(run, "balls")
+    assert resolve("balls").is_relative_to("balls")
+    with pytest.raises(
+        InputError, match=r"^bals: no such run folder or checkpoint, nor a model that comes along \(balls, "
+    ):
+        resolve("bals")
