@@ -28,18 +28,18 @@ from dlp_dyn.training.loop import train
 POLICY = "envs.policies:RestlessPusher"
 OBJECTS, LENGTH = 2, 40
 FIGURES = ("recall", "precision", "position_error_px", "psnr")
-ARMS = ("plain", "edited", "all colours")
 
 
-def record(out: Path, episodes: int, seed: int, any_colours: bool) -> Path:
+def record(out: Path, episodes: int, seed: int, any_colours: bool, side: int) -> Path:
     """Episodes of two objects, red and green or any two of six colours."""
     if not out.exists():
-        settings = {"n_objects": OBJECTS, "random_colours": any_colours}
+        settings = {"n_objects": OBJECTS, "random_colours": any_colours, "image_size": side}
         collect(
             "envs:Push-v0",
             out,
             episodes=episodes,
             max_steps=LENGTH,
+            image_size=side,
             policy=POLICY,
             seed=seed,
             env_kwargs=settings,
@@ -80,16 +80,17 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", default="0,1,2", help="of the trainings (default: 0,1,2)")
     parser.add_argument("--episodes", type=int, default=60, help="recorded for training (default: 60)")
     parser.add_argument("--test", type=int, default=16, help="episodes of each test file (default: 16)")
+    parser.add_argument("--image-size", type=int, default=32, help="pixels a side (default: 32)")
     parser.add_argument("--steps", type=int, default=600, help="of each image model (default: 600)")
     parser.add_argument("--set", nargs="+", default=[], help="settings of all trainings")
     args = parser.parse_args(words)
-    out: Path = args.out
+    out, side = args.out, args.image_size
     out.mkdir(parents=True, exist_ok=True)
 
-    plain = record(out / "plain.h5", args.episodes, 0, any_colours=False)
-    every = record(out / "all_colours.h5", args.episodes, 1, any_colours=True)
-    strangers = record(out / "strangers.h5", 4 * args.test, 2, any_colours=True)
-    likes = record(out / "likes.h5", args.test, 3, any_colours=False)
+    plain = record(out / "plain.h5", args.episodes, 0, False, side)
+    every = record(out / "all_colours.h5", args.episodes, 1, True, side)
+    strangers = record(out / "strangers.h5", 4 * args.test, 2, True, side)
+    likes = record(out / "likes.h5", args.test, 3, False, side)
     first = Rollouts(plain).episode(0).states
     assert first is not None
     seen = first["colour"][0, :OBJECTS]
@@ -105,38 +106,28 @@ def main(words: Sequence[str] | None = None) -> int:
             train(config.load("image", settings))
         return run
 
-    results: dict[tuple[str, str], list[Float[np.ndarray, "E F"]]] = {}
-    for seed in map(int, args.seeds.split(",")):
-        data = {"plain": plain, "all colours": every}
-        finder = image("plain", plain, seed)
+    def beside_edited(seed: int) -> Path:
         both = out / f"both_{seed}.h5"
         if not both.exists():
-            tracker = train(  # of which only the tracking is used: its dynamics need not be good
-                config.load(
-                    "video",
-                    [
-                        f"image={finder}",
-                        f"data.path={plain}",
-                        f"out={out / f'tracker_{seed}'}",
-                        "steps=2",
-                        "batch_size=2",
-                        "eval_every=2",
-                        "save_every=2",
-                        "sample_every=2",
-                    ],
-                )
-            )
-            augment(plain, both, tracker, seed=seed, originals=True)
-        data["edited"] = both
-        for arm in ARMS:
-            run = image(arm.replace(" ", "_"), data[arm], seed)
+            settings = [
+                f"image={image('plain', plain, seed)}",
+                f"data.path={plain}",
+                "dynamics.rollout_steps=2",
+            ]
+            few = ["steps=2", "batch_size=2", "eval_every=2", "save_every=2", "sample_every=2"]
+            tracker = train(config.load("video", [*settings, f"out={out / f'tracker_{seed}'}", *few]))
+            augment(plain, both, tracker, seed=seed, originals=True)  # it only tracks: dynamics are not used
+        return both
+
+    data = {"plain": lambda _: plain, "edited": beside_edited, "all colours": lambda _: every}
+    results: dict[tuple[str, str], list[Float[np.ndarray, "E F"]]] = {}
+    for arm, of in data.items():
+        for seed in map(int, args.seeds.split(",")):
+            run = image(arm.replace(" ", "_"), of(seed), seed)
             for test, file in tests.items():
-                results.setdefault((test, arm), []).append(judge(run, file))
-                print(
-                    f"{test}, {arm}, seed {seed}:",
-                    *np.nanmean(results[test, arm][-1], 0).round(4),
-                    flush=True,
-                )
+                found = judge(run, file)
+                results.setdefault((test, arm), []).append(found)
+                print(f"{test}, {arm}, seed {seed}:", *np.nanmean(found, 0).round(4), flush=True)
 
     print(f"| objects | trained on | {' | '.join(FIGURES)} |\n|{'---|' * (len(FIGURES) + 2)}")
     for (test, arm), runs in results.items():
