@@ -41,7 +41,7 @@ class TwoRoom(gym.Env[UInt8[np.ndarray, "H W 3"], Point]):
     `Box(-1, 1, (2,), float32)`: 1 is 5 of 224 pixels to the right, or down.
 
     ## Observation space
-    `Box(0, 255, (image_size, image_size, 3), uint8)`. `info` has `position` and `goal_position` in pixels of 224,
+    `Box(0, 255, (image_size, image_size, 3), uint8)`. `info` has `state` and `goal_state` in pixels of 224,
     `goal`, a picture, and `is_success`: within 16 pixels; `is_near`: within 8.
 
     ## Starting state
@@ -103,17 +103,17 @@ class TwoRoom(gym.Env[UInt8[np.ndarray, "H W 3"], Point]):
     def _info(self) -> dict[str, Any]:
         far = float(np.linalg.norm(self.position - self.goal))
         return {
-            "position": self.position.copy(),
-            "goal_position": self.goal.copy(),
+            "state": self.position.copy(),
+            "goal_state": self.goal.copy(),
             "goal": self._goal_picture.copy(),
             "is_success": far < NEAR,
             "is_near": far < NEARER,
         }
 
 
-def in_picture(position: Point, image_size: int) -> Float[np.ndarray, "2"]:
-    """Pixels of 224 in the units of particles, in a picture of this side."""
-    pixel = (position + 0.5) / SIDE * image_size - 0.5
+def in_picture(position: Point, image_size: int, side: int = SIDE) -> Float[np.ndarray, "2"]:
+    """Pixels of a picture of `side` in the units of particles, in a picture of `image_size`."""
+    pixel = (position + 0.5) / side * image_size - 0.5
     return (2 * pixel / (image_size - 1) - 1).astype(np.float32)
 
 

@@ -23,7 +23,8 @@ from dlp_dyn.objectives.clip_elbo import ClipElbo
 from dlp_dyn.objectives.config import ScheduleConfig
 from dlp_dyn.objectives.image_elbo import image_terms
 from dlp_dyn.objectives.reconstruction import squared_error
-from dlp_dyn.objectives.rollout import RolloutError
+from dlp_dyn.objectives.rollout import RolloutError, _without_idle
+from dlp_dyn.particles import Scene
 from dlp_dyn.tracking.config import TrackingConfig
 from dlp_dyn.training.loop import train
 from dlp_dyn.training.particle_clips import encode_episode, encode_part
@@ -111,6 +112,22 @@ def test_second_stage_trains_dynamics_alone():
     short, _ = objective(SceneClip(scene), step=5)
     first, _ = objective(SceneClip(scene[:, :4]), step=6)
     assert_close(short["rollout_position"], first["rollout_position"])
+
+
+def test_second_stage_leaves_out_what_is_off():
+    """Whatever else such particles hold, and however many there are: one is enough."""
+    objective = RolloutError(build()).train()
+    video = clip(5).video
+    scene = objective.model.encode(video)[0].scene
+    on = torch.zeros_like(scene.particles.transparency)
+    on[0, :, [1, 2]], on[1, :3, 0], on[1, 3:, 3] = 0.99, 0.99, 0.99
+    known = SceneClip(Scene(dataclasses.replace(scene.particles, transparency=on), scene.background))
+    left = _without_idle(known, 3).scene.particles
+    assert left.position.shape[2] == 2
+    assert_close(left.position[0], scene.particles.position[0][:, [1, 2]])
+    assert_close(left.position[1, :, 0], scene.particles.position[1, :, 0])
+    assert not left.visible[1, :, 1].all()  # what comes on later was not there to be moved
+    objective.train()(known)
 
 
 def test_prediction_goes_on_from_the_context():

@@ -10,7 +10,11 @@ from dlp_dyn.errors import InputError
 def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("run_folder", metavar="RUN", help="a run folder or a checkpoint folder, with dynamics")
     sub.add_argument("--env", help='a Gymnasium id, or "module:Id", for one episode and its video')
-    sub.add_argument("--task", help="or a task: push1, push2, push3, tworoom-far; measured beside baselines")
+    sub.add_argument(
+        "--task",
+        help="or a task, measured beside baselines: push1, push2, push3, tworoom, tworoom-far, pusht, pusht-block, "
+        "pusht-place",
+    )
     sub.add_argument(
         "--data", help="of a task: rollout file whose ways tell how far goals are (default: none)"
     )
@@ -26,6 +30,8 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         "--horizon", type=whole, default=5, help="blocks of actions that are planned (default: 5)"
     )
     sub.add_argument("--replan", type=whole, default=1, help="blocks that are done of each plan (default: 1)")
+    sub.add_argument("--samples", type=whole, default=300, help="candidates an iteration (default: 300)")
+    sub.add_argument("--iterations", type=whole, default=10, help="of the search (default: 10)")
     sub.add_argument("--seed", type=seed, default=0, help="of the episode and the search (default: 0)")
     sub.add_argument(
         "--set",
@@ -50,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
     played = play(
         args.run_folder, args.env, args.out, args.goal, args.steps, args.horizon, args.replan, args.seed,
-        key_values(args.settings),
+        key_values(args.settings), samples=args.samples, iterations=args.iterations,
     )  # fmt: skip
     for target in played.targets:
         expected = "" if target.expected is None else f", {target.expected:.3f} were expected"
@@ -79,6 +85,8 @@ def _evaluate(args: argparse.Namespace) -> None:
             seeds,
             args.horizon,
             args.replan,
+            args.samples,
+            args.iterations,
             data=args.data,
             progress=bar,
         )

@@ -53,8 +53,25 @@ class RolloutError(Objective):
         unseen = d.window - n_context
         actions = None if batch.actions is None else batch.actions[:, unseen:]
         clip = SceneClip(batch.scene[:, unseen:], actions)
+        if self.training and self.model.dynamics.any_number:
+            clip = _without_idle(clip, n_context)
         terms = self._terms(self.model.dynamics, clip, n_context, n_steps, d.graph.motion_scale)
         return Losses(terms, {"distance": d.graph.motion_scale * terms["rollout_position"].detach()})
+
+
+def _without_idle(clip: SceneClip, n_context: int) -> SceneClip:
+    """Particles that are on in no frame of the context are left out, but for one in some clip, which stays off.
+
+    Each takes as much time as any other, and more with every pair of them; there is one thing to learn from all.
+    """
+    particles = clip.scene.particles
+    used = particles.visible[:, :n_context].any(1)
+    least, most = (int(n) for n in used.sum(1).aminmax())
+    kept = min(max(most, least + 1), used.shape[1])
+    slots = used.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, None, :kept, None]
+    return SceneClip(
+        Scene(particles.map(lambda x: x.take_along_dim(slots, 2)), clip.scene.background), clip.actions
+    )
 
 
 def rollout_terms(

@@ -2,12 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from dlp_dyn.clip import to_images
@@ -16,7 +16,7 @@ from dlp_dyn.particles import Scene
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.costs import Arrival, Cost, Separate, Sum
-from dlp_dyn.planning.goals import Goal, GoalScene
+from dlp_dyn.planning.goals import Goal, GoalScene, partners
 from dlp_dyn.planning.planner import Planner
 from dlp_dyn.tracking.state import State
 from dlp_dyn.tree import stack
@@ -110,14 +110,31 @@ class Controller:
         return np.stack([row.queue.popleft().numpy() for row in acting])
 
     @torch.no_grad()
+    def scene(self, frame: UInt8[np.ndarray, "H W 3"]) -> Scene:
+        """The particles (1, N, ...) of one picture, which no other came before. Raises InputError for its size."""
+        self._check(frame[None], 1)
+        return self.model.encode(to_images(frame[None])[None])[0].scene[:, 0]
+
+    @torch.no_grad()
     def actor(self, frame: UInt8[np.ndarray, "H W 3"]) -> GoalScene:
         """What acts in a picture, for `goals.Approach`: the particle that actions move most."""
-        self._check(frame[None], 1)
-        scene = self.model.encode(to_images(frame[None])[None])[0].scene
-        context = Context.of(scene, None, self.model.dynamics.any_number)
-        index = self.planner.actor(context)
+        context, index = self._acting(frame)
         particle = context.now.map(lambda x: x.take_along_dim(index[:, None, None], 1))
         return GoalScene(particle, last=particle.position)
+
+    @torch.no_grad()
+    def without_actor(self, goal: GoalScene, frame: UInt8[np.ndarray, "H W 3"]) -> GoalScene:
+        """The goal of one problem, with what acts left free where the goal shows it too."""
+        context, actor = self._acting(frame)
+        p = goal.particles
+        index, found = partners(p, p.visible, context.now, context.on)
+        own = found & (index == actor[:, None])
+        return replace(goal, weight=(~own[0]).to(p.position.dtype))
+
+    def _acting(self, frame: UInt8[np.ndarray, "H W 3"]) -> tuple[Context, Int[Tensor, " 1"]]:
+        scene = self.scene(frame).map(lambda x: x[:, None])
+        context = Context.of(scene, None, self.model.dynamics.any_number)
+        return context, self.planner.actor(context)
 
     def why(self, row: int = 0) -> tuple[Target, ...]:
         """The targets of the last plan, with how far they are, were expected to be, and will be.

@@ -16,7 +16,6 @@ from dlp_dyn.planning.controller import Controller
 from dlp_dyn.planning.evaluate import SEEDS, Report, evaluate
 from dlp_dyn.planning.play import controller_of
 from dlp_dyn.planning.players import Planned, Player, Random, Replay, Straight
-from dlp_dyn.planning.solvers import Solver
 from dlp_dyn.planning.tasks import TASKS
 from dlp_dyn.progress import Tracker
 from dlp_dyn.video import VideoModel
@@ -43,7 +42,8 @@ def evaluate_run(
     seeds: Sequence[int] = SEEDS,
     horizon: int = 5,
     replan: int = 1,
-    solver: Solver | None = None,
+    samples: int = 300,
+    iterations: int = 10,
     at_once: int = 25,
     data: str | Path | None = None,
     progress: Tracker | None = None,
@@ -64,12 +64,12 @@ def evaluate_run(
     world.close()
 
     def make(n: int) -> Controller:
-        return controller_of(run, space, n, solver, horizon, replan)
+        return controller_of(run, space, n, None, horizon, replan, 0, samples, iterations)
 
     players: list[Player] = [
         Random(),
         Straight(),
-        Planned(make, task.prices, approach=task.pushed, visited=visited),
+        Planned(make, task.prices, aim=task.aim, approach=task.pushed, visited=visited),
     ]
     if task.problems(1, seeds[0])[0].actions is not None:
         players.insert(2, Replay())

@@ -44,8 +44,12 @@ def controller_of(
     horizon: int = 5,
     replan: int = 1,
     seed: int = 0,
+    samples: int = 300,
+    iterations: int = 10,
 ) -> Controller:
     """A controller with the video model of a run, for environments with these actions.
+
+    samples, iterations: of the search, where no other is given.
 
     Raises InputError for a run without dynamics or actions, and for actions that are not those it was trained with.
     """
@@ -53,10 +57,21 @@ def controller_of(
         raise InputError(f"horizon {horizon}: plan 1 block of actions or more")
     model = load_video_model(run)
     actions = ActionSpace.of(space, model.cfg.stride)
-    solver = solver or (Categorical() if actions.choices else ICEM())
+    solver = solver or searcher(actions, samples, iterations)
     return Controller(
         model, Planner(Predictor(model.dynamics), actions, solver, horizon), n_envs, replan, seed
     )
+
+
+def searcher(space: ActionSpace, samples: int = 300, iterations: int = 10) -> Solver:
+    """The search that fits the actions, whose elites are a tenth of the candidates.
+
+    Raises InputError for fewer than 20 candidates, and below 1 iteration.
+    """
+    if samples < 20 or iterations < 1:
+        raise InputError(f"{samples} candidates, {iterations} iterations: use 20 or more, and 1 or more")
+    kind = Categorical if space.choices else ICEM
+    return kind(samples=samples, elites=samples // 10, iterations=iterations)
 
 
 def play(
@@ -70,11 +85,13 @@ def play(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     fps: float = 5.0,
+    samples: int = 300,
+    iterations: int = 10,
 ) -> Played:
     """Plan an episode toward a goal, draw it, and tell how it went.
 
     goal: a picture file, or "SLOT:X,Y" places of particles, or nothing: what the environment shows as its goal.
-    steps: of the environment, unless it ends or succeeds before.
+    steps: of the environment, unless it ends or succeeds before. samples, iterations: of the search.
     Raises InputError for what does not fit together.
     """
     out = check_out(out)
@@ -83,7 +100,9 @@ def play(
     side = load_video_model(run).cfg.image.image_size
     stage = Stage(env_id, side, settings)
     try:
-        control = controller_of(run, stage.env.action_space, 1, None, horizon, replan, seed)
+        control = controller_of(
+            run, stage.env.action_space, 1, None, horizon, replan, seed, samples, iterations
+        )
         frame = stage.reset(seed)
         picture, goals = read_goal(control.model, goal, stage.goal)
         control.reset(goals)

@@ -8,14 +8,15 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from dlp_dyn.clip import to_images
 from dlp_dyn.particles import Particles
 from dlp_dyn.planning.controller import Controller
 from dlp_dyn.planning.costs import DEFAULT, Prices
-from dlp_dyn.planning.goals import Approach, Match, goal_scene
+from dlp_dyn.planning.goals import Approach, Goal, GoalScene, Match, goal_scene
+from dlp_dyn.planning.goals import Places as ByHand
 from dlp_dyn.planning.reach import time_to_reach
-from dlp_dyn.planning.tasks import Places, Problem, World
+from dlp_dyn.planning.tasks import Aim, Places, Problem, World
 
+Picture = UInt8[np.ndarray, "H W 3"]
 Frames = UInt8[np.ndarray, "B H W 3"]
 Actions = Float[np.ndarray, "B A"]
 
@@ -86,8 +87,9 @@ class Replay:
 class Planned:
     """A controller with goal pictures, which sees pictures alone.
 
-    make: a controller for so many environments. approach: what acts is drawn behind what it shall move. visited:
-    episodes of particles, which tell how far a goal is (see `reach`); none measures it in the picture.
+    make: a controller for so many environments. aim: what of the goal counts. approach: what acts is drawn behind what
+    it shall move. visited: episodes of particles, which tell how far a goal is (see `reach`); none measures it in the
+    picture.
     seconds: of CPU that its actions took. plans: that it made.
     """
 
@@ -98,10 +100,12 @@ class Planned:
         make: Callable[[int], Controller],
         prices: Prices = DEFAULT,
         match: Match = "now",
+        aim: Aim = "all",
         approach: bool = False,
         visited: Sequence[Particles] = (),
     ) -> None:
         self.make, self.prices, self.approach = make, prices, approach
+        self.aim: Aim = aim
         self.match: Match = match
         self.visited = visited
         self.seconds, self.plans = 0.0, 0
@@ -110,18 +114,32 @@ class Planned:
         self.worlds, self.control = worlds, self.make(len(worlds))
         start = time.process_time()
         for row, (world, problem, frame) in enumerate(zip(worlds, problems, frames, strict=True)):
-            goal = goal_scene(self.control.model, world.goal_picture(), self.match, self.prices)
-            far = [time_to_reach(goal, self.visited)] if self.visited else [goal]
-            more = [Approach(goal, self.control.actor(frame))] if self.approach else []
-            self.control.reset([*far, *more], row, problem.seed)
+            self.control.reset(self._goals(world, frame), row, problem.seed)
         self.seconds += time.process_time() - start
-        seen = [world.places() for world in worlds]
-        goals = [world.goal_places() for world in worlds]
         self.found = [
-            _all_near(here, self._particles(frame))
-            and _all_near(there, self._particles(world.goal_picture()))
-            for here, there, frame, world in zip(seen, goals, frames, worlds, strict=True)
+            self._sees(world.places(), frame)
+            and (self.aim == "places" or self._sees(world.goal_places(), world.goal_picture()))
+            for world, frame in zip(worlds, frames, strict=True)
         ]
+
+    def _goals(self, world: World, frame: Picture) -> list[Goal]:
+        """What a plan is made for: as a user would give it, by a picture, or by pointing at things and places."""
+        if self.aim == "places":
+            goal = moved = self._by_hand(world, frame)
+        else:
+            goal = goal_scene(self.control.model, world.goal_picture(), self.match, self.prices)
+            moved = self.control.without_actor(goal, frame) if self.approach else goal
+            goal = moved if self.aim == "moved" else goal
+        first = time_to_reach(goal, self.visited) if isinstance(goal, GoalScene) and self.visited else goal
+        return [first, Approach(moved, self.control.actor(frame))] if self.approach else [first]
+
+    def _by_hand(self, world: World, frame: Picture) -> ByHand:
+        """Each thing's place for the particle nearest to it."""
+        p = self.control.scene(frame).particles[0]
+        slots = p.visible.nonzero()[:, 0]
+        near = torch.cdist(torch.from_numpy(world.places()), p.position[slots]).argmin(1)
+        places = world.goal_places().clip(-1, 1).tolist()
+        return ByHand({int(slots[i]): (x, y) for i, (x, y) in zip(near, places, strict=True)}, self.prices)
 
     def act(self, frames: Frames, rows: Sequence[int]) -> Actions:
         start = time.process_time()
@@ -143,20 +161,16 @@ class Planned:
         moments = self.control.moments(row)
         if not self.found[row]:
             return "found"
-        if not _all_near(self.worlds[row].places(), self._particles(moments[-1].frame)):
+        if not self._sees(self.worlds[row].places(), moments[-1].frame):
             return "tracked"
         wrong = [abs(t.expected - t.now) for m in moments for t in m.targets if t.expected is not None]
         return "predicted" if wrong and np.mean(wrong) > FORESEEN else "planned"
 
-    def _particles(self, frame: UInt8[np.ndarray, "H W 3"]) -> Places:
-        model = self.control.model
-        with torch.no_grad():
-            p = model.encode(to_images(frame[None])[None])[0].scene.particles[0, 0]
-        return p.position[p.visible].numpy()
-
-
-def _all_near(things: Places, particles: Places) -> bool:
-    if not len(particles):
-        return False
-    gaps = np.linalg.norm(things[:, None] - particles[None], axis=-1)
-    return bool((gaps.min(1) < FOUND).all())
+    def _sees(self, things: Places, frame: Picture) -> bool:
+        """Whether everything has a particle near it."""
+        p = self.control.scene(frame).particles[0]
+        particles = p.position[p.visible].numpy()
+        if not len(particles):
+            return False
+        gaps = np.linalg.norm(things[:, None] - particles[None], axis=-1)
+        return bool((gaps.min(1) < FOUND).all())

@@ -68,8 +68,8 @@ class Stage:
         self.env_id = env_id
         self.pictures = Pictures(self.env, image_size)
 
-    def reset(self, seed: int) -> Picture:
-        self.observation, self.info = self.env.reset(seed=seed)
+    def reset(self, seed: int, options: Mapping[str, Any] | None = None) -> Picture:
+        self.observation, self.info = self.env.reset(seed=seed, options=dict(options or {}))
         self.done = False
         return self.pictures.of(self.observation)
 

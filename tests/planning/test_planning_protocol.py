@@ -14,7 +14,7 @@ from dlp_dyn.planning.costs import DEFAULT
 from dlp_dyn.planning.evaluate import evaluate
 from dlp_dyn.planning.intervals import first_hold, paired_difference, wilson
 from dlp_dyn.planning.players import Random, Replay, Straight
-from dlp_dyn.planning.tasks import TASKS, Problem, Task
+from dlp_dyn.planning.tasks import TASKS, Aim, Problem, Task
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (37, 300)])
@@ -90,6 +90,7 @@ class Point:
 
 class Line:
     name, budget, prices, pushed = "line", 20, DEFAULT, False
+    aim: Aim = "all"
     holds: Mapping[str, int] = {"there": 1, "stays": 3}
 
     def problems(self, n: int, seed: int) -> Sequence[Problem]:
@@ -129,8 +130,28 @@ def test_numbers_below_1() -> None:
         evaluate(Line(), [Random()], 4, pairs=0)
 
 
-def test_tasks_have_problems_of_their_own() -> None:
-    for task in TASKS.values():
-        seeds = [{p.seed for p in task.problems(50, seed)} for seed in (0, 1)]
-        assert not seeds[0] & seeds[1]
-        assert [p.seed for p in task.problems(50, 0)] == [p.seed for p in task.problems(50, 0)]
+@pytest.mark.parametrize("name", TASKS)
+def test_tasks_have_problems_of_their_own(name: str) -> None:
+    if "push" not in name or name.startswith("pusht"):
+        pytest.importorskip("stable_worldmodel", reason="stable-worldmodel is not installed")
+    task, n = TASKS[name], 3
+    seeds = [{p.seed for p in task.problems(n, seed)} for seed in (0, 1)]
+    assert not seeds[0] & seeds[1]
+    assert [p.seed for p in task.problems(n, 0)] == [p.seed for p in task.problems(n, 0)]
+
+
+@pytest.mark.parametrize("name", ["tworoom", "pusht", "pusht-place"])
+def test_problems_begin_unsolved_at_their_states(name: str) -> None:
+    pytest.importorskip("stable_worldmodel", reason="stable-worldmodel is not installed")
+    task = TASKS[name]
+    (problem,) = task.problems(1, 3)
+    world = task.world(64)
+    picture = world.begin(problem)
+    assert picture.shape == world.goal_picture().shape == (64, 64, 3)
+    assert not any(world.solved().values())
+    assert np.abs(world.places()).max() < 1
+    before = world.step(world.straight())
+    world.begin(problem)
+    np.testing.assert_array_equal(world.step(world.straight()), before)  # a problem begins as it began
+    assert world.solved().keys() == task.holds.keys()
+    world.close()

@@ -1,0 +1,76 @@
+"""TwoRoom: a dot to its place in the other room, near by or far away."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from dlp_dyn.planning.costs import DEFAULT
+from dlp_dyn.planning.stage import Stage
+from dlp_dyn.planning.tasks.base import Aim, Places, Problem, Staged, World, seeded
+from dlp_dyn.planning.tasks.pairs import recorded_pairs
+
+ENV, POLICY = "envs:TwoRoom-v0", "envs.two_room:Wanderer"
+_WALL = (107.0, 117.0)  # its sides, in pixels of 224
+_RADIUS = 7.0  # of the dot
+
+
+@dataclass(frozen=True)
+class TwoRoom:
+    """envs:TwoRoom-v0: 16 (moderate) or 8 (strict) pixels of 224 from the goal.
+
+    Near: start and goal are 25 steps of `envs.two_room:Wanderer` apart, in opposite rooms and clear of the wall; 50
+    steps. far: both are uniform in opposite rooms; 100 steps.
+    """
+
+    far: bool = False
+
+    prices = DEFAULT
+    pushed = False
+    aim: Aim = "all"
+
+    @property
+    def name(self) -> str:
+        return "tworoom-far" if self.far else "tworoom"
+
+    @property
+    def budget(self) -> int:
+        return 100 if self.far else 50
+
+    @property
+    def holds(self) -> Mapping[str, int]:
+        return {"moderate": 1, "strict": 1}
+
+    def problems(self, n: int, seed: int) -> Sequence[Problem]:
+        return seeded(n, seed) if self.far else recorded_pairs(ENV, POLICY, n, seed, _through_the_door)
+
+    def world(self, image_size: int) -> World:
+        return _TwoRoomWorld(image_size)
+
+
+def _through_the_door(start: Float[np.ndarray, " 2"], goal: Float[np.ndarray, " 2"]) -> bool:
+    left, right = sorted((start[0], goal[0]))
+    return bool(left < _WALL[0] - _RADIUS and right > _WALL[1] + _RADIUS)
+
+
+class _TwoRoomWorld(Staged):
+    def __init__(self, image_size: int) -> None:
+        super().__init__(Stage(ENV, image_size, {"image_size": image_size}))
+
+    def solved(self) -> Mapping[str, bool]:
+        return {"moderate": self.stage.info["is_success"], "strict": self.stage.info["is_near"]}
+
+    def places(self) -> Places:
+        return _of_224(self.stage.info["state"])
+
+    def goal_places(self) -> Places:
+        return _of_224(self.stage.info["goal_state"])
+
+    def straight(self) -> Float[np.ndarray, " A"]:
+        way = self.stage.info["goal_state"] - self.stage.info["state"]
+        return (way / max(float(np.abs(way).max()), 5.0)).astype(np.float32)
+
+
+def _of_224(pixels: Float[np.ndarray, "2"]) -> Places:
+    return ((pixels + 0.5) / 112 - 1)[None].astype(np.float32)
