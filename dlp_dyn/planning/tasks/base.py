@@ -65,7 +65,9 @@ class Task(Protocol):
 
     prices: Prices
     pushed: bool
-    aim: Aim
+
+    @property
+    def aim(self) -> Aim: ...
 
     @property
     def name(self) -> str: ...
