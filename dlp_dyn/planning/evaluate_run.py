@@ -8,7 +8,6 @@ import torch
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.clip import to_images
 from dlp_dyn.data.rollouts import Rollouts
-from dlp_dyn.data.strided import read_strided
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import check_fits
 from dlp_dyn.particles import Particles
@@ -20,19 +19,24 @@ from dlp_dyn.planning.tasks import TASKS
 from dlp_dyn.progress import Tracker
 from dlp_dyn.video import VideoModel
 
+_FRAMES_AT_ONCE = 128
+
 
 @torch.no_grad()
 def encode_episodes(model: VideoModel, data: Path) -> list[Particles]:
-    """The particles (T, N, ...) of all training episodes, a block of actions apart."""
+    """The particles (T, N, ...) of all training episodes, a block of actions apart, from each frame of the first block.
+
+    So every frame is seen, and every stretch that is as long as a block.
+    """
     rollouts = Rollouts(data)
     check_fits(model, rollouts)
     stride = model.cfg.stride
     episodes = []
     for i in rollouts.part("train"):
-        n = int((rollouts.episode_lengths[i] - 1) // stride + 1)
-        frames = read_strided(rollouts, int(i), n, stride).frames
-        episodes.append(model.encode(to_images(frames)[None])[0].scene.particles[0])
-    return episodes
+        images = to_images(rollouts.episode(int(i)).frames)
+        scene = model.follow(images[None].split(_FRAMES_AT_ONCE, 1))
+        episodes += [scene.particles[0, first::stride] for first in range(stride)]
+    return [episode for episode in episodes if len(episode.position)]
 
 
 def evaluate_run(

@@ -56,7 +56,8 @@ def controller_of(
     if horizon < 1:
         raise InputError(f"horizon {horizon}: plan 1 block of actions or more")
     model = load_video_model(run)
-    actions = ActionSpace.of(space, model.cfg.stride)
+    single = len(ActionSpace.of(space).low)
+    actions = ActionSpace.of(space, max(model.cfg.dynamics.action_dim // single, 1))
     solver = solver or searcher(actions, samples, iterations)
     return Controller(
         model, Planner(Predictor(model.dynamics), actions, solver, horizon), n_envs, replan, seed
