@@ -8,7 +8,6 @@ RUN/checkpoints/{last,best}/agent.safetensors      weights
                             training_state.pt, replay.npz    only in `last`: what going on needs
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from dlp_dyn import folders
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.normalizer import Normalizer
+from dlp_dyn.settings import parse_json
 from dlp_dyn.sharing.weights import load_into, read_tensors
 
 VERSION = 2
@@ -121,7 +121,7 @@ def weights_bytes(weights: Mapping[str, Tensor]) -> bytes:
 def _read(folder: Path) -> Checkpoint:
     file = folder / FACTS
     try:
-        raw = json.loads(file.read_text())
+        raw = parse_json(file.read_text())
         if raw.get("version") != VERSION:
             raise InputError(_refusal(folder, raw.get("version")))
         both = (spaces.from_json(raw["observations"]), spaces.from_json(raw["actions"]))

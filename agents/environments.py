@@ -83,7 +83,7 @@ class AgentEnv(VecEnv):
             action = self.actions.to_env(self._actions[i])
             self.raw[i], reward, terminated, truncated, info = env.step(action)
             self._played[i].actions.append(np.asarray(action))
-            rewards[i], dones[i] = float(reward), terminated or truncated
+            rewards[i], dones[i] = _number("reward", reward), terminated or truncated
             infos.append(_light(info) | {"TimeLimit.truncated": truncated and not terminated})
             if dones[i]:
                 last.append(copy.deepcopy(self.raw[i]))  # `reset` may write into the same array
@@ -269,8 +269,20 @@ def _look(cfg: AgentConfig, space: gym.Space[Any], n_envs: int, encoder: Particl
 
 def _light(info: Mapping[str, Any]) -> dict[str, Any]:
     """Infos are kept for long: pictures do not belong there, and arrays must not be those that are written to."""
-    return {
+    success = info.get("is_success")
+    if success is not None and _number("is_success", success) not in (0, 1):
+        raise InputError(f"environment: is_success is {success!r}; it has to be True or False")
+    told = {} if success is None else {"is_success": bool(success)}
+    return told | {
         k: np.array(v) if isinstance(v, np.ndarray) else v
         for k, v in info.items()
-        if not (isinstance(v, np.ndarray) and v.ndim > 2)
+        if k != "is_success" and not (isinstance(v, np.ndarray) and v.ndim > 2)
     }
+
+
+def _number(name: str, value: Any) -> float:
+    """What an environment tells. Raises InputError for what is no finite number."""
+    array = np.asarray(value)
+    if array.size != 1 or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise InputError(f"environment: {name} is {value!r}; it has to be one finite number")
+    return float(array.item())

@@ -11,7 +11,7 @@ from scipy.cluster.vq import kmeans2
 
 from agents.rewards import Things
 from dlp_dyn.errors import InputError
-from dlp_dyn.settings import Count, Fraction, above, check
+from dlp_dyn.settings import Count, Fraction, above, check, parse_json
 
 FEWEST_FRAMES = 50
 
@@ -59,7 +59,7 @@ class Foreground:
 def load(path: Path) -> Foreground:
     """A file of what `Foreground.to_json` gives. Raises InputError for other files."""
     try:
-        raw = json.loads(path.read_text())
+        raw = parse_json(path.read_text())
         return Foreground(np.array(raw["centres"]), np.array(raw["moving"]), np.array(raw["is_object"], bool))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

@@ -20,8 +20,10 @@ from agents.checkpoint import ZIP
 from agents.command import run_command
 from agents.config import read
 from dlp_dyn import folders
+from dlp_dyn.checkpoint import DAMAGED
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
+from dlp_dyn.settings import parse_json
 
 
 def convert(folder: Path) -> None:
@@ -29,11 +31,14 @@ def convert(folder: Path) -> None:
 
     Raises InputError for a folder without such a zip, a damaged one, and weights that do not fit the config.
     """
-    weights, facts = _weights(folder / ZIP), json.loads((folder / checkpoint.FACTS).read_text())
+    weights = _weights(folder / ZIP)
+    try:
+        facts = parse_json((folder / checkpoint.FACTS).read_bytes())
+        encoder_run, score = facts["encoder"], float(facts["score"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / checkpoint.FACTS}: damaged ({type(error).__name__})") from None
     cfg = read(folder / checkpoint.CONFIG)
-    encoder = None
-    if facts["encoder"] is not None:
-        encoder = ParticleEncoder(facts["encoder"])
+    encoder = None if encoder_run is None else ParticleEncoder(encoder_run)
     env = environments.make(cfg, 1, encoder)
     env.close()
     new = {
@@ -41,7 +46,6 @@ def convert(folder: Path) -> None:
         "observations": spaces.to_json(env.observation_space),
         "actions": spaces.to_json(env.action_space),
     }
-    score = facts["score"]
     told = [score, 0.0] if env.tells_success else [0.0, score]
     contents = {
         checkpoint.WEIGHTS: checkpoint.weights_bytes(weights),
@@ -60,7 +64,7 @@ def _weights(file: Path) -> dict[str, Tensor]:
             return torch.load(stream, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise InputError(f"{file}: no such file; this is no agent of an earlier version") from None
-    except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except (zipfile.BadZipFile, *DAMAGED) as error:
         raise InputError(f"{file}: cannot be read ({type(error).__name__}); it is damaged") from None
 
 

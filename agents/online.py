@@ -1,5 +1,6 @@
 """OnlineLearner: an algorithm of Stable-Baselines3, one round at a time."""
 
+import operator
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -25,7 +26,7 @@ from agents.td3 import GoalTD3
 from dlp_dyn.checkpoint import load_training_state
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.observer import with_rows
-from dlp_dyn.training.state import random_state, set_random_state
+from dlp_dyn.training.state import check_moments, random_state, set_random_state, step_of
 
 
 class OnlineLearner:
@@ -124,10 +125,12 @@ class OnlineLearner:
         checkpoint.fill(model.policy, saved)
         parameters: Any = {"policy": model.policy.state_dict(), **state["optimizers"]}
         model.set_parameters(parameters)
+        for name in state["optimizers"]:
+            check_moments(operator.attrgetter(name)(model))
         if (entropy := _entropy(model)) is not None:
             entropy.data.copy_(state["entropy"])
         self.env.seconds_looking = 0.0
-        model.num_timesteps, model._n_updates = state["step"], state["updates"]
+        model.num_timesteps, model._n_updates = step_of(state), state["updates"]
         model.ep_info_buffer = deque(state["episodes"], model._stats_window_size)
         model.ep_success_buffer = deque(state["successes"], model._stats_window_size)
         if isinstance(model, GoalTD3):

@@ -16,6 +16,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 from dlp_dyn.errors import InputError
+from dlp_dyn.settings import parse_json
 
 Reward = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " B"]]
 Storage = Literal["float16", "float32", "uint8"]
@@ -273,7 +274,7 @@ class GoalReplayBuffer(ReplayBuffer):
         try:
             with np.load(path, allow_pickle=False) as file:
                 stored = {name: file[name] for name in file.files}
-                state = json.loads(str(stored["random"]))
+                state = parse_json(str(stored["random"]))
         except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
             raise InputError(
                 f"{path}: damaged or gone ({error}); this agent can be used, but not trained on"

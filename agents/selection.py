@@ -25,6 +25,10 @@ class Selection:
             self.whole = entry_of(space, "the environment's", picture="" in pictures)
             self.space: gym.Space[Any] = self.whole.space
             return
+        if not self.keys:
+            raise InputError(
+                "observation: the environment's is a Dict without entries; use another environment"
+            )
         for key in self.keys.values():
             if key not in space.spaces:
                 raise InputError(
@@ -40,8 +44,8 @@ class Selection:
 
     def observe(self, batch: Batch, rows: Rows | None = None) -> Batch:  # noqa: ARG002 - as Observer's
         if not isinstance(batch, dict):
-            return self.whole.convert(batch)
-        return {new: self.entries[new].convert(batch[old]) for new, old in self.keys.items()}
+            return self.whole.read(batch)
+        return {new: self.entries[new].read(batch[old]) for new, old in self.keys.items()}
 
     def memory(self) -> dict[str, Tensor]:
         """As Observer's."""

@@ -22,6 +22,17 @@ class Entry:
     space: gym.Space
     convert: Convert = np.asarray
 
+    def read(self, batch: Array) -> Array:
+        """A batch as networks read it. Raises InputError for arrays of another shape, and for NaN and infinity."""
+        values = self.convert(batch)
+        if values.shape[1:] != self.space.shape:
+            raise InputError(
+                f"environment: an observation of shape {values.shape[1:]}, its space says {self.space.shape}"
+            )
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise InputError("environment: an observation holds NaN or infinity")
+        return values
+
 
 def entry_of(space: gym.Space, name: str, *, picture: bool = False) -> Entry:
     """How networks read an entry of an observation; pictures get their channels first.
@@ -37,11 +48,13 @@ def entry_of(space: gym.Space, name: str, *, picture: bool = False) -> Entry:
             f"observation: {name} is {found}, no picture of bytes; give observation.kind=state, or an environment "
             "with pictures"
         )
-    if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+    if isinstance(space, spaces.Discrete) or (
+        isinstance(space, spaces.MultiDiscrete) and space.nvec.ndim == 1
+    ):
         return _counted_from_zero(space)
     if isinstance(space, spaces.MultiBinary):
         return Entry(space)
-    if not isinstance(space, spaces.Box) or not space.shape:
+    if not isinstance(space, spaces.Box) or not space.shape or 0 in space.shape:
         raise InputError(
             f"observation: {name} is {found}, which networks cannot read; wrap the environment so that it gives "
             "arrays, or a Dict of them (gymnasium.wrappers.FlattenObservation)"
@@ -84,7 +97,8 @@ class Actions:
     Whole numbers that begin elsewhere are counted from 0. Continuous ones are float32; where the environment's are
     integers, they are rounded.
 
-    Raises InputError for actions that no algorithm has: Tuple, Dict, and continuous ones without bounds.
+    Raises InputError for actions that no algorithm has: Tuple, Dict, tables of choices, and continuous ones without
+    bounds or room between them.
     """
 
     def __init__(self, space: gym.Space) -> None:
@@ -96,12 +110,14 @@ class Actions:
                     f"actions are {space}, without bounds: wrap the environment in gymnasium.wrappers.ClipAction "
                     "or RescaleAction"
                 )
+            if not (space.low < space.high).all():
+                raise InputError(f"actions are {space}, of which some cannot be chosen: leave those out")
             low, high = space.low.astype(np.float32), space.high.astype(np.float32)
             self.space: gym.Space = spaces.Box(low, high, dtype=np.float32)
-        elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
+        elif isinstance(space, spaces.Discrete | spaces.MultiDiscrete) and len(space.shape or ()) < 2:
             self.start = np.asarray(space.start)
             self.space = _shifted(space)
-        elif isinstance(space, spaces.MultiBinary):
+        elif isinstance(space, spaces.MultiBinary) and len(space.shape) == 1:
             self.space = space
         else:
             raise InputError(

@@ -26,6 +26,7 @@ from agents.online import OnlineLearner
 from agents.rewards import ChamferReward
 from agents.warm_up import warm_up
 from dlp_dyn import folders
+from dlp_dyn.checkpoint import going_on_from
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.progress import Tracker, track
 from dlp_dyn.settings import split_arguments
@@ -78,7 +79,8 @@ def _train(cfg: AgentConfig, resume: bool) -> Path:
     )  # `best` may be newer than `last`
     agent = Agent(cfg, learner, encoder, extras, score)
     if saved:
-        lost = "".join(f"; {note}" for note in learner.restore(saved))
+        with going_on_from(saved.folder):
+            lost = "".join(f"; {note}" for note in learner.restore(saved))
         begun = [f"{run}: going on after step {saved.step} of {cfg.steps}{lost}"]
     else:
         agent.save("last")  # whatever comes, there is something to go on from

@@ -13,6 +13,8 @@ import io
 import json
 import pickle
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +27,14 @@ from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
-from dlp_dyn.settings import has_section, read_section, read_yaml
+from dlp_dyn.settings import has_section, parse_json, read_section, read_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
 from dlp_dyn.sharing.weights import WEIGHTS, load_weights, to_bytes
 from dlp_dyn.video import VideoModel
 
 TRAINING_STATE, SCORE = "training_state.pt", "score.json"
 # What torch.load raises for bytes that it did not write: noise can be read as any opcode of a pickle.
-_DAMAGED = (
+DAMAGED = (
     RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ImportError, struct.error,
     pickle.UnpicklingError,
 )  # fmt: skip
@@ -63,7 +65,7 @@ def save(
 def load_score(folder: Path) -> float:
     """What a checkpoint scored on held-out data; minus infinity where it does not say."""
     try:
-        return float(json.loads((folder / SCORE).read_bytes()))
+        return float(parse_json((folder / SCORE).read_bytes()))
     except (OSError, ValueError, TypeError):
         return float("-inf")
 
@@ -99,13 +101,23 @@ def load_training_state(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{file}: no such file; this checkpoint can be used, but training cannot go on from it"
         )
-    try:
+    with going_on_from(folder):
         return torch.load(file, map_location="cpu", weights_only=True)
-    except _DAMAGED as error:
+
+
+@contextmanager
+def going_on_from(folder: Path) -> Iterator[None]:
+    """InputError where the training state of a checkpoint folder cannot be read, or does not fit what is trained."""
+    try:
+        yield
+    except InputError:
+        raise
+    except DAMAGED as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise InputError(
-            f"{file}: damaged or cut short ({reason}); use another checkpoint of the run"
-        ) from None
+            f"{folder / TRAINING_STATE}: damaged or cut short, or not of this run ({reason}); use another checkpoint "
+            "of the run"
+        ) from error
 
 
 def view_of(run: str | Path) -> str | None:

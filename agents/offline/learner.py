@@ -17,7 +17,7 @@ from agents.offline.policies import EntityPolicy
 from dlp_dyn.checkpoint import load_training_state
 from dlp_dyn.objectives.base import Objective
 from dlp_dyn.observation.encoder import ParticleEncoder
-from dlp_dyn.training.state import random_state, set_random_state
+from dlp_dyn.training.state import check_moments, random_state, set_random_state, step_of
 from dlp_dyn.training.step import TrainingStep
 
 
@@ -102,7 +102,8 @@ class OfflineLearner:
         checkpoint.fill(self.model, saved)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state["optimizers"][name])
-        self.step, self.rng.bit_generator.state = state["step"], state["samples"]
+            check_moments(optimizer)
+        self.step, self.rng.bit_generator.state = step_of(state), state["samples"]
         set_random_state(state["random"])
         return []
 

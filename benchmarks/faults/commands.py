@@ -20,7 +20,7 @@ from pathlib import Path
 from agents import evaluate as agent_evaluation
 from agents import export as agent_export
 from agents import train as agent_training
-from benchmarks.faults.places import prepare, wrong_values
+from benchmarks.faults.places import AGENT, PUSH, VIDEO, prepare, wrong_values
 from dlp_dyn import cli
 from dlp_dyn.commands.parser import parser
 
@@ -60,6 +60,7 @@ def working(place: Path) -> dict[str, list[str]]:
     at = {path.name: str(path) for path in place.iterdir()}
     out = ["--out", "out.gif"]
     video = [at["video"], "--data", at["film.gif"], "--context", "3", "--horizon", "2", "--episodes", "1"]
+    clips = [at["mover"], "--data", at["push.h5"], "--part", "train", "--episodes", "1"]
     return {
         "demo": ["--context", "3", "--horizon", "3", "--episodes", "1", *out],
         "collect": ["balls", "--episodes", "3", "--image-size", "32", "--set", "radius=2", "--out", "out.h5"],
@@ -68,13 +69,40 @@ def working(place: Path) -> dict[str, list[str]]:
         "train": ["tiny", f"data.path={at['data.h5']}", "steps=1", "out=run", "device=cpu", "eval_frames=1"],
         "evaluate": [at["image"], "--data", at["data.h5"], "--episodes", "1"],
         "predict": [*video, *out],
-        "plan": [at["video"], "--env", "envs:Push-v0", "--steps", "1", *out],
+        "plan": [at["mover"], "--env", PUSH, "--steps", "1", "--horizon", "1", *out],
         "generate": [at["samples"], "--n", "2", "--out", "out.png"],
         "view": [at["video"], "--port", "0"],
         "convert": [at["weights.pth"], "--hparams", at["hparams.json"], "--out", "run"],
+        "export": [at["image"], "--format", "torch", "--out", "programs"],
+        "augment": [*clips, "--out", "out.h5"],
+        "track": [*clips, "--out", "out.json"],
+        "export-data": [at["data.h5"], "out", "--format", "lerobot"],
         "agents.train": ["push1", "observation.kind=state", "out=run", "steps=1", "warm_up.steps=1"],
         "agents.evaluate": [at["agent"], "--episodes", "1"],
         "agents.export": [at["agent"], "--out", "out.pt2"],
+    }
+
+
+def also_written(place: Path) -> dict[str, list[str]]:
+    """More that commands write, as `working`; what follows a comma tells what."""
+    at = {path.name: str(path) for path in place.iterdir()}
+    second = [f"image={at['image']}", f"data.path={at['data.h5']}", "stage=dynamics", "dynamics.kind=graph"]
+    seen = [
+        f"observation.encoder={at['image']}",
+        "observation.normalizer_frames=16",
+        "env.settings.image_size=32",
+    ]
+    task = ["--task", "push1", "--pairs", "1", "--seeds", "0", "--horizon", "1"]
+    words = working(place)
+    return {
+        "train, second stage": ["tiny", *VIDEO, *second, "out=run"],
+        "train, samples": ["soft_intro_2d", "steps=1", "batch_size=16", "device=cpu", "out=run"],
+        "plan, task": [at["mover"], *task],
+        "predict, film": [*words["predict"][:-1], "out.mp4"],
+        "track, MOT": [*words["track"][:-1], "mot", "--format", "mot"],
+        "export-data, Minari": [at["push.h5"], "out", "--format", "minari"],
+        "export-data, worldmodel": [at["data.h5"], "out.h5", "--format", "worldmodel"],
+        "agents.train, particles": ["push1", *AGENT, *seen, "observation.kind=particles", "out=run"],
     }
 
 
@@ -108,27 +136,25 @@ def tries(place: Path) -> Iterator[Try]:
 
 def disks(place: Path) -> Iterator[Try]:
     """Every command where nothing may be written, and where the disk is full after so many bytes of a file."""
-    for command, words in working(place).items():
+    for name, words in (working(place) | also_written(place)).items():
+        command = name.partition(",")[0]
         if command == "view":  # writes nothing
             continue
         main = AGENTS[command][0] if command in AGENTS else cli.main
-        verb = [command] if main is cli.main else []
-        yield Try(main, command, (*verb, *words), "a folder that may not be written", _read_only)
+        all_words = (command, *words) if main is cli.main else tuple(words)
+        yield Try(main, name, all_words, "a folder that may not be written", _read_only)
         for size in (0, 1_000, 20_000):
-            yield Try(
-                main,
-                command,
-                (*verb, *words),
-                f"a disk that is full after {size:,} bytes",
-                partial(_full, size),
-            )
+            full = partial(_full, size)
+            yield Try(main, name, all_words, f"a disk that is full after {size:,} bytes", full)
 
 
 def _read_only(here: Path) -> None:
+    os.environ["XDG_CACHE_HOME"] = str(here)  # what is encoded is kept there
     here.chmod(0o555)
 
 
-def _full(size: int, here: Path) -> None:  # noqa: ARG001
+def _full(size: int, here: Path) -> None:
+    os.environ["XDG_CACHE_HOME"] = str(here)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 

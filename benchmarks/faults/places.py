@@ -14,6 +14,9 @@ from agents import train as agent_training
 from dlp_dyn import config
 from dlp_dyn.bundled import BALLS
 from dlp_dyn.data.balls import write_balls
+from dlp_dyn.data.collect import collect
+from dlp_dyn.official import soft_intro
+from dlp_dyn.soft_intro.families import build
 from dlp_dyn.training.loop import train
 
 SMALL = [
@@ -35,7 +38,11 @@ AGENT = [
     "eval_every=20", "eval_episodes=2", "save_every=20", "network.kind=flat", "network.flat=[8]",
 ]  # fmt: skip
 CLIPS = ["data.clip_length=4", "tracking.static_frames=1", "dynamics.graph.hidden_dim=16"]
-ANCHORS = ("data", "image", "video", "agent", "samples")
+PUSH = "envs:Push-v0"
+OFFICIAL = {  # hyper-parameters of an official Soft-IntroVAE
+    "hidden": 8, "hidden_layers": 2, "z_dim": 2, "beta_rec": 1.0, "beta_kl": 0.5, "beta_neg": 8.0, "gamma_r": 0.0,
+    "scale": 0.1,
+}  # fmt: skip
 
 
 def prepare(place: Path) -> dict[str, Path]:
@@ -44,13 +51,19 @@ def prepare(place: Path) -> dict[str, Path]:
     write_balls(data, (4, 2, 2), 12, image_size=32, n_balls=2, radius=4.0, speed=1.5)
     train(config.load("tiny", [*SMALL, f"data.path={data}", f"out={place / 'image'}"]))
     shutil.copytree(BALLS, place / "video")
+    clips, push = (
+        place / "push.h5",
+        ["dynamics.kind=graph", "dynamics.window=2", "dynamics.action_dim=2", *CLIPS],
+    )
+    collect(PUSH, clips, episodes=3, max_steps=8, image_size=32)
+    train(config.load("tiny", [*SMALL, *push, f"data.path={clips}", f"out={place / 'mover'}"]))
     soft = [
         f"out={place / 'samples'}", "steps=2", "batch_size=16", "device=cpu", "eval_every=2", "save_every=2",
     ]  # fmt: skip
     train(config.load("soft_intro_2d", soft))
     agent_training.train(agent_config.load("push1", [*AGENT, f"out={place / 'agent'}"]))
     return (
-        {name: place / name for name in ("image", "video", "samples", "agent")}
+        {name: place / name for name in ("image", "video", "mover", "samples", "agent")}
         | {"data": data}
         | _others(place)
     )
@@ -63,8 +76,10 @@ def _others(place: Path) -> dict[str, Path]:
     iio.imwrite(place / "film.gif", frames, duration=50, loop=0)
     iio.imwrite(place / "picture.png", frames[0])
     np.save(place / "text.npy", rng.normal(size=(3, 4)).astype(np.float32))
-    torch.save({"weight": torch.zeros(3)}, place / "weights.pth")
-    (place / "hparams.json").write_text(json.dumps({"n_kp_enc": 4}))
+    official = build(soft_intro.config(["encoder.main.input.weight"], OFFICIAL))
+    weights = {name: official.state_dict()[ours] for ours, name in soft_intro.names(official)}
+    torch.save({"model": weights}, place / "weights.pth")
+    (place / "hparams.json").write_text(json.dumps(OFFICIAL))
     (place / "empty").touch()
     (place / "folder").mkdir()
     (place / "noise.h5").write_bytes(rng.bytes(3000))

@@ -38,16 +38,36 @@ def trainings(data: Path, image: Path) -> dict[str, Training]:
 
         return Training(start, loop.resume)
 
-    def agent(out: Path) -> object:
-        return agent_training.train(agent_config.load("push1", [*AGENT, "steps=160", f"out={out}"]))
+    def agent(*words: str) -> Training:
+        def start(out: Path) -> object:
+            return agent_training.train(agent_config.load("push1", [*AGENT, *words, f"out={out}"]))
+
+        return Training(start, agent_training.resume, "agent.safetensors")
 
     graph = ["dynamics.kind=graph", "dynamics.window=2"]
     return {
         "images": of("tiny", *SMALL),
         "clips": of("tiny", *SMALL, *graph, *CLIPS),
         "second stage": of("tiny", *VIDEO, "dynamics.kind=graph", "stage=dynamics", f"image={image}"),
-        "agent": Training(agent, agent_training.resume, "agent.safetensors"),
+        "agent": agent("steps=160"),
+        "agent, most of it its warm-up": agent("steps=440", "warm_up.steps=400"),
     }
+
+
+def killed_often(
+    training: Training, place: Path, chance: random.Random, kills: int, longest_s: float
+) -> tuple[int, int, int]:
+    """Trainings killed until they are done, as many as it takes for so many kills.
+
+    Gives the kills, the trainings, and how many of these came out right.
+    """
+    killed = trained = right = 0
+    while killed < kills:
+        folder = place / str(trained)
+        folder.mkdir()
+        n, same = killed_until_done(training, folder, chance, longest_s)
+        killed, trained, right = killed + n, trained + 1, right + same
+    return killed, trained, right
 
 
 def killed_until_done(

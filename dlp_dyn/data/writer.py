@@ -93,13 +93,18 @@ class Episode:
         return arrays | {f"{VIEWS}{name}": frames for name, frames in (self.views or {}).items()}
 
 
-class _Sink(io.FileIO):
-    """The file under a RolloutWriter. It remembers the first failed write and takes all later ones for done.
+class Sink(io.FileIO):
+    """A file under HDF5. It remembers the first failed write and takes all later ones for done.
 
     HDF5 crashes the process when the disk is full while it closes a file; so it is never told.
     """
 
     error: OSError | None = None
+
+    def check(self) -> None:
+        """Raises OSError where a write has failed."""
+        if self.error is not None:
+            raise self.error
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
@@ -172,7 +177,7 @@ class RolloutWriter:
         self._file = h5py.File(self._sink, "w", rdcc_nbytes=4 * CHUNK_BYTES, libver=("v110", "v110"))
         return self
 
-    def _own(self) -> _Sink:
+    def _own(self) -> Sink:
         """The partial file, empty and locked; what a killed process left in it is told and written over."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self._partial)
@@ -186,7 +191,7 @@ class RolloutWriter:
             print(
                 f"{self._partial}: {left:,} bytes that a killed process left; written anew", file=sys.stderr
             )
-        return _Sink(self._partial, "w+b")
+        return Sink(self._partial, "w+b")
 
     def append(
         self, episode: Episode, part: Part | None = None, *, text: str = "", more: bool = False
@@ -272,8 +277,10 @@ class RolloutWriter:
             start = len(column)
             column.resize(start + len(array), axis=0)
             column[start:] = array
-        if self._sink.error is not None:
-            raise self._write_error(self._sink.error)
+        try:
+            self._sink.check()
+        except OSError as error:
+            raise self._write_error(error) from error
 
     def _finish(self) -> None:
         if not self._lengths:
@@ -291,8 +298,7 @@ class RolloutWriter:
         if self._sink.error is None:
             os.fsync(self._sink.fileno())
         self._sink.close()
-        if self._sink.error is not None:
-            raise self._sink.error
+        self._sink.check()
         os.replace(self._partial, self.path)
 
     def _split(self) -> UInt8[np.ndarray, " E"]:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from dlp_dyn.errors import InputError
 from dlp_dyn.folders import write_file
 from dlp_dyn.particles import ParticleLayout
+from dlp_dyn.settings import parse_json
 
 _LEAST_STD = 0.01  # differences below it are noise, which is not to be blown up
 _FEWEST = 2.0  # visible particles that a mean and a spread can be taken of
@@ -95,7 +96,7 @@ class Normalizer:
     def load(cls, path: str | Path) -> "Normalizer":
         """What `save` wrote. Raises InputError for anything else."""
         try:
-            raw = json.loads(Path(path).read_text())
+            raw = parse_json(Path(path).read_text())
             layout = ParticleLayout(len(raw["columns"]) - 6)
             mean, std = (np.array(raw[name], np.float32) for name in ("mean", "std"))
             whole = tuple(raw["columns"]) == layout.columns and mean.shape == std.shape == (layout.dim,)

@@ -5,7 +5,6 @@
 Axes and channels are permuted here once, and nothing else knows of the official order.
 """
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,7 +24,7 @@ from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives.config import LossWeights
 from dlp_dyn.official import ddlp, dlpv2, dlpv3, lpwm, soft_intro
 from dlp_dyn.particles import logit
-from dlp_dyn.settings import to_yaml
+from dlp_dyn.settings import parse_json, to_yaml
 from dlp_dyn.video import VideoConfig, VideoModel
 
 _STYLES = {"dlpv2": dlpv2, "dlpv3": dlpv3}
@@ -136,8 +135,8 @@ def convert(checkpoint: Path, hparams: Path, out: Path) -> None:
         if not path.is_file():
             raise InputError(f"{path}: no such file")
     try:
-        settings = json.loads(hparams.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        settings = parse_json(hparams.read_text())
+    except ValueError as error:
         raise InputError(f"{hparams}: not a JSON file ({error})") from error
     try:
         state_dict = torch.load(checkpoint, map_location="cpu", weights_only=True)

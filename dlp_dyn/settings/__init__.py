@@ -5,7 +5,17 @@ keys, wrong kinds of values, values out of range, and missing ones.
 """
 
 from dlp_dyn.settings.arguments import split_arguments
-from dlp_dyn.settings.files import CONFIGS, find, has_section, names, read_yaml, summary, to_dict, to_yaml
+from dlp_dyn.settings.files import (
+    CONFIGS,
+    find,
+    has_section,
+    names,
+    parse_json,
+    read_yaml,
+    summary,
+    to_dict,
+    to_yaml,
+)
 from dlp_dyn.settings.kinds import (
     Count,
     Fraction,
@@ -48,6 +58,7 @@ __all__ = [
     "has_section",
     "load_as",
     "names",
+    "parse_json",
     "parsed",
     "read_as",
     "read_section",

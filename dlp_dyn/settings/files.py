@@ -2,6 +2,7 @@
 
 import difflib
 import itertools
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -56,15 +57,24 @@ def read_twice(path: Path) -> tuple[dict[str, Any], Any]:
     """A YAML file as values and as texts: `out: 007` is a number in the one and "007" in the other."""
     try:
         text = path.read_text()
-        values = OmegaConf.to_container(OmegaConf.create(text)) if text.strip() else {}
-        texts = yaml.load(text, Loader=yaml.BaseLoader)
+        texts = yaml.load(text, Loader=yaml.BaseLoader) if text.strip() else {}
+        is_mapping = isinstance(texts, dict)
+        values = OmegaConf.to_container(OmegaConf.create(text)) if is_mapping and texts else {}
     except FileNotFoundError:
         raise InputError(f"{path}: no such config file") from None
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError, OSError, RecursionError) as error:
         raise InputError(f"{path}: not readable as YAML: {first_line(error)}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected `key: value` lines, found a {type(values).__name__}")
+    if not is_mapping:
+        raise InputError(f"{path}: expected `key: value` lines, found a {type(texts).__name__}")
     return cast(dict[str, Any], values), texts
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says. Raises ValueError for anything else, and where it is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def to_yaml(cfg: object) -> str:

@@ -22,6 +22,7 @@ from torch import nn
 from dlp_dyn.errors import InputError
 from dlp_dyn.folders import write_file
 from dlp_dyn.settings import read_yaml, to_dict
+from dlp_dyn.sharing import records
 from dlp_dyn.sharing.locate import CARD, CONFIG, ENVIRONMENT, METRICS, resolve
 from dlp_dyn.sharing.model_card import SAMPLE, model_card
 from dlp_dyn.sharing.weights import WEIGHTS, load_into, load_weights, to_bytes
@@ -145,10 +146,11 @@ def _without_places(config: dict[str, Any]) -> dict[str, Any]:
 def _log(checkpoint: Path) -> dict[str, bytes]:
     """What a run wrote down, as far as it is there."""
     run = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint
-    files = {METRICS: (run / METRICS).read_bytes()} if (run / METRICS).is_file() else {}
-    if (run / ENVIRONMENT).is_file():
-        session = _without_machine(json.loads((run / ENVIRONMENT).read_text()))
-        files[ENVIRONMENT] = (json.dumps(session, indent=2) + "\n").encode()
+    files = {}
+    if (run / METRICS).is_file():
+        files[METRICS] = b"".join(line for line, _ in records.rows(run / METRICS))
+    if (run / ENVIRONMENT).is_file() and (session := records.session(run / ENVIRONMENT)) is not None:
+        files[ENVIRONMENT] = (json.dumps(_without_machine(session), indent=2) + "\n").encode()
     pictures = sorted(p for p in (*run.glob("samples/*"), *run.glob(f"{SAMPLE}.*")) if p.suffix in _PICTURES)
     if pictures:
         files[SAMPLE + pictures[-1].suffix] = pictures[-1].read_bytes()

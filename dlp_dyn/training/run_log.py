@@ -22,6 +22,7 @@ from dlp_dyn import __version__, folders
 from dlp_dyn.config import Tracker
 from dlp_dyn.errors import InputError
 from dlp_dyn.settings import to_dict, to_yaml
+from dlp_dyn.sharing import records
 from dlp_dyn.sharing.locate import CONFIG
 from dlp_dyn.training import trackers
 
@@ -109,7 +110,7 @@ class RunLog:
             folders.write_file(folder / CONFIG, to_yaml(cfg).encode())
             _add_environment(folder / "environment.json", device, first_step)
             if self._metrics.exists():
-                kept = [line for line, step in _rows(self._metrics) if step <= first_step]
+                kept = [line for line, step in records.rows(self._metrics) if step <= first_step]
                 folders.write_file(self._metrics, b"".join(kept))
         except OSError as error:
             raise InputError(
@@ -215,12 +216,8 @@ def _identity(folder: Path) -> tuple[int, int] | None:
 def _add_environment(file: Path, device: torch.device, first_step: int) -> None:
     """The newest session on top, earlier ones of a resumed run below."""
     earlier: list[dict[str, Any]] = []
-    if file.exists():
-        try:
-            last = json.loads(file.read_bytes())
-            earlier = [*last.pop("earlier", []), last]
-        except (ValueError, AttributeError, TypeError):
-            print(f"{file}: damaged, begun anew", file=sys.stderr)  # it is for the record only
+    if file.exists() and (last := records.session(file)) is not None:
+        earlier = [*last.pop("earlier", []), last]
     cuda = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     session = {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -264,20 +261,3 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None
-
-
-def _rows(file: Path) -> list[tuple[bytes, int]]:
-    """The rows of a log, as they are and with their step; damaged ones are left out and told."""
-    rows: list[tuple[bytes, int]] = []
-    damaged = 0
-    for line in file.read_bytes().splitlines(keepends=True):
-        try:
-            step = json.loads(line)["step"]
-            if not line.endswith(b"\n") or not isinstance(step, int):
-                raise ValueError("cut short")
-            rows.append((line, step))
-        except (ValueError, KeyError, TypeError, RecursionError):  # a kill, or zeros after a power cut
-            damaged += 1
-    if damaged:
-        print(f"{file}: {damaged} damaged lines left out", file=sys.stderr)
-    return rows

@@ -63,31 +63,60 @@ class TrainingState:
         checkpoint.save(folder, self.result.state_dict(), config_yaml, state)
 
     def load(self, folder: Path, process: int, processes: int) -> None:
-        """Bring back what `save` wrote. With another number of processes, each draws noise that none drew before."""
-        state = older_runs.training_state(checkpoint.load_training_state(folder), self.model, self.updates)
-        if state.get("data", self.data) != self.data:
-            raise InputError(
-                f"{folder}: was trained on other data than there is now in data.path; give the former as "
-                "data.path=FILE, or start another run"
+        """Bring back what `save` wrote. With another number of processes, each draws noise that none drew before.
+
+        Raises InputError for files that are damaged, and for those of another run.
+        """
+        with checkpoint.going_on_from(folder):
+            state = older_runs.training_state(
+                checkpoint.load_training_state(folder), self.model, self.updates
             )
-        load_into(self.result, load_weights(folder), folder)
-        if self.average is not None:
-            load_into(self.model, state["model"] or self.average.state_dict(), folder)
-        if state["optimizers"].keys() != self.optimizers.keys():
-            raise InputError(
-                f"{folder}: optimisers {', '.join(state['optimizers'])}, the config asks for "
-                f"{', '.join(self.optimizers)}: resume with the objective that the run was started with"
-            )
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizers"][name])
-        for name, tensor in state.get("objective", {}).items():
-            self.objective[name].copy_(tensor)
-        self.step, self.best, self.ceilings = state["step"], state["best"], state["ceilings"]
-        if len(state["random"]) == processes:
-            set_random_state(state["random"][process])
-        else:
-            mixed = np.random.SeedSequence([torch.initial_seed(), self.step, processes]).generate_state(1)
-            set_seed(int(mixed[0]))
+            if state.get("data", self.data) != self.data:
+                raise InputError(
+                    f"{folder}: was trained on other data than there is now in data.path; give the former as "
+                    "data.path=FILE, or start another run"
+                )
+            load_into(self.result, load_weights(folder), folder)
+            if self.average is not None:
+                load_into(self.model, state["model"] or self.average.state_dict(), folder)
+            if state["optimizers"].keys() != self.optimizers.keys():
+                raise InputError(
+                    f"{folder}: optimisers {', '.join(state['optimizers'])}, the config asks for "
+                    f"{', '.join(self.optimizers)}: resume with the objective that the run was started with"
+                )
+            for name, optimizer in self.optimizers.items():
+                optimizer.load_state_dict(state["optimizers"][name])
+                check_moments(optimizer)
+            for name, tensor in state.get("objective", {}).items():
+                self.objective[name].copy_(tensor)
+            self.step, self.best, self.ceilings = step_of(state), float(state["best"]), state["ceilings"]
+            if len(state["random"]) == processes:
+                set_random_state(state["random"][process])
+            else:
+                mixed = np.random.SeedSequence([torch.initial_seed(), self.step, processes])
+                set_seed(int(mixed.generate_state(1)[0]))
+
+
+def step_of(state: dict[str, Any]) -> int:
+    """The step of a training state. Raises ValueError where that is none."""
+    step = state["step"]
+    if not isinstance(step, int) or not 0 <= step < 2**63:
+        raise ValueError(f"step {step!r}")
+    return step
+
+
+def check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Raises ValueError for moments of other weights than an optimiser has, and for such as are no numbers."""
+    for parameter, moments in optimizer.state.items():
+        for x in moments.values():
+            if (
+                isinstance(x, torch.Tensor)
+                and x.ndim
+                and (x.shape != parameter.shape or not x.isfinite().all())
+            ):
+                raise ValueError(
+                    f"moments of {tuple(x.shape)} for weights of {tuple(parameter.shape)}, or no numbers"
+                )
 
 
 def random_state() -> dict[str, Any]:

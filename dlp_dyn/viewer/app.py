@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from dlp_dyn.errors import InputError
+from dlp_dyn.settings import parse_json
 from dlp_dyn.viewer import requests
 from dlp_dyn.viewer.session import Sessions
 from dlp_dyn.viewer.studio import Studio
@@ -97,8 +97,8 @@ def _json(kind: str, body: bytes) -> requests.Json:
     if kind != "application/json":  # which other sites' pages cannot send here unasked
         raise InputError(f"the request is {kind!r}, not application/json")
     try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        asked = parse_json(body)
+    except ValueError as error:
         raise InputError(f"the request is not JSON ({error})") from None
     if not isinstance(asked, dict):
         raise InputError("the request is not a JSON object")

@@ -64,6 +64,8 @@ def test_pictures_get_their_channels_first(space: Box, seen: tuple[int, ...]) ->
         spaces.Sequence(Box(-1, 1, (2,))),
         spaces.Dict({"inner": Box(-1, 1, (2,))}),
         Box(-1, 1, ()),
+        Box(-1, 1, (0,)),
+        spaces.MultiDiscrete([[2, 3], [2, 2]]),
     ],
 )
 def test_what_is_no_array_is_one_line(space: gym.Space) -> None:
@@ -108,11 +110,51 @@ def test_actions_of_any_kind_are_those_that_the_environment_takes(space: Any, pr
 
 
 @pytest.mark.parametrize(
-    "space", [spaces.Tuple([spaces.Discrete(2)]), spaces.Dict({}), Box(-np.inf, np.inf, (2,))]
+    "space",
+    [
+        spaces.Tuple([spaces.Discrete(2)]),
+        spaces.Dict({}),
+        Box(-np.inf, np.inf, (2,)),
+        Box(np.zeros(2, np.float32), np.array([1, 0], np.float32)),
+        spaces.MultiDiscrete([[2, 3], [2, 2]]),
+        spaces.MultiBinary([2, 2]),
+    ],
 )
 def test_actions_that_no_algorithm_has_are_one_line(space: gym.Space) -> None:
     with pytest.raises(InputError, match="actions are"):
         Actions(space)
+
+
+class Odd(Plain):
+    """Tells other things than it should."""
+
+    def __init__(self, **told: Any) -> None:
+        super().__init__(Box(-1, 1, (2,)), spaces.Discrete(2))
+        self.odd = told
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict]:
+        seen, reward, over, _, info = super().step(action)
+        told = {"observation": seen, "reward": reward, "info": info} | self.odd
+        return told["observation"], told["reward"], over, False, told["info"]
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"reward": None}, "reward is None"),
+        ({"reward": float("nan")}, "reward is nan"),
+        ({"reward": [1.0, 2.0]}, r"reward is \[1.0"),
+        ({"info": {"is_success": "no"}}, "is_success is 'no'"),
+        ({"info": {"is_success": 0.3}}, "is_success is 0.3"),
+        ({"observation": np.zeros(3, np.float32)}, r"observation of shape \(3,\)"),
+        ({"observation": np.full(2, np.nan, np.float32)}, "NaN or infinity"),
+    ],
+)
+def test_an_environment_that_tells_what_it_should_not_is_one_line(told: dict[str, Any], said: str) -> None:
+    env = AgentEnv([Odd(**told)], Selection(Box(-1, 1, (2,)), {}))
+    env.reset()
+    with pytest.raises(InputError, match=said):
+        env.step(np.zeros(1, int))
 
 
 def test_spaces_survive_json() -> None:

@@ -10,6 +10,7 @@ from dlp_dyn.data.export import export_data
 from dlp_dyn.data.readers import Choices
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode, Part, RolloutWriter
+from dlp_dyn.data.writers.base import appearing
 from dlp_dyn.errors import InputError
 
 LENGTHS = (5, 2, 7)
@@ -169,3 +170,32 @@ def test_a_file_for_each_episode_as_in_version_2(written: Path, tmp_path: Path) 
     (robot / "data/chunk-000/episode_000001.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"episode_000001.*missing, damaged"):
         convert(robot, tmp_path / "back.h5")
+
+
+def _place_of(out: Path, kind: str) -> Path:
+    return out if kind == "file" else out / "meta" / "info.json"
+
+
+def _fill(out: Path, kind: str, text: str) -> None:
+    _place_of(out, kind).parent.mkdir(parents=True, exist_ok=True)
+    _place_of(out, kind).write_text(text)
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_was_there_stays_until_all_is_written(tmp_path: Path, kind: str) -> None:
+    """After an error, after a kill between the two renames, and where two write; nothing is left beside it."""
+    out = tmp_path / "out"
+    with appearing(out) as place:
+        _fill(place, kind, "first")
+        with pytest.raises(InputError, match="in use"), appearing(out):
+            pass
+    assert _place_of(out, kind).read_text() == "first"
+    (tmp_path / ".out.export").mkdir()
+    out.rename(tmp_path / ".out.export" / "old")
+    with pytest.raises(KeyError), appearing(out):
+        raise KeyError
+    assert _place_of(out, kind).read_text() == "first"
+    with appearing(out) as place:
+        _fill(place, kind, "second")
+    assert _place_of(out, kind).read_text() == "second"
+    assert list(tmp_path.iterdir()) == [out]

@@ -1,5 +1,6 @@
 """A run has one owner, who goes on from what was saved, or says that nothing was."""
 
+import copy
 import json
 import os
 import signal
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import torch
 
 from dlp_dyn import checkpoint, folders
 from dlp_dyn.config import TrainConfig
@@ -140,3 +142,28 @@ def test_weights_alone_cannot_be_gone_on_from(tiny: Callable[..., TrainConfig]) 
     with pytest.raises(InputError, match="training cannot go on from it"):
         resume(run, ["steps=3"])
     assert len([json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]) == 3
+
+
+def test_a_training_state_of_something_else_is_one_line(tiny: Callable[..., TrainConfig]) -> None:
+    run = train(tiny(steps=2))
+    last = run / "checkpoints" / "last"
+    state = checkpoint.load_training_state(last)
+    moments = copy.deepcopy(state["optimizers"])
+    for one in next(iter(moments.values()))["state"].values():
+        one["exp_avg"] = torch.zeros(7)
+    others = (
+        {},
+        [1],
+        None,
+        torch.zeros(3),
+        {"step": -1},
+        {"step": "x"},
+        {"random": [{}]},
+        {"optimizers": moments},
+    )
+    for other in others:
+        torch.save(
+            state | other if isinstance(other, dict) and other else other, last / checkpoint.TRAINING_STATE
+        )
+        with pytest.raises(InputError, match="not of this run"):
+            resume(run, ["steps=3"])

@@ -17,7 +17,9 @@ from dlp_dyn.training.run_log import RunLog
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("damage", [b"\0" * 64 + b"\n", b"\n", b"\xff\n", b"{}\n", b"3\n", b'{"step": 2'])
+@pytest.mark.parametrize(
+    "damage", [b"\0" * 64 + b"\n", b"\n", b"\xff\n", b"{}\n", b"3\n", b"[" * 10**5 + b"\n", b'{"step": 2']
+)
 @pytest.mark.parametrize("first", [True, False])
 def test_damaged_rows_are_left_out_and_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: bytes, first: bool
@@ -32,7 +34,7 @@ def test_damaged_rows_are_left_out_and_told(
     assert "1 damaged" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ['{"started": "20', "", "[]", '{"earlier": 3}'])
+@pytest.mark.parametrize("text", ['{"started": "20', "", "[]", "[" * 10**5, '{"earlier": 3}'])
 def test_a_damaged_environment_is_begun_anew(tmp_path: Path, text: str) -> None:
     (tmp_path / "environment.json").write_text(text)
     with RunLog(tmp_path, load("tiny", ["data.path=x"]), CPU):

@@ -1,7 +1,6 @@
 """LeRobot data sets, v2.0 to v3.0: Parquet and MP4 -> episodes. The layout is that of their `meta/info.json`."""
 
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from dlp_dyn.data.readers.folders import SPLITS
 from dlp_dyn.data.readers.steps import as_steps
 from dlp_dyn.data.writer import Part, one_line
 from dlp_dyn.errors import InputError
+from dlp_dyn.settings import parse_json
 
 _STEPS = {
     "actions": ("action",),
@@ -109,7 +109,7 @@ def open_lerobot(root: Path, choices: Choices) -> LeRobotReader:
     """A data set by its folder. InputError where it is damaged, of another version, or has no camera of that name."""
     _parquet()
     with _reading(root / "meta" / "info.json"):
-        info = json.loads((root / "meta" / "info.json").read_text())
+        info = parse_json((root / "meta" / "info.json").read_text())
         version, features = str(info["codebase_version"]), info["features"]
         if not version.startswith(("v2.", "v3.")):
             raise InputError(
@@ -178,7 +178,7 @@ def _n_actions(root: Path, features: Mapping[str, Any]) -> int | None:
     if feature is None or np.dtype(_dtype(feature)).kind not in "iu" or int(np.prod(feature["shape"])) != 1:
         return None
     with _reading(root / "meta" / "stats.json"):
-        return int(np.max(json.loads((root / "meta" / "stats.json").read_text())["action"]["max"])) + 1
+        return int(np.max(parse_json((root / "meta" / "stats.json").read_text())["action"]["max"])) + 1
 
 
 def _of_v3(root: Path, info: Mapping[str, Any]) -> list[_Found]:
@@ -211,7 +211,7 @@ def _of_v2(root: Path, info: Mapping[str, Any]) -> list[_Found]:
     """A table and a film a camera for each episode."""
     with _reading(root / "meta" / "episodes.jsonl"):
         lines = (root / "meta" / "episodes.jsonl").read_text().splitlines()
-        episodes = [json.loads(line) for line in lines if line.strip()]
+        episodes = [parse_json(line) for line in lines if line.strip()]
     parts = _parts(info)
     found = []
     for row in sorted(episodes, key=lambda row: row["episode_index"]):

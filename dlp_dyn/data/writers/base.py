@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dlp_dyn import folders
 from dlp_dyn.data.readers.folders import store_of
 from dlp_dyn.data.writer import FIRST_CAMERA, Episode, Part, one_line
 from dlp_dyn.errors import InputError
@@ -35,27 +36,43 @@ class Source:
 
 @contextmanager
 def appearing(out: Path) -> Iterator[Path]:
-    """A place beside `out`, moved there when all is written; an exception leaves nothing.
+    """A place of its own to write to, moved to `out` when all is written; an exception leaves what was there.
 
-    Replaces a file or another data set. Raises InputError where that is not possible, and for a folder of other things.
+    It lies in a folder beside `out`, which its process holds locked; what a kill left in it is taken back or removed.
+    Replaces a file or another data set. Raises InputError where that is not possible, for a folder of other things,
+    and where another process writes it.
     """
     if out.is_dir() and any(out.iterdir()) and store_of(out) is None:
         raise InputError(
             f"{out}: a folder that is no data set, which is not replaced; give the name of a new one"
         )
-    partial = out.with_name(f"{out.name}.partial")
+    aside = out.with_name(f".{out.name}.export")
+    new, old = aside / "new", aside / "old"
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        _remove(partial)
-        yield partial
-        _remove(out)
-        partial.rename(out)
+        aside.mkdir(parents=True, exist_ok=True)
+        with folders.locked(aside):
+            try:
+                _take_back(old, out)
+                _remove(new)
+                yield new
+                if out.exists():
+                    out.rename(old)
+                new.rename(out)
+            finally:
+                _take_back(old, out)
+                shutil.rmtree(aside)
     except OSError as error:
         raise InputError(
             f"{out}: cannot be written ({one_line(error)}); make room, or choose another place"
         ) from error
-    finally:
-        _remove(partial)
+
+
+def _take_back(old: Path, out: Path) -> None:
+    """What was there comes back where nothing came in its place: a kill, or an error, between two renames."""
+    if out.exists():
+        _remove(old)
+    elif old.exists():
+        old.rename(out)
 
 
 def _remove(path: Path) -> None:
