@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from dlp_dyn.commands.terminal import print_any_name
 from dlp_dyn.errors import InputError, of_system
 from dlp_dyn.training.interrupt import Interrupted
 
@@ -14,6 +15,7 @@ def run_command(
     argv: Sequence[str] | None,
 ) -> int:
     """Exit codes as those of `dlp-dyn`: 0 done, 2 bad input, 128 + signal after an interrupt."""
+    print_any_name()
     args = parser.parse_args(argv)
     try:
         run(args)

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Sequence
 
 from dlp_dyn.commands.parser import parser
+from dlp_dyn.commands.terminal import print_any_name
 from dlp_dyn.errors import InputError, of_system
 from dlp_dyn.training.interrupt import Interrupted
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 2 bad input (one line on standard error), 128 + signal after an interrupt."""
+    print_any_name()
     args = parser().parse_args(argv)
     try:
         args.run(args)

@@ -81,7 +81,7 @@ class RolloutFile:
                     f"{path}: format version {version}, this dlp-dyn reads version {FORMAT_VERSION}; {REMAKE}"
                 )
             needed = ("episode_ends", "episode_parts", "frames")
-            if missing := [name for name in needed if name not in file]:
+            if missing := [n for n in needed if not isinstance(file.get(n, getlink=True), h5py.HardLink)]:
                 raise InputError(f"{path}: has no {' and no '.join(missing)}; {REMAKE}")
             ends, parts, frames = (dataset(file, name) for name in needed)
             _check_layout(path, file, ends, parts, frames)
@@ -220,6 +220,8 @@ def _check_layout(
                 raise InputError(
                     f"{path}: {name}: {item.dtype} {item.shape}, expected uint8 RGB as (T, H, W, 3); {REMAKE}"
                 )
+            if item.external:
+                raise InputError(f"{path}: {name}: its bytes lie in {item.external[0][0]}; {REMAKE}")
             if item.chunks is not None and not item.id.get_num_chunks():
                 raise InputError(f"{path}: {name}: was never written; {REMAKE}")
 

@@ -23,7 +23,7 @@ def read_clouds(folder: Path, n_points: int, rng: np.random.Generator) -> Float[
     OFF: points on the surface. PLY: the vertices, NPY: an array (points, 3); where there are more or fewer, some are
     chosen or repeated. Raises InputError for a folder without such files and for what cannot be read.
     """
-    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in _READERS)
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix.lower() in _READERS)
     if not files:
         raise InputError(
             f"{folder}: no {', '.join(_READERS)} file in it; give a folder of them, or primitives"

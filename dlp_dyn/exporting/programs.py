@@ -210,7 +210,11 @@ def write(program: Program, file: Path, format: Format) -> Written:
 def export(run: str | Path, out: Path, format: Format) -> list[Written]:
     """Write the encoder of a run and one step of its dynamics into a folder; `encoder` alone of image models.
 
-    Raises InputError for runs of another kind.
+    Raises InputError for runs of another kind, and where nothing can be written.
     """
     model = checkpoint.load(run).requires_grad_(False)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be made a folder ({error.strerror}); choose another one") from error
     return [write(program, out / f"{program.name}{SUFFIXES[format]}", format) for program in programs(model)]

@@ -1,5 +1,6 @@
 """What people bring comes in frame by frame, in order, or is refused in a line."""
 
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -168,6 +169,7 @@ def test_a_folder_that_holds_itself_is_read_once(tmp_path: Path) -> None:
     for i in range(3):
         Image.fromarray(grey(i)).save(folder / f"{i}.png")
     (folder / "again").symlink_to(folder)
+    os.mkfifo(folder / "3.png")  # whoever reads it waits for a writer
     rollouts, _ = imported(folder, tmp_path / "a.h5")
     assert episodes(rollouts) == [[0, 1, 2]]
 

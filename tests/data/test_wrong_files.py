@@ -110,3 +110,20 @@ def test_a_locked_file_is_not_damaged(tmp_path):
         holder.stdout.readline()
         with pytest.raises(InputError, match="locked: another program"):
             Rollouts(path)
+
+
+def test_frames_and_rows_of_other_files_are_not_read(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(320))
+    other = write(tmp_path / "other.h5")
+    for name, link in (("frames", h5py.ExternalLink(other, "frames")), ("frames", h5py.SoftLink("/pixels"))):
+        path = write(tmp_path / "x.h5", pixels=FRAMES)
+        with h5py.File(path, "a") as file:
+            del file[name]
+            file[name] = link
+        with pytest.raises(InputError, match="has no frames"):
+            Rollouts(path)
+    path = write(tmp_path / "x.h5")
+    with h5py.File(path, "a") as file:
+        file.create_dataset("actions", (40, 2), "f4", external=[(tmp_path / "secret", 0, 320)])
+    with pytest.raises(InputError, match="secret"):
+        Rollouts(path)

@@ -134,6 +134,9 @@ class Scan:
                 continue
             if child.is_symlink() and not child.exists():
                 raise InputError(f"{child}: a link to nothing; repair or remove it")
+            if not child.is_dir() and not child.is_file():
+                self._leave_out(child, "a pipe or a device")
+                continue
             if self._is_read_elsewhere(child):
                 self._leave_out(child, "a link to what is read already")
                 continue

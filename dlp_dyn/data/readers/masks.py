@@ -54,7 +54,9 @@ def masks_of(frames: Sequence[Path], files: Sequence[Path]) -> Callable[[], Fram
 
 def pictures_in(folder: Path) -> list[Path]:
     return [
-        file for file in folder.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")
+        file
+        for file in folder.iterdir()
+        if file.is_file() and file.suffix.lower() in PICTURES and not file.name.startswith(".")
     ]
 
 
