@@ -52,7 +52,7 @@ def write(folder: Path, contents: Contents) -> None:
 def write_file(path: Path, data: Data) -> None:
     """Write a file beside its place, under a name of its own, and rename it. Raises OSError when writing fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{secrets.token_hex(8)}{PART}")
+    part = path.parent / f".{secrets.token_hex(8)}{PART}"
     try:
         _fill(part, data)
         part.replace(path)

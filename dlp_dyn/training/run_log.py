@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -134,12 +135,19 @@ class RunLog:
                 stream.write(json.dumps({"step": step, **row}) + "\n")
             self._tracker.log(row, step)
         except OSError as error:
+            self.check_place()
             raise InputError(
                 f"{self._metrics}: cannot be written ({error.strerror}); make room, then resume the run"
             ) from error
 
     def __enter__(self) -> "RunLog":
+        self._hook, threading.excepthook = threading.excepthook, self._thread_failed
         return self
+
+    def _thread_failed(self, args: threading.ExceptHookArgs) -> None:
+        """Nothing of TensorBoard's thread: `write` or `close` raises the same error, and tells it in a line."""
+        if not type(args.thread).__module__.startswith("tensorboard."):
+            self._hook(args)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -152,6 +160,8 @@ class RunLog:
                     f"{self.folder}: what {self._log_with} shows cannot be written ({failure.strerror}); the rest of "
                     "the run is complete"
                 ) from failure
+        finally:
+            threading.excepthook = self._hook
 
 
 def summary(row: Mapping[str, float]) -> str:

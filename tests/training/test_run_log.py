@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,21 @@ def test_signals_that_ask_to_stop_are_noted(sent: signal.Signals) -> None:
     with interrupts() as request:
         os.kill(os.getpid(), sent)
         assert request.signum == sent
+
+
+def test_a_folder_that_is_moved_is_told_without_a_trace_of_tensorboard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, hook = tmp_path / "run", threading.excepthook
+    run.mkdir()
+
+    def write() -> None:
+        with RunLog(run, load("tiny", ["data.path=x"]), CPU) as log:
+            log.write(1, "train", {"loss": 1.0})
+            run.rename(tmp_path / "moved")
+            log.write(2, "train", {"loss": 1.0})
+
+    with pytest.raises(InputError, match="was moved"):
+        write()
+    assert not capsys.readouterr().err
+    assert threading.excepthook is hook

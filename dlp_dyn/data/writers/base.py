@@ -46,7 +46,7 @@ def appearing(out: Path) -> Iterator[Path]:
         raise InputError(
             f"{out}: a folder that is no data set, which is not replaced; give the name of a new one"
         )
-    aside = out.with_name(f".{out.name}.export")
+    aside = out.parent / f".{out.name}.export"
     new, old = aside / "new", aside / "old"
     try:
         aside.mkdir(parents=True, exist_ok=True)
