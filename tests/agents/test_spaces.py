@@ -65,7 +65,7 @@ def test_pictures_get_their_channels_first(space: Box, seen: tuple[int, ...]) ->
         spaces.Dict({"inner": Box(-1, 1, (2,))}),
         Box(-1, 1, ()),
         Box(-1, 1, (0,)),
-        spaces.MultiDiscrete([[2, 3], [2, 2]]),
+        spaces.MultiDiscrete(np.array([[2, 3], [2, 2]])),
     ],
 )
 def test_what_is_no_array_is_one_line(space: gym.Space) -> None:
@@ -116,7 +116,7 @@ def test_actions_of_any_kind_are_those_that_the_environment_takes(space: Any, pr
         spaces.Dict({}),
         Box(-np.inf, np.inf, (2,)),
         Box(np.zeros(2, np.float32), np.array([1, 0], np.float32)),
-        spaces.MultiDiscrete([[2, 3], [2, 2]]),
+        spaces.MultiDiscrete(np.array([[2, 3], [2, 2]])),
         spaces.MultiBinary([2, 2]),
     ],
 )
