@@ -6,7 +6,7 @@ from typing import Any
 
 from dlp_dyn.settings import parse_json
 
-_TOLD = {"started", "device", "gpu", "cpu", "threads", "versions"}  # of a session, at least
+_TOLD = {"started", "gpu", "cpu", "threads", "versions"}  # of a session, at least: what a model card says
 
 
 def rows(file: Path) -> list[tuple[bytes, int]]:

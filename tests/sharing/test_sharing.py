@@ -254,3 +254,16 @@ def test_a_folder_comes_before_the_bundled_model_of_its_name(
         InputError, match=r"^bals: no such run folder or checkpoint, nor a model that comes along \(balls, "
     ):
         resolve("bals")
+
+
+def test_what_a_kill_damaged_is_left_out_of_what_is_shared(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 2, "valid')
+    (tmp_path / "run" / "environment.json").write_text('{"started": "20')
+    VideoModel.from_pretrained(tmp_path / "run").save_pretrained(tmp_path / "shared")
+    assert (tmp_path / "shared" / "metrics.jsonl").read_bytes() == (run / "metrics.jsonl").read_bytes()
+    assert not (tmp_path / "shared" / "environment.json").exists()
+    assert capsys.readouterr().err.count("left out") == 2
