@@ -34,6 +34,15 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--iterations", type=whole, default=10, help="of the search (default: 10)")
     sub.add_argument("--seed", type=seed, default=0, help="of the episode and the search (default: 0)")
     sub.add_argument(
+        "--approach", action="store_true", help="of an episode: what acts is drawn behind what it shall move"
+    )
+    sub.add_argument(
+        "--looks",
+        type=float,
+        default=0.02,
+        help="of an episode: what other looks than the goal's cost; 0 where things may turn (default: 0.02)",
+    )
+    sub.add_argument(
         "--set",
         nargs="+",
         default=[],
@@ -57,6 +66,7 @@ def run(args: argparse.Namespace) -> None:
     played = play(
         args.run_folder, args.env, args.out, args.goal, args.steps, args.horizon, args.replan, args.seed,
         key_values(args.settings), samples=args.samples, iterations=args.iterations,
+        approach=args.approach, looks=args.looks,
     )  # fmt: skip
     for target in played.targets:
         expected = "" if target.expected is None else f", {target.expected:.3f} were expected"

@@ -16,7 +16,7 @@ from dlp_dyn.particles import Scene
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.costs import Arrival, Cost, Separate, Sum
-from dlp_dyn.planning.goals import Goal, GoalScene, partners
+from dlp_dyn.planning.goals import Approach, Goal, GoalScene, Places, partners
 from dlp_dyn.planning.planner import Planner
 from dlp_dyn.tracking.state import State
 from dlp_dyn.tree import stack
@@ -121,6 +121,11 @@ class Controller:
         context, index = self._acting(frame)
         particle = context.now.map(lambda x: x.take_along_dim(index[:, None, None], 1))
         return GoalScene(particle, last=particle.position)
+
+    def approach(self, goal: GoalScene | Places, frame: UInt8[np.ndarray, "H W 3"]) -> Approach:
+        """What acts in this picture is to come behind what the goal of one problem has it move."""
+        moved = self.without_actor(goal, frame) if isinstance(goal, GoalScene) else goal
+        return Approach(moved, self.actor(frame))
 
     @torch.no_grad()
     def without_actor(self, goal: GoalScene, frame: UInt8[np.ndarray, "H W 3"]) -> GoalScene:

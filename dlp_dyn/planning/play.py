@@ -1,7 +1,7 @@
 """One episode of an environment, played by a planner, and the film of it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.errors import InputError
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.controller import Controller, Target
-from dlp_dyn.planning.goals import Goal, Places, goal_scene
+from dlp_dyn.planning.costs import DEFAULT, Prices
+from dlp_dyn.planning.goals import GoalScene, Places, goal_scene
 from dlp_dyn.planning.planner import Planner
 from dlp_dyn.planning.recording import record
 from dlp_dyn.planning.shooting import Predictor
@@ -88,11 +89,15 @@ def play(
     fps: float = 5.0,
     samples: int = 300,
     iterations: int = 10,
+    approach: bool = False,
+    looks: float = DEFAULT.appearance,
 ) -> Played:
     """Plan an episode toward a goal, draw it, and tell how it went.
 
     goal: a picture file, or "SLOT:X,Y" places of particles, or nothing: what the environment shows as its goal.
     steps: of the environment, unless it ends or succeeds before. samples, iterations: of the search.
+    approach: what acts is drawn behind what the goal has it move; see `goals.Approach`.
+    looks: what a squared difference of looks costs, in image sides; 0 where things may be turned as they like.
     Raises InputError for what does not fit together.
     """
     out = check_out(out)
@@ -105,8 +110,8 @@ def play(
             run, stage.env.action_space, 1, None, horizon, replan, seed, samples, iterations
         )
         frame = stage.reset(seed)
-        picture, goals = read_goal(control.model, goal, stage.goal)
-        control.reset(goals)
+        picture, aim = read_goal(control.model, goal, stage.goal, replace(DEFAULT, appearance=looks))
+        control.reset([aim, control.approach(aim, frame)] if approach else [aim])
         done = 0
         while done < steps and not stage.done and not stage.success:
             frame = stage.step(control(frame[None])[0])
@@ -118,16 +123,16 @@ def play(
 
 
 def read_goal(
-    model: VideoModel, goal: str, shown: Callable[[], Picture]
-) -> tuple[Picture | None, list[Goal]]:
+    model: VideoModel, goal: str, shown: Callable[[], Picture], prices: Prices = DEFAULT
+) -> tuple[Picture | None, GoalScene | Places]:
     """The goal that a text means, and its picture if it has one. shown: what the environment shows as its goal.
 
     Raises InputError for a goal that is neither a picture nor places.
     """
     if goal and Path(goal).suffix.lower() not in PICTURES:
-        return None, [Places.parse(goal)]
+        return None, Places.parse(goal, prices)
     picture = read_picture(Path(goal)) if goal else shown()
-    return picture, [goal_scene(model, picture)]
+    return picture, goal_scene(model, picture, prices=prices)
 
 
 def read_picture(path: Path) -> UInt8[np.ndarray, "H W 3"]:
@@ -152,8 +157,8 @@ class PlanningPolicy:
     def __call__(self, observation: Any) -> Float[np.ndarray, "..."]:
         if not self.begun:
             model = self.control.model
-            _, goals = read_goal(model, self.goal, lambda: goal_picture(self.pictures, observation))
-            self.control.reset(goals)
+            _, goal = read_goal(model, self.goal, lambda: goal_picture(self.pictures, observation))
+            self.control.reset([goal])
             self.begun = True
         action = self.control(self.pictures.of(observation)[None])[0]
         return as_taken(self.pictures.env.action_space, action)

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from dlp_dyn.particles import Particles
 from dlp_dyn.planning.controller import Controller
 from dlp_dyn.planning.costs import DEFAULT, Prices
-from dlp_dyn.planning.goals import Approach, Goal, GoalScene, Match, goal_scene
+from dlp_dyn.planning.goals import Goal, GoalScene, Match, goal_scene
 from dlp_dyn.planning.goals import Places as ByHand
 from dlp_dyn.planning.reach import time_to_reach
 from dlp_dyn.planning.tasks import Aim, Places, Problem, World
@@ -125,13 +125,12 @@ class Planned:
     def _goals(self, world: World, frame: Picture) -> list[Goal]:
         """What a plan is made for: as a user would give it, by a picture, or by pointing at things and places."""
         if self.aim == "places":
-            goal = moved = self._by_hand(world, frame)
+            goal = self._by_hand(world, frame)
         else:
             goal = goal_scene(self.control.model, world.goal_picture(), self.match, self.prices)
-            moved = self.control.without_actor(goal, frame) if self.approach else goal
-            goal = moved if self.aim == "moved" else goal
+            goal = self.control.without_actor(goal, frame) if self.aim == "moved" else goal
         first = time_to_reach(goal, self.visited) if isinstance(goal, GoalScene) and self.visited else goal
-        return [first, Approach(moved, self.control.actor(frame))] if self.approach else [first]
+        return [first, self.control.approach(goal, frame)] if self.approach else [first]
 
     def _by_hand(self, world: World, frame: Picture) -> ByHand:
         """Each thing's place for the particle nearest to it."""
