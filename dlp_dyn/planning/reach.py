@@ -73,8 +73,11 @@ def time_to_reach(goal: GoalScene, episodes: Sequence[Particles], radius: float 
     p = goal.particles
     if len(p.position) != 1:
         raise InputError(f"goal: times to reach are of one problem, these are {len(p.position)}")
-    on = p.visible[0]
+    on = p.visible[0] if goal.weight is None else p.visible[0] & (goal.weight > 0)
     targets = p.map(lambda x: x[:, on])
+    weight = None if goal.weight is None else goal.weight[on]
+    last = None if goal.last is None else goal.last[:, on]
+    goal = replace(goal, particles=targets, weight=weight, last=last)
     tracks = [_track(targets, episode) for episode in episodes]
     seen = [places[found] for places, found in tracks]
     if not sum(map(len, seen)):

@@ -1,5 +1,7 @@
 """Times to reach, from wandering about: they lead around a wall that hides the goal from every distance."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from dlp_dyn.planning.planner import Planner
 from dlp_dyn.planning.reach import time_to_reach
 from dlp_dyn.planning.shooting import Predictor
 from dlp_dyn.planning.solvers import ICEM
-from dlp_dyn.tree import tree_map
+from dlp_dyn.tree import cat, tree_map
 
 START, END = torch.tensor([[[-0.5, -0.5]]]), torch.tensor([[[0.5, -0.5]]])
 
@@ -68,6 +70,16 @@ def test_a_wall_is_gone_around(wandered: list[Particles]) -> None:
     stuck, arrived = walk(goal), walk(time_to_reach(goal, wandered))
     assert stuck[0, 0, 0] < 0
     assert (arrived - END).norm() < 0.1
+
+
+def test_slots_that_are_off_are_no_targets(wandered: list[Particles]) -> None:
+    """A scene has all slots of its model; ways are those of the particles that are on."""
+    off = replace(particles(torch.zeros(1, 1, 2)), transparency=torch.zeros(1, 1, 1))
+    alone = time_to_reach(GoalScene(particles(END)), wandered)
+    with_more = time_to_reach(GoalScene(cat([off, particles(END)], 1)), wandered)
+    now = Context.of(scene(START[:, None]), None)
+    plans = torch.zeros(1, 4, 3, 2)
+    assert torch.equal(*(r.bind(now)(PLANS.predictor(now, plans), plans) for r in (alone, with_more)))
 
 
 def test_times_are_those_of_the_shortest_way(wandered: list[Particles]) -> None:
