@@ -1,10 +1,12 @@
-"""`demo`: watch particles predict a video, with a model that comes with the package or with a run."""
+"""`demo`: watch particles predict a video, or plan, with a model that comes with the package or with a run."""
 
 import argparse
 
+from dlp_dyn.commands import demo_plan
 from dlp_dyn.commands.arguments import add_device, add_part, device, whole
 from dlp_dyn.commands.terminal import console
 
+PLAN = "plan"
 DRAWN = 3  # clips in the picture; the table is of all
 NEXT = """
 {out}: seen (green) and predicted (red) frames beside what happened. Next:
@@ -26,27 +28,31 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         metavar="NAME",
         nargs="?",
         default="balls",
-        help="balls or pusht (see --list), or another run with dynamics (default: balls)",
+        help="balls, push, pusht or plan (see --list), or another run with dynamics (default: balls)",
     )
     sub.add_argument("--list", action="store_true", help="say what comes along, and end")
     sub.add_argument(
         "--data",
         help="rollout file or folder of them (default: the run's own clips, or its training data)",
     )
-    sub.add_argument("--out", default="predicted.gif", help="X.gif, X.webp or X.mp4 (default: predicted.gif)")
+    sub.add_argument("--out", help="X.gif, X.webp or X.mp4 (default: predicted.gif; plan: planned.gif)")
     sub.add_argument("--context", type=whole, default=10, help="frames that are seen (default: 10)")
     sub.add_argument("--horizon", type=whole, default=40, help="frames to predict (default: 40)")
-    sub.add_argument("--episodes", type=whole, default=8, help="that are measured (default: 8)")
+    sub.add_argument(
+        "--episodes", type=whole, help="that are measured; of plan: problems (default: 8; plan: 4)"
+    )
     add_part(sub)
     add_device(sub)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw and measure predictions of held-out clips, and say what may come next."""
+    """Draw and measure predictions of held-out clips, or plans, and say what may come next."""
     if args.list:
         _list()
+    elif args.run_folder == PLAN:
+        demo_plan.run(args.out or "planned.gif", 4 if args.episodes is None else args.episodes)
     else:
-        _predict(args)
+        _predict(args, args.out or "predicted.gif", 8 if args.episodes is None else args.episodes)
 
 
 def _list() -> None:
@@ -60,10 +66,11 @@ def _list() -> None:
     for name, model in MODELS.items():
         bytes = sum(file.stat().st_size for file in model.folder.iterdir())
         table.add_row(name, model.about, f"{bytes / 1e6:.1f} MB")
+    table.add_row(PLAN, "push, which plans: a square to its place in a goal picture", "")
     console().print(table)
 
 
-def _predict(args: argparse.Namespace) -> None:
+def _predict(args: argparse.Namespace, out: str, episodes: int) -> None:
     from dlp_dyn.bundled import MODELS
     from dlp_dyn.data.rollouts import Rollouts
     from dlp_dyn.evaluation import video_tables
@@ -73,7 +80,8 @@ def _predict(args: argparse.Namespace) -> None:
     from dlp_dyn.sharing.locate import resolve
     from dlp_dyn.viewer.run_data import data_of
 
-    out, run, episodes = check_out(args.out), args.run_folder, args.episodes
+    check_out(out)
+    run = args.run_folder
     along = {model.folder: model.title for model in MODELS.values()}.get(resolve(run))
     data = args.data or data_of(run)
     on = device(args.device)

@@ -194,7 +194,10 @@ class SceneEncoder(nn.Module):
         if cfg.encoder.passes == 2:
             anchors, attributes = self._second_look(seen, anchors, attributes, options)
         if cfg.encoder.merge:
-            also = self._parts(colour, anchors, attributes) & options.whole if cfg.merges_overlap else None
+            also = None
+            if cfg.merges_overlap:  # `& True` has no place in a traced program
+                whole = torch.as_tensor(options.whole, device=anchors.device)
+                also = self._parts(colour, anchors, attributes) & whole
             attributes = merge_met(anchors, attributes, 2 * cfg.encoder.merge * cfg.glimpse_fraction, also)
         return Located(anchors, attributes, found.confidence, kept.position)
 

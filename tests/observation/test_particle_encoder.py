@@ -6,11 +6,13 @@ import torch
 from worlds import SIDE, write_run
 
 from dlp_dyn import checkpoint
+from dlp_dyn.bundled import PUSH
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder, fit_normalizer, load_encoder, recorded
 from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.observation.traced import Traced
+from dlp_dyn.viewer.run_data import CLIPS
 
 # DLPv2's parts: particles that do not see the background.
 ALONE = [
@@ -33,6 +35,14 @@ def rewrite(run: Path, part: str, value: float | None = None) -> None:
             old = weights[name]
             weights[name] = old + 0.1 if value is None else torch.full_like(old, value)
     checkpoint.save(folder, weights, (folder / "config.yaml").read_text())
+
+
+def test_a_model_of_the_preset_image_observes() -> None:
+    frames = Rollouts(PUSH / CLIPS).episode(0).frames[:3]
+    encoder = ParticleEncoder("push")
+    rows = encoder(frames)
+    at = encoder.layout.columns.index("transparency")
+    assert (rows[..., at] > 0.5).sum(1).tolist() == [4, 4, 4]  # three squares and the disc
 
 
 @pytest.mark.parametrize("settings", [[], ALONE], ids=["interaction", "alone"])
