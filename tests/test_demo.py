@@ -98,7 +98,7 @@ def test_without_the_environment_plan_is_one_line(
     assert main(["demo", "plan"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "a clone of the repository with pip install -e '.[envs]'" in error
+    assert "run it in a clone, after pip install -e '.[envs]'" in error
     assert main(["demo", "plan", "--episodes", "0"]) == 2
 
 

@@ -48,7 +48,8 @@ def run(out: str, problems: int) -> None:
         world = task.world(side)
     except InputError as error:
         raise InputError(
-            f"demo plan: {error}; it is that of a clone of the repository with pip install -e '.[envs]'"
+            "demo plan: it plays an environment of the repository, which a wheel does not hold; run it in a clone, "
+            f"after pip install -e '.[envs]' ({error})"
         ) from error
     world.close()
     solver = ICEM(samples=CANDIDATES, elites=ELITES, iterations=ITERATIONS)

@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, at sizes of seconds: lines with `!` as commands, the rest as Python."""
 
+import importlib.util
 import json
 import shlex
 from pathlib import Path
@@ -21,6 +22,23 @@ def test_notebooks_are_saved_without_what_they_printed() -> None:
     for notebook in NOTEBOOKS:
         for cell in json.loads(notebook.read_text())["cells"]:
             assert not cell.get("outputs"), f"{notebook.name}: clear all outputs"
+
+
+def test_every_notebook_is_a_page_with_its_link_to_colab() -> None:
+    pytest.importorskip("mkdocs", reason="the extra docs is not installed")
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    pages = (ROOT / "mkdocs.yml").read_text()
+    for notebook in NOTEBOOKS:
+        assert f"notebooks/{notebook.stem}.md" in pages
+        page = hooks.page_of(notebook, "https://github.com/somebody/theirs")
+        colab = "https://colab.research.google.com/github/somebody/theirs/blob/main/docs/notebooks"
+        assert f"({colab}/{notebook.name})" in page
+        assert page.count("```") == 2 * len(cells(notebook))
+        assert "colab.research" not in hooks.page_of(notebook)
 
 
 def trial(notebook: Path) -> object:
