@@ -2,7 +2,6 @@
 
 import argparse
 
-from dlp_dyn.commands import demo_plan
 from dlp_dyn.commands.arguments import add_device, add_part, device, whole
 from dlp_dyn.commands.terminal import console
 
@@ -50,6 +49,8 @@ def run(args: argparse.Namespace) -> None:
     if args.list:
         _list()
     elif args.run_folder == PLAN:
+        from dlp_dyn.commands import demo_plan
+
         demo_plan.run(args.out or "planned.gif", 4 if args.episodes is None else args.episodes)
     else:
         _predict(args, args.out or "predicted.gif", 8 if args.episodes is None else args.episodes)
