@@ -7,9 +7,8 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dlp_dyn.data.images import fit
-from dlp_dyn.errors import InputError
 from envs.two_room import in_picture
+from envs.world_model import WorldModelEnv
 
 SIDE = 512  # of the table, in the units of states
 DRAWN = 224  # pixels a side, before it is shrunk
@@ -19,7 +18,7 @@ AGENT_SPEED = 100.0  # how far away an action of 1 puts the place that the agent
 State = Float[np.ndarray, " 7"]
 
 
-class SwmPushT(gym.Env[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, " 2"]]):
+class SwmPushT(WorldModelEnv):
     """
     ## Description
     stable-worldmodel's PushT (0.1.1, default looks), as its goal-reaching protocol plays it: any state may be the goal;
@@ -41,19 +40,13 @@ class SwmPushT(gym.Env[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, " 2"]]):
     Never terminated, and truncated by whoever plays.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own
-
     def __init__(self, image_size: int = 64, render_mode: str = "rgb_array") -> None:
-        try:
+        def make() -> Any:
             from stable_worldmodel.envs.pusht.env import PushT  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise InputError(
-                f"stable_worldmodel: cannot be imported ({error}); pip install stable-worldmodel==0.1.1"
-            ) from error
-        self.inner: Any = PushT(resolution=DRAWN)
-        self.image_size, self.render_mode = image_size, render_mode
-        self.observation_space: gym.Space = gym.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        self.action_space: gym.Space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+            return PushT(resolution=DRAWN)
+
+        super().__init__(make, image_size, render_mode)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -73,9 +66,6 @@ class SwmPushT(gym.Env[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, " 2"]]):
     def render(self) -> UInt8[np.ndarray, "H W 3"]:
         return self._shrunk(self.inner.render())
 
-    def render_goal(self) -> UInt8[np.ndarray, "H W 3"]:
-        return self._goal_picture.copy()
-
     def ground_truth(self) -> dict[str, np.ndarray]:
         """Agent and block as rollout files keep them (`dlp_dyn.data.writer.Episode`)."""
         state = self.inner._get_obs()
@@ -87,9 +77,6 @@ class SwmPushT(gym.Env[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, " 2"]]):
     def _places(self, state: State) -> Float[np.ndarray, "2 2"]:
         """Of agent and block, in the units of particles."""
         return np.stack([in_picture(p, self.image_size, SIDE) for p in (state[:2], centre(state))])
-
-    def _shrunk(self, picture: UInt8[np.ndarray, "D D 3"]) -> UInt8[np.ndarray, "H W 3"]:
-        return fit(picture, self.image_size, None, "PushT").copy()
 
     def _info(self) -> dict[str, Any]:
         state, goal = self.inner._get_obs(), np.asarray(self.inner.goal_state, float)

@@ -7,8 +7,7 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dlp_dyn.data.images import fit
-from dlp_dyn.errors import InputError
+from envs.world_model import WorldModelEnv
 
 SIDE = 224
 SPEED = 5.0  # pixels of 224 that an action of 1 moves
@@ -30,7 +29,7 @@ _CONTACTS = 4  # in a step, at most
 Point = Float[np.ndarray, "2"]
 
 
-class TwoRoom(gym.Env[UInt8[np.ndarray, "H W 3"], Point]):
+class TwoRoom(WorldModelEnv):
     """
     ## Description
     A red dot in two rooms with a door between them, drawn by stable-worldmodel (0.1.1, default looks). Registered as
@@ -51,19 +50,13 @@ class TwoRoom(gym.Env[UInt8[np.ndarray, "H W 3"], Point]):
     Never terminated, and truncated by whoever plays.
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own
-
     def __init__(self, image_size: int = 64, render_mode: str = "rgb_array") -> None:
-        try:
+        def make() -> Any:
             from stable_worldmodel.envs.two_room.env import TwoRoomEnv  # pyright: ignore[reportMissingImports]
-        except ImportError as error:
-            raise InputError(
-                f"stable_worldmodel: cannot be imported ({error}); pip install stable-worldmodel==0.1.1"
-            ) from error
-        self.inner: Any = TwoRoomEnv()
-        self.image_size, self.render_mode = image_size, render_mode
-        self.observation_space: gym.Space = gym.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        self.action_space: gym.Space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+            return TwoRoomEnv()
+
+        super().__init__(make, image_size, render_mode)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -84,9 +77,6 @@ class TwoRoom(gym.Env[UInt8[np.ndarray, "H W 3"], Point]):
     def render(self) -> UInt8[np.ndarray, "H W 3"]:
         return self._draw(self.position)
 
-    def render_goal(self) -> UInt8[np.ndarray, "H W 3"]:
-        return self._goal_picture.copy()
-
     def ground_truth(self) -> dict[str, np.ndarray]:
         """The dot as rollout files keep it (`dlp_dyn.data.writer.Episode`)."""
         return {
@@ -98,7 +88,7 @@ class TwoRoom(gym.Env[UInt8[np.ndarray, "H W 3"], Point]):
         import torch
 
         picture = self.inner._render_frame(agent_pos=torch.as_tensor(position, dtype=torch.float32))
-        return fit(picture.numpy().transpose(1, 2, 0), self.image_size, None, "TwoRoom").copy()
+        return self._shrunk(picture.numpy().transpose(1, 2, 0))
 
     def _info(self) -> dict[str, Any]:
         far = float(np.linalg.norm(self.position - self.goal))
