@@ -17,6 +17,7 @@ from dlp_dyn import folders
 from dlp_dyn.checkpoint import TRAINING_STATE
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.settings import to_yaml
+from dlp_dyn.sharing.weights import to_bytes
 
 EVALUATION_SEED = 20_000  # beside those of the training
 
@@ -37,7 +38,7 @@ class Agent:
         Raises InputError when it cannot be written.
         """
         contents: dict[str, Any] = {
-            checkpoint.WEIGHTS: checkpoint.weights_bytes(self.learner.weights()),
+            checkpoint.WEIGHTS: to_bytes(self.learner.weights()),
             checkpoint.FACTS: (json.dumps(self._facts(), indent=2) + "\n").encode(),
             checkpoint.CONFIG: to_yaml(self.cfg).encode(),
             **self.extras,

@@ -18,6 +18,7 @@ from agents.offline import policies
 from agents.offline.policies import EntityPolicy
 from agents.policies import EntitySACPolicy, EntityTD3Policy
 from agents.replay import GoalReplayBuffer
+from agents.stored_replay import plain_arrays
 from agents.td3 import GoalTD3
 from dlp_dyn.errors import InputError
 
@@ -89,10 +90,8 @@ def replay_memory(model: BaseAlgorithm) -> str:
     if isinstance(buffer, GoalReplayBuffer):
         each, note = buffer.bytes_per_transition, ", and two more an episode"
     else:
-        names = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-        stored = [getattr(buffer, name) for name in names if hasattr(buffer, name)]
-        arrays = [x for array in stored for x in (array.values() if isinstance(array, dict) else [array])]
-        each, note = sum(x.nbytes for x in arrays) // (buffer.buffer_size * buffer.n_envs), ""
+        stored = sum(x.nbytes for x in plain_arrays(buffer).values())
+        each, note = stored // (buffer.buffer_size * buffer.n_envs), ""
     room = buffer.buffer_size * buffer.n_envs
     return (
         f"replay buffer: {each / 10:.1f} MB for 100,000 transitions ({each} bytes each{note}); "

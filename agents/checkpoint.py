@@ -9,20 +9,18 @@ RUN/checkpoints/{last,best}/agent.safetensors      weights
 """
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
-from safetensors.torch import save as safetensors_bytes
 from torch import Tensor, nn
 
 from agents import config, spaces
 from agents.algorithms import build_policy
 from agents.config import AgentConfig
 from dlp_dyn import folders
-from dlp_dyn.errors import InputError
+from dlp_dyn.errors import InputError, reading
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.settings import parse_json
@@ -111,16 +109,9 @@ def fill(policy: nn.Module, checkpoint: Checkpoint) -> None:
     load_into(policy, read_weights(checkpoint), checkpoint.folder, "its network is for other observations")
 
 
-def weights_bytes(weights: Mapping[str, Tensor]) -> bytes:
-    # Networks may share a tensor, which safetensors refuses.
-    return safetensors_bytes(
-        {name: tensor.detach().cpu().contiguous().clone() for name, tensor in weights.items()}
-    )
-
-
 def _read(folder: Path) -> Checkpoint:
     file = folder / FACTS
-    try:
+    with reading(file, "damaged", "use another checkpoint of the run"):
         raw = parse_json(file.read_text())
         if raw.get("version") != VERSION:
             raise InputError(_refusal(folder, raw.get("version")))
@@ -130,12 +121,6 @@ def _read(folder: Path) -> Checkpoint:
             folder, config.read(folder / CONFIG), int(raw["step"]), (success, gain), raw["encoder"],
             raw["encoder_hash"], tuple(raw["columns"]), both,
         )  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{file}: damaged ({type(error).__name__}); use another checkpoint of the run"
-        ) from None
 
 
 def _refusal(folder: Path, version: Any) -> str:

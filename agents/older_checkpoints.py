@@ -13,17 +13,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from agents import checkpoint, environments, spaces
 from agents.checkpoint import ZIP
 from agents.command import run_command
 from agents.config import read
 from dlp_dyn import folders
-from dlp_dyn.checkpoint import DAMAGED
-from dlp_dyn.errors import InputError
+from dlp_dyn.errors import InputError, reading
 from dlp_dyn.observation.encoder import ParticleEncoder
 from dlp_dyn.settings import parse_json
+from dlp_dyn.sharing.weights import to_bytes
+
+KEPT = (checkpoint.CONFIG, checkpoint.NORMALIZER, checkpoint.FOREGROUND)
+_REMEDY = "use another checkpoint of the run, or train the agent again"
 
 
 def convert(folder: Path) -> None:
@@ -31,12 +33,15 @@ def convert(folder: Path) -> None:
 
     Raises InputError for a folder without such a zip, a damaged one, and weights that do not fit the config.
     """
-    weights = _weights(folder / ZIP)
-    try:
+    with (
+        reading(folder / ZIP, "damaged", _REMEDY),
+        zipfile.ZipFile(folder / ZIP) as zipped,
+        zipped.open("policy.pth") as stream,
+    ):
+        weights = torch.load(stream, map_location="cpu", weights_only=True)
+    with reading(folder / checkpoint.FACTS, "damaged", _REMEDY):
         facts = parse_json((folder / checkpoint.FACTS).read_bytes())
         encoder_run, score = facts["encoder"], float(facts["score"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / checkpoint.FACTS}: damaged ({type(error).__name__})") from None
     cfg = read(folder / checkpoint.CONFIG)
     encoder = None if encoder_run is None else ParticleEncoder(encoder_run)
     env = environments.make(cfg, 1, encoder)
@@ -48,24 +53,11 @@ def convert(folder: Path) -> None:
     }
     told = [score, 0.0] if env.tells_success else [0.0, score]
     contents = {
-        checkpoint.WEIGHTS: checkpoint.weights_bytes(weights),
+        checkpoint.WEIGHTS: to_bytes(weights),
         checkpoint.FACTS: json.dumps(facts | new | {"score": told}, indent=2).encode(),
-        checkpoint.CONFIG: (folder / checkpoint.CONFIG).read_bytes(),
+        **{file.name: file.read_bytes() for file in folder.iterdir() if file.name in KEPT},
     }
-    for name in (checkpoint.NORMALIZER, checkpoint.FOREGROUND):
-        if (folder / name).is_file():
-            contents[name] = (folder / name).read_bytes()
     folders.write(folder, contents)
-
-
-def _weights(file: Path) -> dict[str, Tensor]:
-    try:
-        with zipfile.ZipFile(file) as zipped, zipped.open("policy.pth") as stream:
-            return torch.load(stream, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file; this is no agent of an earlier version") from None
-    except (zipfile.BadZipFile, *DAMAGED) as error:
-        raise InputError(f"{file}: cannot be read ({type(error).__name__}); it is damaged") from None
 
 
 def _run(args: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from torch import Tensor
 
-from agents import algorithms, checkpoint, environments, plain_replay
+from agents import algorithms, checkpoint, environments, stored_replay
 from agents.checkpoint import Checkpoint
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
@@ -113,7 +113,9 @@ class OnlineLearner:
         buffer = getattr(self.algorithm, "replay_buffer", None)
         if buffer is None:
             return {}
-        write = buffer.save if isinstance(buffer, GoalReplayBuffer) else partial(plain_replay.save, buffer)
+        write = (
+            buffer.save if isinstance(buffer, GoalReplayBuffer) else partial(stored_replay.save_plain, buffer)
+        )
         return {checkpoint.REPLAY: write}
 
     def restore(self, saved: Checkpoint) -> list[str]:
@@ -141,7 +143,7 @@ class OnlineLearner:
             if isinstance(model.replay_buffer, GoalReplayBuffer):
                 model.replay_buffer.load(file)
             else:
-                plain_replay.load(model.replay_buffer, file)
+                stored_replay.load_plain(model.replay_buffer, file)
         if state["seen"] is not None and (n := self._play_on(state)):
             lost.append(f"{n} of {self.env.num_envs} running episodes begin anew")
         set_random_state(state["random"])

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Literal
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
+from agents import stored_replay
 from dlp_dyn.errors import InputError
 from dlp_dyn.settings import parse_json
 
@@ -108,12 +108,8 @@ class GoalReplayBuffer(ReplayBuffer):
     @property
     def bytes_per_transition(self) -> int:
         """Of a row; an episode takes two rows more than it has steps."""
-        arrays = [
-            array
-            for name in SAVED
-            if (array := getattr(self, name)) is not None and name not in OF_ENVIRONMENTS
-        ]
-        return sum(array.nbytes for array in arrays) // (self.rows * self.n_envs)
+        rows = [array for name, array in self._arrays().items() if name not in OF_ENVIRONMENTS]
+        return sum(array.nbytes for array in rows) // (self.rows * self.n_envs)
 
     def size(self) -> int:
         """Steps that can be sampled, in SB3's units (a step of all environments)."""
@@ -261,43 +257,19 @@ class GoalReplayBuffer(ReplayBuffer):
 
     def save(self, stream: IO[bytes]) -> None:
         """All that was stored, and the state of the random generator, as npz without pickle."""
-        filled = min(int(self.head.max()), self.rows)
-        arrays = {name: array for name in SAVED if (array := getattr(self, name)) is not None}
-        arrays = {
-            name: array if name in OF_ENVIRONMENTS else array[:filled] for name, array in arrays.items()
-        }
-        random = np.array(json.dumps(self.rng.bit_generator.state))
-        np.savez(stream, rows=np.array(self.rows), random=random, **arrays)
+        ring = self._arrays()
+        others = {name: ring.pop(name) for name in OF_ENVIRONMENTS}
+        others |= {"rows": np.array(self.rows), "random": np.array(json.dumps(self.rng.bit_generator.state))}
+        stored_replay.save(stream, ring, min(int(self.head.max()), self.rows), **others)
 
     def load(self, path: Path) -> None:
         """Brings back what `save` wrote. Raises InputError where it does not fit."""
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                stored = {name: file[name] for name in file.files}
-                state = parse_json(str(stored["random"]))
-        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
-            raise InputError(
-                f"{path}: damaged or gone ({error}); this agent can be used, but not trained on"
-            ) from None
-        if int(stored["rows"]) != self.rows:
-            raise InputError(
-                f"{path}: a ring of {stored['rows']} rows, this one has {self.rows}; keep the buffer's settings"
-            )
-        for name in SAVED:
-            target = getattr(self, name)
-            if target is not None:
-                _restore(target, stored[name], f"{path}: {name}")
-        self.rng.bit_generator.state = state
+        stored = stored_replay.load(path, self._arrays(), "rows", self.rows)
+        self.rng.bit_generator.state = parse_json(str(stored["random"]))
         self._candidates = None
 
-
-def _restore(target: np.ndarray, stored: np.ndarray, name: str) -> None:
-    if stored.shape[1:] != target.shape[1:] or len(stored) > len(target) or stored.dtype != target.dtype:
-        raise InputError(
-            f"{name} is {stored.shape} {stored.dtype}, this buffer holds {target.shape} {target.dtype}; "
-            "keep the buffer's settings"
-        )
-    target[: len(stored)] = stored
+    def _arrays(self) -> dict[str, np.ndarray]:
+        return {name: array for name in SAVED if (array := getattr(self, name)) is not None}
 
 
 def _box(space: spaces.Dict, key: str) -> spaces.Box:

@@ -11,10 +11,7 @@ Everywhere, a Hub id stands for a run too (see `locate.resolve`).
 import hashlib
 import io
 import json
-import pickle
-import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +22,7 @@ from torch import Tensor
 from dlp_dyn import folders
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.dynamics.config import DynamicsConfig
-from dlp_dyn.errors import InputError
+from dlp_dyn.errors import reading
 from dlp_dyn.image.model import DLP
 from dlp_dyn.settings import has_section, parse_json, read_section, read_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
@@ -33,11 +30,6 @@ from dlp_dyn.sharing.weights import WEIGHTS, load_weights, to_bytes
 from dlp_dyn.video import VideoModel
 
 TRAINING_STATE, SCORE = "training_state.pt", "score.json"
-# What torch.load raises for bytes that it did not write: noise can be read as any opcode of a pickle.
-DAMAGED = (
-    RuntimeError, OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ImportError, struct.error,
-    pickle.UnpicklingError,
-)  # fmt: skip
 
 
 def save(
@@ -96,28 +88,16 @@ def has_dynamics(run: str | Path) -> bool:
 
 def load_training_state(folder: Path) -> dict[str, Any]:
     """Optimiser, random generators and step of a checkpoint folder."""
-    file = folder / TRAINING_STATE
-    if not file.is_file():
-        raise InputError(
-            f"{file}: no such file; this checkpoint can be used, but training cannot go on from it"
-        )
     with going_on_from(folder):
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(folder / TRAINING_STATE, map_location="cpu", weights_only=True)
 
 
-@contextmanager
-def going_on_from(folder: Path) -> Iterator[None]:
+def going_on_from(folder: Path) -> AbstractContextManager[None]:
     """InputError where the training state of a checkpoint folder cannot be read, or does not fit what is trained."""
-    try:
-        yield
-    except InputError:
-        raise
-    except DAMAGED as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise InputError(
-            f"{folder / TRAINING_STATE}: damaged or cut short, or not of this run ({reason}); use another checkpoint "
-            "of the run"
-        ) from error
+    fault = "damaged or cut short, or not of this run"
+    return reading(
+        folder / TRAINING_STATE, fault, "training cannot go on from it; use another checkpoint of the run"
+    )
 
 
 def view_of(run: str | Path) -> str | None:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
-from dlp_dyn.errors import InputError
+from dlp_dyn.errors import InputError, writing
 
 LOCK, PART = ".lock", ".part"  # of what a kill in the midst of writing leaves
 
@@ -50,15 +50,15 @@ def write(folder: Path, contents: Contents) -> None:
 
 
 def write_file(path: Path, data: Data) -> None:
-    """Write a file beside its place, under a name of its own, and rename it. Raises OSError when writing fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file beside its place, under a name of its own, and rename it. Raises InputError when writing fails."""
     part = path.parent / f".{secrets.token_hex(8)}{PART}"
-    try:
-        _fill(part, data)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with writing(path, "make room or choose another place"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            _fill(part, data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _fill(file: Path, data: Data) -> None:
@@ -75,29 +75,21 @@ def _fill(file: Path, data: Data) -> None:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder as its only owner; a lock dies with its process. Raises InputError where another one holds it."""
     file = folder / LOCK
-    lock = FileLock(file)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        pid, host, *_ = *file.read_text().split(), "?", "?"
-        raise InputError(
-            f"{folder}: in use by process {pid} on {host}; wait until it has ended, or choose another folder"
-        ) from None
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); choose another out=FOLDER"
-        ) from error
-    try:
-        _tell_holder(file)
+    with writing(folder, "choose another out=FOLDER"):
+        try:
+            held = FileLock(file).acquire(timeout=0)
+        except Timeout:
+            pid, host, *_ = *file.read_text().split(), "?", "?"
+            raise InputError(
+                f"{folder}: in use by process {pid} on {host}; wait until it has ended, or choose another folder"
+            ) from None
+    with held:
+        with suppress(OSError):  # a full disk: it is for the message to others only
+            if (
+                str(os.getpid()) not in file.read_text().split()
+            ):  # told already where a file system has no locks
+                file.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
         yield
-    finally:
-        lock.release()
-
-
-def _tell_holder(lock: Path) -> None:
-    with suppress(OSError):  # a full disk: it is for the message to others only
-        if str(os.getpid()) not in lock.read_text().split():  # told already where a file system has no locks
-            lock.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
 
 
 def absolute(path: str) -> str:

@@ -17,7 +17,7 @@ class Tracker:
     """Handed out by `track`; says how far the work has come."""
 
     def __init__(self, label: str, total: int | None, unit: str, start: int, console: Console) -> None:
-        self._label, self._total, self._unit, self._start = label, total, unit, start
+        self._label, self._total, self._unit, self._told = label, total, unit, start
         self._console = console
         self._done = start
         self._last_line = time.monotonic()
@@ -69,7 +69,7 @@ class Tracker:
         return (self._done - done) / max(time.monotonic() - since, 1e-9)
 
     def _line(self, note: str) -> None:
-        self._last_line = time.monotonic()
+        self._last_line, self._told = time.monotonic(), self._done
         rate, done, left = self._rate(), f"{self._done}", ""
         if self._total is not None:
             done += f"/{self._total}"
@@ -81,7 +81,7 @@ class Tracker:
     def _stop(self) -> None:
         if self._bar is not None:
             self._bar.stop()
-        elif self._done > self._start:
+        elif self._done > self._told:
             self._line("")
 
 

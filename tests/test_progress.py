@@ -46,3 +46,13 @@ def test_more_than_was_asked_for_leaves_no_time(monkeypatch: pytest.MonkeyPatch)
     work = Work(monkeypatch, 5000)
     work.advance(5120, 10.0)
     assert work.last_line == "train 5120/5000  512 steps/s  00:00:00 left"
+
+
+def test_the_end_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = Work(monkeypatch, 8)
+    for _ in range(8):
+        work.advance(1, 2.0)
+    work.tracker._stop()
+    assert [line.split()[1] for line in work.out.getvalue().splitlines()] == ["5/8", "8/8"]
+    work.tracker._stop()
+    assert work.out.getvalue().count("8/8") == 1

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dlp_dyn import checkpoint, folders
 from dlp_dyn.dynamics.base import Conditions
-from dlp_dyn.errors import InputError
+from dlp_dyn.errors import InputError, writing
 from dlp_dyn.image.model import DLP
 from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.video import VideoModel
@@ -199,10 +199,7 @@ def write(program: Program, file: Path, format: Format) -> Written:
             f"{file}: the exported {program.name} differs from the model by {difference:.1e} of its largest value: "
             f"not written; use another format"
         )
-    try:
-        folders.write_file(file, data)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be written ({error.strerror})") from error
+    folders.write_file(file, data)
     shapes = {name: tuple(x.shape) for name, x in zip(program.inputs, program.example, strict=True)}
     return Written(file, shapes, len(data), difference)
 
@@ -213,8 +210,6 @@ def export(run: str | Path, out: Path, format: Format) -> list[Written]:
     Raises InputError for runs of another kind, and where nothing can be written.
     """
     model = checkpoint.load(run).requires_grad_(False)
-    try:
+    with writing(out, "choose another folder"):
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be made a folder ({error.strerror}); choose another one") from error
     return [write(program, out / f"{program.name}{SUFFIXES[format]}", format) for program in programs(model)]

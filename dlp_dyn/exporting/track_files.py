@@ -85,7 +85,7 @@ def write_coco(out: Path, episodes: Iterable[Tracks]) -> None:
         n_tracks += tracks.masks.shape[1]
     categories = [{"id": 1, "name": "particle"}]
     content = {"videos": videos, "images": images, "annotations": annotations, "categories": categories}
-    _write(out, json.dumps(content))
+    folders.write_file(out, json.dumps(content).encode())
 
 
 def write_mot(out: Path, episodes: Iterable[Tracks]) -> None:
@@ -97,7 +97,7 @@ def write_mot(out: Path, episodes: Iterable[Tracks]) -> None:
             for t in range(len(tracks.frames))
             for i, (left, top, width, height) in tracks.seen(t)
         ]
-        _write(out / f"{tracks.name}.txt", "".join(rows))
+        folders.write_file(out / f"{tracks.name}.txt", "".join(rows).encode())
 
 
 def write_rerun(out: Path, episodes: Iterable[Tracks]) -> None:
@@ -126,10 +126,3 @@ def write_rerun(out: Path, episodes: Iterable[Tracks]) -> None:
             labels = (tracks.masks[t] * np.arange(1, tracks.masks.shape[1] + 1)[:, None, None]).max(0)
             recording.log(f"{tracks.name}/masks", rerun.SegmentationImage(labels.astype(np.uint16)))
     recording.flush()
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        folders.write_file(file, text.encode())
-    except OSError as error:
-        raise InputError(f"{file}: cannot be written ({error.strerror})") from error

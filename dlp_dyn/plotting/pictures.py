@@ -183,7 +183,7 @@ def draw_masks(frame: Picture, masks: Float[np.ndarray, "N H W"]) -> Picture:
 def write_image(path: str | Path, image: Picture) -> None:
     """A PNG (or what the suffix says). Raises InputError when it cannot be written."""
     path = Path(path)
-    _write(path, iio.imwrite("<bytes>", image, extension=path.suffix))
+    folders.write_file(path, iio.imwrite("<bytes>", image, extension=path.suffix))
 
 
 def write_video(path: str | Path, frames: UInt8[np.ndarray, "T H W 3"], fps: float = 20.0) -> None:
@@ -205,7 +205,7 @@ def write_video(path: str | Path, frames: UInt8[np.ndarray, "T H W 3"], fps: flo
         buffer.write(data)
     else:
         raise InputError(f"{path}: cannot write '{path.suffix}'; use .gif, .webp or .mp4")
-    _write(path, buffer.getvalue())
+    folders.write_file(path, buffer.getvalue())
 
 
 def _with_palette(frames: UInt8[np.ndarray, "T H W 3"]) -> list[Image.Image]:
@@ -213,15 +213,6 @@ def _with_palette(frames: UInt8[np.ndarray, "T H W 3"]) -> list[Image.Image]:
     some = np.unique(np.linspace(0, len(frames) - 1, 8).astype(int))
     palette = Image.fromarray(np.concatenate(frames[some, ::2, ::2])).quantize(256)
     return [Image.fromarray(x).quantize(palette=palette, dither=Image.Dither.NONE) for x in frames]
-
-
-def _write(path: Path, data: bytes) -> None:
-    try:
-        folders.write_file(path, data)
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}); make room or choose another place"
-        ) from error
 
 
 def _array(x: Tensor) -> np.ndarray:

@@ -19,7 +19,6 @@ import yaml
 from huggingface_hub import ModelHubMixin
 from torch import nn
 
-from dlp_dyn.errors import InputError
 from dlp_dyn.folders import write_file
 from dlp_dyn.settings import read_yaml, to_dict
 from dlp_dyn.sharing import records
@@ -105,13 +104,8 @@ class SharedModel(nn.Module, ModelHubMixin):
         folder = Path(save_directory)
         name = (model_card_kwargs or {}).get("name", folder.name)
         contents = {WEIGHTS: to_bytes(self.state_dict(), dtype)} | self._description(name)
-        try:
-            for name, data in contents.items():
-                write_file(folder / name, data)
-        except OSError as error:
-            raise InputError(
-                f"{folder}: cannot be written ({error.strerror}); choose another folder"
-            ) from error
+        for name, data in contents.items():
+            write_file(folder / name, data)
         return self.push_to_hub(repo_id or folder.name, **push_to_hub_kwargs) if push_to_hub else None
 
     def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from dlp_dyn.errors import InputError
+from dlp_dyn.errors import InputError, reading
 
 FORMAT = "dlp_dyn checkpoint"
 VERSION = "2"
@@ -17,9 +17,12 @@ WEIGHTS = "model.safetensors"
 
 
 def to_bytes(weights: dict[str, Tensor], dtype: torch.dtype | None = None) -> bytes:
-    """A safetensors file. dtype: of all floating weights, to make the file smaller; None keeps theirs."""
+    """A safetensors file. dtype: of all floating weights, to make the file smaller; None keeps theirs.
+
+    Networks may share a tensor, which safetensors refuses: hence copies.
+    """
     tensors = {
-        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None).contiguous()
+        name: tensor.detach().to("cpu", dtype if tensor.is_floating_point() else None, copy=True).contiguous()
         for name, tensor in weights.items()
     }
     return safetensors_bytes(tensors, {"format": FORMAT, "version": VERSION})
@@ -44,18 +47,14 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 
 def read_tensors(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """What a safetensors file holds, and what it says of itself. Raises InputError where it is missing or damaged."""
-    try:
-        with safetensors.safe_open(file, framework="pt") as stream:
-            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
-            return tensors, stream.metadata() or {}
-    except FileNotFoundError:
-        raise InputError(
-            f"{file}: no such file; was the checkpoint deleted? Use another one of the run"
-        ) from None
-    except (safetensors.SafetensorError, OSError) as error:
-        raise InputError(
-            f"{file}: damaged or cut short ({error}); use another checkpoint of the run"
-        ) from None
+    with (
+        reading(
+            file, "damaged or cut short", "use another checkpoint of the run", safetensors.SafetensorError
+        ),
+        safetensors.safe_open(file, framework="pt") as stream,
+    ):
+        tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118 (not a dict)
+        return tensors, stream.metadata() or {}
 
 
 def _single(tensor: Tensor) -> Tensor:

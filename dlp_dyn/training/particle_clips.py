@@ -105,7 +105,7 @@ def encode_part(
     if file is not None:
         tensors = {name: getattr(scene.particles, name).contiguous() for name in _FIELDS}
         data = safetensors.torch.save(tensors | {"background": scene.background.contiguous()})
-        with suppress(OSError):  # no room: the particles are encoded once more next time
+        with suppress(InputError):  # no room: the particles are encoded once more next time
             folders.write_file(file, data)
     return scene
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dlp_dyn import __version__, folders
 from dlp_dyn.config import Tracker
-from dlp_dyn.errors import InputError
+from dlp_dyn.errors import InputError, writing
 from dlp_dyn.settings import to_dict, to_yaml
 from dlp_dyn.sharing import records
 from dlp_dyn.sharing.locate import CONFIG
@@ -58,14 +58,12 @@ def owned(folder: Path, new: bool) -> Iterator[None]:
 
 
 def _make(folder: Path) -> None:
-    try:
+    with writing(folder, "choose another out=FOLDER"):
         if folder.exists() and (not folder.is_dir() or _begun(folder)):
             raise InputError(
                 f"{folder}: exists already; resume it, or choose another run folder with out=FOLDER"
             )
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made ({error.strerror}); choose another out=FOLDER") from error
 
 
 def _begun(folder: Path) -> bool:
@@ -107,16 +105,11 @@ class RunLog:
     ) -> None:
         self.folder, self._log_with = folder, log_with
         self._metrics = folder / "metrics.jsonl"
-        try:
-            folders.write_file(folder / CONFIG, to_yaml(cfg).encode())
-            _add_environment(folder / "environment.json", device, first_step)
-            if self._metrics.exists():
-                kept = [line for line, step in records.rows(self._metrics) if step <= first_step]
-                folders.write_file(self._metrics, b"".join(kept))
-        except OSError as error:
-            raise InputError(
-                f"{folder}: cannot be written ({error.strerror}); choose another out=FOLDER"
-            ) from error
+        folders.write_file(folder / CONFIG, to_yaml(cfg).encode())
+        _add_environment(folder / "environment.json", device, first_step)
+        if self._metrics.exists():
+            kept = [line for line, step in records.rows(self._metrics) if step <= first_step]
+            folders.write_file(self._metrics, b"".join(kept))
         self._place = _identity(folder)
         self._tracker = trackers.begin(log_with, folder, to_dict(cfg), first_step)
 

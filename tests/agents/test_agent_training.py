@@ -254,7 +254,7 @@ def test_a_checkpoint_that_is_gone_or_damaged_is_one_line(push: Push, capsys: An
     with pytest.raises(InputError, match="damaged or cut short"):
         checkpoint.load(found)
     agent.unlink()
-    with pytest.raises(InputError, match="was the checkpoint deleted"):
+    with pytest.raises(InputError, match="no such file; use another checkpoint"):
         checkpoint.load(found)
     (agent.parent / "agent.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
