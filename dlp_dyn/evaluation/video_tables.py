@@ -39,8 +39,9 @@ def over_time(report: VideoReport, side: int, title: str) -> Table:
     steps = [step for step in _STEPS if step < report.horizon] + [report.horizon]
     there = report.motion[report.reference]["objects"]
     against = "truth" if report.reference == "truth" else "the particles that the model finds there"
+    clips = "1 clip" if report.episodes == 1 else f"{report.episodes} clips"
     caption = (
-        f"{report.episodes} clip{'s' if report.episodes > 1 else ''}, {report.context} frames seen, {report.horizon} predicted. Pixels from {against} at "
+        f"{clips}, {report.context} frames seen, {report.horizon} predicted. Pixels from {against} at "
         "so many steps; med_10: sum over ten steps, in image sides; psnr: dB, all steps; objects: visible ones, second "
         f"half of the steps ({there:.3g} is right); constant velocity: straight on from what was seen"
         + (", or from the true state" if report.reference == "truth" else "")

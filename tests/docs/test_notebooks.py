@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shlex
 from pathlib import Path
+from types import ModuleType
 
 import matplotlib as mpl
 import pytest
@@ -24,21 +25,39 @@ def test_notebooks_are_saved_without_what_they_printed() -> None:
             assert not cell.get("outputs"), f"{notebook.name}: clear all outputs"
 
 
-def test_every_notebook_is_a_page_with_its_link_to_colab() -> None:
+def hooks() -> ModuleType:
     pytest.importorskip("mkdocs", reason="the extra docs is not installed")
     spec = importlib.util.spec_from_file_location("hooks", ROOT / "docs" / "hooks.py")
     assert spec is not None
     assert spec.loader is not None
-    hooks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hooks)
-    pages = (ROOT / "mkdocs.yml").read_text()
-    for notebook in NOTEBOOKS:
-        assert f"notebooks/{notebook.stem}.md" in pages
-        page = hooks.page_of(notebook, "https://github.com/somebody/theirs")
-        colab = "https://colab.research.google.com/github/somebody/theirs/blob/main/docs/notebooks"
-        assert f"({colab}/{notebook.name})" in page
-        assert page.count("```") == 2 * len(cells(notebook))
-        assert "colab.research" not in hooks.page_of(notebook)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_every_notebook_is_a_page(notebook: Path) -> None:
+    assert f"notebooks/{notebook.stem}.md" in (ROOT / "mkdocs.yml").read_text()
+    page = hooks().page_of(notebook)
+    assert page.count("```") == 2 * len(cells(notebook))
+    assert "colab.research" not in page
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda notebook: notebook.stem)
+def test_with_an_address_a_notebook_links_to_colab_and_installs_from_there(
+    notebook: Path, tmp_path: Path
+) -> None:
+    """As a page and as a file, in which the address may change again."""
+    address = "https://github.com/somebody/theirs"
+    colab = "https://colab.research.google.com/github/somebody/theirs/blob/main/docs/notebooks"
+    there = tmp_path / notebook.name
+    there.write_text(hooks().addressed(notebook, "https://github.com/other/one.git"))
+    for text in (hooks().page_of(notebook, address + "/"), hooks().addressed(there, address)):
+        assert f"[In Colab]({colab}/{notebook.name}), first" in text
+        assert f"git+{address}`" in text or f"git clone {address} dlp_dyn`" in text
+        assert "REPOSITORY" not in text
+        assert "other/one" not in text
+    assert len(json.loads(hooks().addressed(there, address))["cells"]) > 2
 
 
 def trial(notebook: Path) -> object:
