@@ -1,6 +1,7 @@
 """TwoRoom of stable-worldmodel, as the field's goal-reaching protocol plays it: a disc that slides along walls."""
 
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
@@ -184,4 +185,34 @@ class Wanderer:
         return 2 * DOOR - before if lined_up else before
 
     def _draw(self) -> Point:
-        return np.array([self.rng.uniform(*ROOMS[self.rng.integers(2)]), self.rng.uniform(*REACH)])
+        return anywhere(self.rng)
+
+
+class Expert:
+    """TwoRoom: the wheel's `ExpertPolicy` with its noise of 2, on to a new place once it is there. For `dlp-dyn collect`.
+
+    The noise has it run into walls all the time.
+    """
+
+    def __init__(self, env: gym.Env, rng: np.random.Generator) -> None:
+        from stable_worldmodel.envs.two_room.expert_policy import (  # pyright: ignore[reportMissingImports]
+            ExpertPolicy,
+        )
+
+        self.world: Any = env.unwrapped
+        self.rng = rng
+        self.target = anywhere(rng)
+        self.policy: Any = ExpertPolicy(action_noise=2.0, seed=int(rng.integers(2**31)))
+        one = SimpleNamespace(unwrapped=self.world.inner)
+        self.policy.set_env(SimpleNamespace(envs=[one], action_space=np.zeros((1, 2))))
+
+    def __call__(self, observation: Any) -> Point:  # noqa: ARG002
+        if np.linalg.norm(self.target - self.world.position) < NEAR:
+            self.target = anywhere(self.rng)
+        known = {"state": self.world.position[None], "goal_state": self.target[None]}
+        return self.policy.get_action(known)[0]
+
+
+def anywhere(rng: np.random.Generator) -> Point:
+    """A place of the dot, uniform in a room."""
+    return np.array([rng.uniform(*ROOMS[rng.integers(2)]), rng.uniform(*REACH)])

@@ -12,8 +12,8 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--env", help='a Gymnasium id, or "module:Id", for one episode and its video')
     sub.add_argument(
         "--task",
-        help="or a task, measured beside baselines: push1, push2, push3, tworoom, tworoom-far, pusht, pusht-block, "
-        "pusht-place",
+        help="or a task, measured beside baselines: push1, push2, push3, tworoom, tworoom-door, tworoom-far, pusht, "
+        "pusht-block, pusht-place",
     )
     sub.add_argument(
         "--data", help="of a task: rollout file whose ways tell how far goals are (default: none)"

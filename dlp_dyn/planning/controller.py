@@ -66,7 +66,8 @@ class Controller:
     """Plans for `n_envs` environments; those that need a plan at the same time are planned together.
 
     replan: blocks of a plan that are done before the next one is made. The rest of a plan is the guess for the next.
-    Frames are looked at once a block: the dynamics know how things move from block to block.
+    Every frame is looked at, so that nothing is lost sight of; of a block the first scene is remembered: the dynamics know
+    how things move from block to block.
     """
 
     def __init__(
@@ -98,9 +99,10 @@ class Controller:
         self._check(frames, len(acting))
         due = []
         for row, frame in zip(acting, frames, strict=True):
+            scene = self._look(row, frame)
             if row.queue:
                 continue
-            self._look(row, frame)
+            self._see(row, scene)
             if row.rest:
                 self._do(row, row.rest.popleft())
             else:
@@ -165,9 +167,12 @@ class Controller:
                 f"frames of shape {frames.shape}: the controller wants {n} of {side}x{side} pixels"
             )
 
-    def _look(self, row: _Row, frame: np.ndarray) -> None:
+    def _look(self, row: _Row, frame: np.ndarray) -> Scene:
         encoding, row.state = self.model.encode(to_images(frame[None])[None], row.state)
-        row.scenes.append(encoding.scene[0, 0])
+        return encoding.scene[0, 0]
+
+    def _see(self, row: _Row, scene: Scene) -> None:
+        row.scenes.append(scene)
         if len(row.scenes) > self.model.dynamics.window:
             row.scenes.popleft()
             row.blocks.popleft()

@@ -10,7 +10,9 @@ from dlp_dyn.data.inspection import LEAST_PIXELS, Inspection
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.training.motion import followed, motion_unit
 
+_MOTION_SCALE = "dynamics.graph.motion_scale"
 ENERGY = (
     30.0  # what the loss of a small object weighs in `weights.reconstruction`, against which prices are set
 )
@@ -52,6 +54,8 @@ def adapt(cfg: TrainConfig, rollouts: Rollouts, found: Inspection) -> TrainConfi
             "use larger frames, or crop to what moves"
         )
     values = measured(cfg, rollouts, found)
+    if _MOTION_SCALE in cfg.auto and cfg.image is not None:
+        values[_MOTION_SCALE] = motion_unit(followed(cfg, rollouts), cfg.data.stride)
     for name in cfg.auto:
         if name not in values:
             raise InputError(f"config: auto names {name}, which is not measured; use {', '.join(values)}")

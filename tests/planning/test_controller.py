@@ -10,6 +10,7 @@ import torch
 from video_runs import write_run
 
 from dlp_dyn.checkpoint import load_video_model
+from dlp_dyn.clip import to_images
 from dlp_dyn.errors import InputError
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.controller import Controller
@@ -41,6 +42,20 @@ def controller(model: VideoModel, n_envs: int = 1, replan: int = 1) -> Controlle
         Predictor(model.dynamics), ActionSpace.of(BOX, 2), ICEM(samples=20, elites=5, iterations=2), 3
     )
     return Controller(model, planner, n_envs, replan)
+
+
+def test_every_frame_is_looked_at_and_one_a_block_is_remembered(model: VideoModel) -> None:
+    """Slots are those of a clip that is followed frame by frame, as the dynamics were trained on."""
+    control = controller(model)
+    control.reset([goal_scene(model, FRAMES[-1])])
+    for frame in FRAMES:
+        control(frame[None])
+    row = control.rows[0]
+    assert row is not None
+    with torch.no_grad():
+        followed = model.encode(to_images(FRAMES)[None])[0].scene.particles.position[0]
+    kept = torch.stack([scene.particles.position for scene in row.scenes])
+    torch.testing.assert_close(kept, followed[::2][-len(kept) :])
 
 
 @pytest.mark.parametrize("replan", [1, 2])

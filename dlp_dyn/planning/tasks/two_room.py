@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -9,9 +10,9 @@ from jaxtyping import Float
 from dlp_dyn.planning.costs import DEFAULT
 from dlp_dyn.planning.stage import Stage
 from dlp_dyn.planning.tasks.base import Aim, Places, Problem, Staged, World, seeded
-from dlp_dyn.planning.tasks.pairs import recorded_pairs
+from dlp_dyn.planning.tasks.pairs import any_pair, recorded_pairs
 
-ENV, POLICY = "envs:TwoRoom-v0", "envs.two_room:Wanderer"
+ENV = "envs:TwoRoom-v0"
 _WALL = (107.0, 117.0)  # its sides, in pixels of 224
 _RADIUS = 7.0  # of the dot
 
@@ -20,11 +21,12 @@ _RADIUS = 7.0  # of the dot
 class TwoRoom:
     """envs:TwoRoom-v0: 16 (moderate) or 8 (strict) pixels of 224 from the goal.
 
-    Near: start and goal are 25 steps of `envs.two_room:Wanderer` apart, in opposite rooms and clear of the wall; 50
-    steps. far: both are uniform in opposite rooms; 100 steps.
+    pairs: "near" are 25 steps of the wheel's noisy expert apart, 50 steps, as the published protocol has them; "door" are
+    25 steps of `envs.two_room:Wanderer` apart, in opposite rooms and clear of the wall, 50 steps; "far" are uniform in
+    opposite rooms, 100 steps.
     """
 
-    far: bool = False
+    pairs: Literal["near", "door", "far"] = "near"
 
     prices = DEFAULT
     pushed = False
@@ -32,18 +34,22 @@ class TwoRoom:
 
     @property
     def name(self) -> str:
-        return "tworoom-far" if self.far else "tworoom"
+        return "tworoom" if self.pairs == "near" else f"tworoom-{self.pairs}"
 
     @property
     def budget(self) -> int:
-        return 100 if self.far else 50
+        return 100 if self.pairs == "far" else 50
 
     @property
     def holds(self) -> Mapping[str, int]:
         return {"moderate": 1, "strict": 1}
 
     def problems(self, n: int, seed: int) -> Sequence[Problem]:
-        return seeded(n, seed) if self.far else recorded_pairs(ENV, POLICY, n, seed, _through_the_door)
+        if self.pairs == "far":
+            return seeded(n, seed)
+        if self.pairs == "door":
+            return recorded_pairs(ENV, "envs.two_room:Wanderer", n, seed, _through_the_door)
+        return recorded_pairs(ENV, "envs.two_room:Expert", n, seed, any_pair)
 
     def world(self, image_size: int) -> World:
         return _TwoRoomWorld(image_size)
