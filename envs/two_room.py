@@ -188,6 +188,29 @@ class Wanderer:
         return anywhere(self.rng)
 
 
+class Headlong(Wanderer):
+    """TwoRoom: as the wanderer, but to every other place straight ahead, walls or not, giving up after a while.
+
+    Who learns the world from it has seen what walls do all along them.
+    """
+
+    NOISE = 0.4
+    PATIENCE = 30  # steps for a place
+
+    def __call__(self, observation: Any) -> Point:
+        self.left -= 1
+        if self.left < 0:
+            self.target = self._draw()
+        return super().__call__(observation)
+
+    def _next(self) -> Point:
+        return self.target if self.straight else super()._next()
+
+    def _draw(self) -> Point:
+        self.straight, self.left = bool(self.rng.integers(2)), self.PATIENCE
+        return super()._draw()
+
+
 class Expert:
     """TwoRoom: the wheel's `ExpertPolicy` with its noise of 2, on to a new place once it is there. For `dlp-dyn collect`.
 

@@ -112,6 +112,7 @@ class Planned:
 
     def begin(self, worlds: Sequence[World], problems: Sequence[Problem], frames: Frames) -> None:
         self.worlds, self.control = worlds, self.make(len(worlds))
+        self.at_plan = [world.places() for world in worlds]
         start = time.process_time()
         for row, (world, problem, frame) in enumerate(zip(worlds, problems, frames, strict=True)):
             self.control.reset(self._goals(world, frame), row, problem.seed)
@@ -142,14 +143,15 @@ class Planned:
 
     def act(self, frames: Frames, rows: Sequence[int]) -> Actions:
         start = time.process_time()
-        before = self._made()
+        made = [len(self.control.moments(row)) for row in rows]
         actions = self.control(frames, rows)
         self.seconds += time.process_time() - start
-        self.plans += self._made() - before
+        for row, before in zip(rows, made, strict=True):
+            new = len(self.control.moments(row)) - before
+            self.plans += new
+            if new:
+                self.at_plan[row] = self.worlds[row].places()
         return actions
-
-    def _made(self) -> int:
-        return sum(len(self.control.moments(row)) for row in range(len(self.worlds)))
 
     def lost(self, row: int) -> str:
         """The first stage that failed, of an episode that did not succeed.
@@ -160,7 +162,7 @@ class Planned:
         moments = self.control.moments(row)
         if not self.found[row]:
             return "found"
-        if not self._sees(self.worlds[row].places(), moments[-1].frame):
+        if not self._sees(self.at_plan[row], moments[-1].frame):
             return "tracked"
         wrong = [abs(t.expected - t.now) for m in moments for t in m.targets if t.expected is not None]
         return "predicted" if wrong and np.mean(wrong) > FORESEEN else "planned"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import envs  # noqa: F401 - registers it
-from envs.two_room import RADIUS, REACH, WALLS, far_pair, in_picture, slide
+from envs.two_room import RADIUS, REACH, SPEED, WALLS, Headlong, Wanderer, far_pair, in_picture, slide
 
 
 def gap(position: np.ndarray) -> float:
@@ -61,3 +61,26 @@ def test_the_wheels_picture_shows_the_dot_where_it_is() -> None:
     np.testing.assert_allclose((place + 1) * 31.5, [x, y], atol=1.0)
     assert info["goal"].shape == (64, 64, 3)
     assert not info["is_success"]
+
+
+class Bare(gym.Env[np.ndarray, np.ndarray]):
+    """The dot's place and walls without the wheel's pictures."""
+
+    position = np.array([60.0, 150.0])
+
+
+@pytest.mark.parametrize(("policy", "low", "high"), [(Wanderer, 0.0, 0.01), (Headlong, 0.05, 0.5)])
+def test_who_goes_headlong_runs_into_the_wall(policy: type[Wanderer], low: float, high: float) -> None:
+    """Share of the steps that the wall between the rooms cuts short, away from the door."""
+    world = Bare()
+    act = policy(world, np.random.default_rng(0))
+    bumps, rooms = [], set()
+    for _ in range(4000):
+        before = world.position
+        action = act(None)
+        world.position = slide(before, SPEED * action)
+        wanted = before[0] + SPEED * action[0]
+        bumps.append(abs(world.position[0] - wanted) > 1 and before[1] > 80 and 90 < before[0] < 134)
+        rooms.add(bool(world.position[0] < 112))
+    assert low <= np.mean(bumps) <= high
+    assert len(rooms) == 2

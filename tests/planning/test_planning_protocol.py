@@ -2,18 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
 
 from dlp_dyn.errors import InputError
+from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.planning.costs import DEFAULT
 from dlp_dyn.planning.evaluate import evaluate
 from dlp_dyn.planning.intervals import first_hold, paired_difference, wilson
-from dlp_dyn.planning.players import Random, Replay, Straight
+from dlp_dyn.planning.players import Planned, Random, Replay, Straight
 from dlp_dyn.planning.tasks import TASKS, Aim, Problem, Task
 
 
@@ -123,6 +126,52 @@ def test_how_many_are_played_at_once_changes_nothing() -> None:
         evaluate(Line(), [Random()], 4, pairs=6, seeds=(3,), at_once=n).to_json()["traces"] for n in (1, 6)
     )
     assert a == b
+
+
+class Shown(Point):
+    """The same, with its place in the first pixel of its pictures."""
+
+    def _frame(self) -> np.ndarray:
+        frame = super()._frame()
+        frame[0, 0, :2] = np.round(200 * self.at)
+        return frame
+
+
+class Seer:
+    """A controller that knows where the point is, and plans at every other frame."""
+
+    def __init__(self, sees: bool) -> None:
+        self.sees, self.made, self.steps = sees, [], 0
+
+    def reset(self, *goal: object) -> None: ...
+
+    def scene(self, frame: np.ndarray) -> Scene:
+        at, one = torch.from_numpy(frame[0, 0, :2] / 200)[None, None].float(), torch.ones(1, 1, 1)
+        elsewhere = at if self.sees else at + 0.5
+        return Scene(Particles(elsewhere, torch.zeros(1, 1, 2), one, one, one), torch.zeros(1, 1))
+
+    def moments(self, row: int) -> list[Any]:  # noqa: ARG002
+        return self.made
+
+    def __call__(self, frames: np.ndarray, rows: Sequence[int]) -> np.ndarray:  # noqa: ARG002
+        if self.steps % 2 == 0:
+            self.made.append(SimpleNamespace(frame=frames[0], targets=()))
+        self.steps += 1
+        return np.full((1, 2), 0.9, np.float32)
+
+
+@pytest.mark.parametrize(("sees", "lost"), [(True, "planned"), (False, "tracked")])
+def test_what_is_seen_at_the_last_plan_is_judged_by_where_things_were_then(sees: bool, lost: str) -> None:
+    """The point goes on after the last plan by as much as a particle may be off."""
+    seer, world, problem = Seer(sees=True), Shown(), Problem(0)
+    player = Planned(lambda _: seer, aim="places")  # pyright: ignore[reportArgumentType, reportReturnType]
+    frame = world.begin(problem)
+    player.begin([world], [problem], frame[None])
+    seer.sees = sees
+    for _ in range(4):
+        frame = world.step(player.act(frame[None], [0])[0])
+    assert player.lost(0) == lost
+    assert player.plans == 2
 
 
 def test_numbers_below_1() -> None:
