@@ -69,9 +69,11 @@ class SwmPushT(WorldModelEnv):
     def ground_truth(self) -> dict[str, np.ndarray]:
         """Agent and block as rollout files keep them (`dlp_dyn.data.writer.Episode`)."""
         state = self.inner._get_obs()
+        places = self._places(state)
         return {
-            "position": self._places(state),
+            "position": places,
             "angle": np.array([0.0, state[4]], np.float32),
+            "visible": (np.abs(places) < 1).all(1),  # fast things pass the thin walls
         }
 
     def _places(self, state: State) -> Float[np.ndarray, "2 2"]:

@@ -1,5 +1,7 @@
 """PushT where stable-worldmodel is installed: states are restored, and the picture shows what they say."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -59,3 +61,10 @@ def test_the_weak_policy_stays_near_the_block(env: gym.Env) -> None:
         assert env.action_space.contains(action)
         observation, _, _, _, info = env.step(action)
     assert np.abs(info["state"][:2] - info["state"][2:4]).max() < 200
+
+
+def test_what_is_outside_the_picture_is_not_visible(env: gym.Env) -> None:
+    outside = np.array([-40.0, 256.0, 256.0, 256.0, 0.5, 0.0, 0.0])
+    env.reset(seed=0, options={"state": outside, "goal_state": outside})
+    world: Any = env.unwrapped
+    assert world.ground_truth()["visible"].tolist() == [False, True]
