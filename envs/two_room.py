@@ -212,9 +212,9 @@ class Headlong(Wanderer):
 
 
 class Expert:
-    """TwoRoom: the wheel's `ExpertPolicy` with its noise of 2, on to a new place once it is there. For `dlp-dyn collect`.
+    """TwoRoom: the wheel's `ExpertPolicy` with its noise of 2; once it is there, it goes on to a new place.
 
-    The noise has it run into walls all the time.
+    For `dlp-dyn collect`. Most pairs that it makes are near the door; it hardly meets the rest of the wall.
     """
 
     def __init__(self, env: gym.Env, rng: np.random.Generator) -> None:

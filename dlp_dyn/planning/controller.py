@@ -66,8 +66,8 @@ class Controller:
     """Plans for `n_envs` environments; those that need a plan at the same time are planned together.
 
     replan: blocks of a plan that are done before the next one is made. The rest of a plan is the guess for the next.
-    Every frame is looked at, so that nothing is lost sight of; of a block the first scene is remembered: the dynamics know
-    how things move from block to block.
+    Every frame is looked at, so that nothing is lost sight of; of a block the first scene is remembered: the dynamics
+    know how things move from block to block.
     """
 
     def __init__(
