@@ -22,8 +22,8 @@ class TwoRoom:
     """envs:TwoRoom-v0: 16 (moderate) or 8 (strict) pixels of 224 from the goal.
 
     pairs: "near" are 25 steps of the wheel's noisy expert apart, 50 steps, as the published protocol has them; "door"
-    are 25 steps of `envs.two_room:Wanderer` apart, in opposite rooms and clear of the wall, 50 steps; "far" are uniform in
-    opposite rooms, 100 steps.
+    are 25 steps of `envs.two_room:Wanderer` apart, in opposite rooms and clear of the wall, 50 steps; "far" are uniform
+    in opposite rooms, 100 steps.
     """
 
     pairs: Literal["near", "door", "far"] = "near"
