@@ -73,7 +73,7 @@ class SwmPushT(WorldModelEnv):
         return {
             "position": places,
             "angle": np.array([0.0, state[4]], np.float32),
-            "visible": (np.abs(places) < 1).all(1),  # fast things pass the thin walls
+            "visible": np.asarray((np.abs(places) < 1).all(1)),  # fast things pass the thin walls
         }
 
     def _places(self, state: State) -> Float[np.ndarray, "2 2"]:
