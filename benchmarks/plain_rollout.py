@@ -44,7 +44,7 @@ def expected(dynamics: Dynamics, history: Scene, conditions: Conditions = NOTHIN
     if isinstance(trunk, JointTrunk):
         return dynamics.heads(_joint(trunk, x, action), history)
     assert isinstance(trunk, FactorisedTrunk)
-    return dynamics.heads(_factorised(trunk, x, action), history)
+    return dynamics.heads(factorised(trunk, x, action), history)
 
 
 @torch.no_grad()
@@ -68,7 +68,7 @@ def _joint(
     return trunk.out(trunk.norm(x)).unflatten(1, (n_frames, n_tokens))
 
 
-def _factorised(
+def factorised(
     trunk: FactorisedTrunk, x: Float[Tensor, "B T N D"], action: Float[Tensor, "B T 1 D"] | None
 ) -> Float[Tensor, "B T N D"]:
     b, t, n = x.shape[:3]

@@ -18,6 +18,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.video import check_fits
 from dlp_dyn.particles import Scene
 from dlp_dyn.plotting import pictures, videos
+from dlp_dyn.tracking.looks import alike, carried
 from dlp_dyn.video import VideoModel
 
 SUFFIXES = (".gif", ".webp", ".mp4")
@@ -63,7 +64,7 @@ def predict(
     if actions is not None:
         actions = actions.to(device)
     scene = model.predict(
-        video, horizon, actions, samples, generator, **_steering(model, len(video), goal, text, replay)
+        video, horizon, actions, samples, generator, **_steering(model, video, goal, text, replay)
     )
     truth = frames[:, : context + horizon]
     if samples:
@@ -73,10 +74,14 @@ def predict(
 
 
 def _steering(
-    model: VideoModel, n: int, goal: str | Path | None, text: str | Path | None, replay: str | Path | None
+    model: VideoModel,
+    context: Float[Tensor, "B T C H W"],
+    goal: str | Path | None,
+    text: str | Path | None,
+    replay: str | Path | None,
 ) -> dict[str, Tensor]:
-    """What steers n predictions beside actions, as `VideoModel.predict` takes it."""
-    device, side, found = next(model.parameters()).device, model.cfg.image.image_size, {}
+    """What steers predictions beside actions, as `VideoModel.predict` takes it."""
+    device, side, n, found = context.device, model.cfg.image.image_size, len(context), {}
     if goal is not None:
         found["goal"] = to_images(read_fitting_video(Path(goal), side)[:1]).expand(n, -1, -1, -1)
     if text is not None:
@@ -85,8 +90,20 @@ def _steering(
         )
     if replay is not None:
         video = to_images(read_fitting_video(Path(replay), side))[None].to(device)
-        found["latent"] = model.latent_actions(video).expand(n, -1, -1, -1)
+        found["latent"] = _carried(model, video, context)
     return {name: x.to(device) for name, x in found.items()}
+
+
+def _carried(
+    model: VideoModel, video: Float[Tensor, "1 U C H W"], context: Float[Tensor, "B T C H W"]
+) -> Float[Tensor, "B K M L"]:
+    """The latent actions of a video, of the same patches or, where particles are tracked, of those that look alike."""
+    latent = model.latent_actions(video).expand(len(context), -1, -1, -1)
+    if model.cfg.tracking.kind == "grid":
+        return latent
+    with torch.no_grad():
+        source, target = (model.encode(x)[0].scene for x in (video, context))
+    return carried(latent, alike(source.map(lambda x: x.expand(len(context), *x.shape[1:])), target))
 
 
 def check_out(out: str | Path) -> Path:

@@ -141,6 +141,12 @@ def test_a_video_is_replayed(data, tmp_path):
     assert predict(run, data, tmp_path / "x.gif", "--horizon", "2", "--replay", str(files["video"])) == 0
 
 
+def test_what_happened_to_tracked_particles_happens_to_those_that_look_like_them(data, tmp_path):
+    run, files = write_run(tmp_path / "run", family="latent_graph"), write_steering(tmp_path)
+    assert predict(run, data, tmp_path / "x.gif", "--horizon", "2", "--replay", str(files["video"])) == 0
+    assert predict(run, data, tmp_path / "y.gif", "--horizon", "2", "--samples", "2") == 0
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [

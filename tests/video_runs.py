@@ -28,15 +28,20 @@ def dynamics(action_dim: int = 0) -> DynamicsConfig:
 
 
 def write_run(
-    folder: Path, action_dim: int = 0, stride: int = 1, image: DLPConfig = IMAGE, kind: Any = "match"
+    folder: Path,
+    action_dim: int = 0,
+    stride: int = 1,
+    image: DLPConfig = IMAGE,
+    kind: Any = "match",
+    family: Any = "graph",
 ) -> Path:
-    """A run folder with random weights."""
+    """A run folder with random weights. kind: of tracking. family: of dynamics."""
     torch.manual_seed(0)
     cfg = TrainConfig(
         DataConfig("x", stride=stride),
         model=image,
         tracking=TrackingConfig(kind),
-        dynamics=dynamics(action_dim),
+        dynamics=replace(dynamics(action_dim), kind=family),
     )
     model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics))
     checkpoint.save(folder / "checkpoints" / "best", model.state_dict(), to_yaml(cfg))

@@ -119,7 +119,8 @@ class Dynamics(nn.Module):
         """The mean latent actions between the frames of clips of any length. Raises InputError where there are none."""
         del scenes, conditions
         raise InputError(
-            f"{type(self).__name__} has no latent actions: use a model with dynamics.kind=latent_actions"
+            f"{type(self).__name__} has no latent actions: use a model with dynamics.kind=latent_actions or "
+            "latent_graph"
         )
 
     def fit_actions(self, actions: Float[Tensor, "K A"]) -> None:

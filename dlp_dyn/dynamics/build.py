@@ -9,6 +9,7 @@ from dlp_dyn.dynamics.base import Dynamics
 from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.dynamics.graph import GraphDynamics
 from dlp_dyn.dynamics.latent_actions import LatentActionDynamics
+from dlp_dyn.dynamics.latent_graph import LatentGraphDynamics
 from dlp_dyn.dynamics.transformer import TransformerDynamics
 from dlp_dyn.errors import InputError
 
@@ -33,6 +34,8 @@ def build_dynamics(cfg: DynamicsConfig, form: SceneForm) -> Dynamics:
     cfg.check()
     if cfg.kind == "graph":
         return GraphDynamics(cfg, form.feature_dim, form.background_dim)
+    if cfg.kind == "latent_graph":
+        return LatentGraphDynamics(cfg, form.feature_dim, form.background_dim)
     if cfg.kind == "transformer":
         return TransformerDynamics(cfg, form.n_particles, form.feature_dim, form.background_dim)
     if cfg.kind == "latent_actions":

@@ -78,9 +78,10 @@ class LatentActionConfig:
 class DynamicsConfig:
     """How particles move."""
 
-    kind: Literal["none", "graph", "transformer", "latent_actions"] = "none"
+    kind: Literal["none", "graph", "transformer", "latent_actions", "latent_graph"] = "none"
     """none is a model of single images; latent_actions is LPWM's, whose
-    futures are random, with tracking.kind=grid."""
+    futures are random, with tracking.kind=grid; latent_graph has latent
+    actions too, of tracked particles, moved by a graph network."""
     window: Annotated[int, at_least(2, "frames")] = 10
     """What a step looks back on."""
     action_dim: Natural = 0

@@ -74,6 +74,15 @@ class RolloutWeights:
 
 
 @dataclass(frozen=True)
+class LatentRolloutWeights(RolloutWeights):
+    """Weights of the terms of a rollout that follows latent actions: one more."""
+
+    rollout_latent: NonNegative = 0.1
+    """KL of latent actions to what the policy expected, means over visible particles; a random turn is told when it
+    is worth more motion units than this weighs its nats."""
+
+
+@dataclass(frozen=True)
 class LatentWeights(ClipWeights):
     """Weights of the terms of a clip whose dynamics have latent actions: one more."""
 
@@ -90,7 +99,7 @@ class DenoisingWeights:
 
 
 @dataclass(frozen=True)
-class LossWeights(LatentWeights, RolloutWeights, DenoisingWeights):
+class LossWeights(LatentWeights, LatentRolloutWeights, DenoisingWeights):
     """The weights of every objective, side by side: each takes those of its own terms."""
 
 

@@ -1,5 +1,6 @@
 """The objective of dynamics on the particles of a frozen image model: rollouts against what followed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from dlp_dyn.clip import SceneClip
-from dlp_dyn.dynamics.base import Conditions, Dynamics
+from dlp_dyn.dynamics.base import Conditions, Dynamics, State
 from dlp_dyn.dynamics.rollout import unroll
 from dlp_dyn.objectives.base import Losses, Objective, Update
 from dlp_dyn.objectives.config import STEADY, RolloutWeights, ScheduleConfig
@@ -28,7 +29,7 @@ class RolloutError(Objective):
     def __init__(self, model: VideoModel, schedule: ScheduleConfig = STEADY) -> None:
         super().__init__(model)
         self.schedule = schedule
-        self._terms = rollout_terms
+        self._terms = self.measure()
         model.image.requires_grad_(False)
         model.image.eval()
 
@@ -38,8 +39,12 @@ class RolloutError(Objective):
         self.model.image.eval()
         return self
 
+    def measure(self) -> Callable[..., dict[str, Float[Tensor, " B"]]]:
+        """What gives the terms."""
+        return rollout_terms
+
     def compile(self, **options: Any) -> None:
-        self._terms = torch.compile(rollout_terms, **options)
+        self._terms = torch.compile(self.measure(), **options)
 
     def updates(self) -> tuple[Update, ...]:
         return (Update("dynamics", tuple(self.model.dynamics.parameters())),)
@@ -75,16 +80,16 @@ def _without_idle(clip: SceneClip, n_context: int) -> SceneClip:
 
 
 def rollout_terms(
-    dynamics: Dynamics, clip: SceneClip, n_context: int, n_steps: int, unit: float
+    dynamics: Dynamics, clip: SceneClip, n_context: int, n_steps: int, unit: float, state: State = None
 ) -> dict[str, Float[Tensor, " B"]]:
     """`n_context` true scenes, then the means of `n_steps` predicted ones, compared with what followed.
 
     Distances are not squared: a collision that came out the wrong way counts as much as it shows, and no more.
     rollout_position: distance in units of motion, of visible particles. rollout_attributes: squared error of all else.
     rollout_spread: minus log-likelihood around the means, which the means do not learn from. Means over particles
-    and steps.
+    and steps. state: of the dynamics, None has them start one.
     """
-    steps = unroll(dynamics, clip.scene[:, :n_context], n_steps, Conditions(clip.actions))
+    steps = unroll(dynamics, clip.scene[:, :n_context], n_steps, Conditions(clip.actions), state=state)
     sums: dict[str, Tensor] = {}
     for i, step in enumerate(steps):
         target = clip.scene[:, n_context + i]

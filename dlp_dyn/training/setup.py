@@ -21,6 +21,7 @@ from dlp_dyn.objectives.denoising import DenoisingError
 from dlp_dyn.objectives.dlpv1 import KeypointElbo
 from dlp_dyn.objectives.image_elbo import ImageElbo
 from dlp_dyn.objectives.introspective import IntrospectiveElbo
+from dlp_dyn.objectives.latent_rollout import LatentRolloutError
 from dlp_dyn.objectives.lpwm import LatentActionElbo
 from dlp_dyn.objectives.rollout import RolloutError
 from dlp_dyn.objectives.soft_intro import SoftIntro
@@ -168,8 +169,9 @@ def build_objective(cfg: TrainConfig, model: Model, sample: Draw = rsample) -> O
     if isinstance(model, DLP):
         return ImageElbo(model, cfg.phases, sample, cfg.prices)
     if cfg.stage == "dynamics":
-        return RolloutError(model, cfg.phases)
-    latent = cfg.dynamics.kind == "latent_actions"
+        latent = cfg.dynamics.kind == "latent_graph"
+        return (LatentRolloutError if latent else RolloutError)(model, cfg.phases)
+    latent = cfg.dynamics.kind in ("latent_actions", "latent_graph")
     return (LatentActionElbo if latent else ClipElbo)(model, cfg.phases, sample)
 
 
