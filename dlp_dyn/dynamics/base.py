@@ -72,11 +72,12 @@ class Dynamics(nn.Module):
     """A family of models of how particles move. A new one gives `window`, `forward` and `step`.
 
     window: how many frames a step looks back on. any_number: whether scenes may have more or fewer particles than the
-    ones that it was trained on.
+    ones that it was trained on. random: whether one past has several futures, which samples tell and means do not.
     """
 
     window: int
     any_number = False
+    random = False
 
     def forward(self, scenes: Scene, conditions: Conditions = NOTHING, sample: Draw = rsample) -> Prediction:
         """Teacher-forced: of frames 0 .. U, what is expected of frames 1 .. U, each from the frames before it.

@@ -70,6 +70,8 @@ class LatentActionDynamics(Dynamics):
     frame is the mean. The context module knows one frame more than the `window` that a step looks back on.
     """
 
+    random = True
+
     def __init__(
         self,
         cfg: LatentActionConfig,
