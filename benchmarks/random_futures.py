@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import gymnasium as gym
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
@@ -30,6 +29,7 @@ from dlp_dyn.planning.intervals import paired_difference
 from dlp_dyn.plotting import pictures
 from dlp_dyn.video import VideoModel
 from envs.policies import PlayfulPusher
+from envs.push import PushEnv
 
 STEPS = (5, 10, 20)
 TURN_EVERY, CONTEXT = 8, 16  # the first predicted frame still goes straight, the fork is the motion after it
@@ -68,7 +68,7 @@ def balls_world(scenes: int, futures: int, horizon: int, seed: int, side: int = 
 
 def push_world(scenes: int, futures: int, horizon: int, seed: int, side: int = 64) -> World:
     """The same player, with other dice from the last seen frame on."""
-    env: gym.Env = gym.make("envs:Push-v0", n_objects=3, image_size=side, time_limit=10_000).unwrapped
+    env = PushEnv(n_objects=3, image_size=side)
     frames, paths = [], []
     for e in range(scenes):
         observation, _ = env.reset(seed=1_000_000 * (seed + 1) + e)
@@ -84,7 +84,7 @@ def push_world(scenes: int, futures: int, horizon: int, seed: int, side: int = 6
 
 
 def _play_on(
-    env: gym.Env, player: PlayfulPusher, observation: dict, horizon: int, dice: list[int]
+    env: PushEnv, player: PlayfulPusher, observation: dict, horizon: int, dice: list[int]
 ) -> Float[np.ndarray, "U O 2"]:
     world, other = copy.deepcopy((env, player))
     other.rng = np.random.default_rng(dice)
