@@ -56,11 +56,12 @@ def balls_world(scenes: int, futures: int, horizon: int, seed: int, side: int = 
             for e in range(scenes)
         ]
     )
-    state = tuple(np.repeat(x[:, -1], 2 * futures, 0) for x in (seen, velocity))
-    positions = [state[0]]
+    position, moving = (np.repeat(x[:, -1], 2 * futures, 0) for x in (seen, velocity))
+    positions = [position]
     for t in range(CONTEXT, CONTEXT + horizon):
-        position, moving = balls.step(*state, cfg)
-        state = position, balls.turned(rng, moving) if t % TURN_EVERY == 0 else moving
+        position, moving = balls.step(position, moving, cfg)
+        if t % TURN_EVERY == 0:
+            moving = balls.turned(rng, moving)
         positions.append(position)
     path = balls.to_position(np.stack(positions, 1), side)
     return World(frames, path.reshape(scenes, 2 * futures, horizon + 1, cfg.n_balls, 2))
