@@ -199,8 +199,8 @@ class ReplayConfig:
     her: Fraction = 0.8
     """Share of samples whose goal is a later step of their episode; sparse rewards need it."""
     unreached: bool = False
-    """Of those goals ones that the step has not reached already, where there are any: from the others nothing is learnt
-    of how to move things."""
+    """Three quarters of those goals are ones that the step has not reached already, where there are any: from the
+    others nothing is learnt of how to move things."""
     each: Fraction = 0.0
     """Share of those goals that are put together, every object's from another step; of states."""
     dtype: Storage | None = "float16"

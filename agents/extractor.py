@@ -6,6 +6,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 from agents.networks import SMALL, EntityConfig, EntityTransformer
+from agents.pairs import EntityPairs
 from dlp_dyn.errors import InputError
 
 
@@ -19,10 +20,18 @@ class EntityExtractor(BaseFeaturesExtractor):
     def __init__(self, observation_space: gym.Space, network: EntityConfig = SMALL) -> None:
         super().__init__(observation_space, network.dim)
         dim, has_goal = entity_space(observation_space)
-        self.transformer = EntityTransformer(network, dim, has_goal=has_goal)
+        self.transformer = entity_network(network, dim, has_goal=has_goal)
 
     def forward(self, observations: Tensor | dict[str, Tensor]) -> Float[Tensor, "B O"]:
         return self.transformer(*entities(observations))
+
+
+def entity_network(
+    cfg: EntityConfig, entity_dim: int, *, has_goal: bool, action_dim: int | None = None
+) -> EntityTransformer | EntityPairs:
+    """The network of `network.entity`, of actors, or with an action of critics."""
+    kind = {"attention": EntityTransformer, "pairs": EntityPairs}[cfg.interaction]
+    return kind(cfg, entity_dim, has_goal=has_goal, action_dim=action_dim)
 
 
 def entities(observations: Tensor | dict[str, Tensor]) -> tuple[Float[Tensor, "B N D"], Tensor | None]:

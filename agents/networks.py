@@ -1,6 +1,7 @@
 """The entity interaction transformer (ECRL, arXiv 2404.01220): entities attend to one another and to the goal's."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,9 @@ _INIT_STD = 0.02
 class EntityConfig:
     """Sizes of actor and critic."""
 
+    interaction: Literal["attention", "pairs"] = "attention"
+    """How entities meet: by `attention`, ECRL's, or every two of them in a layer (`pairs`), a third of the time where
+    there are few."""
     dim: Count = 64
     """Width of the entities, a multiple of n_heads."""
     n_heads: Count = 4

@@ -14,8 +14,8 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
-from agents.extractor import EntityExtractor, entities, entity_space
-from agents.networks import SMALL, EntityConfig, EntityTransformer
+from agents.extractor import EntityExtractor, entities, entity_network, entity_space
+from agents.networks import SMALL, EntityConfig
 from dlp_dyn.nn import mlp
 
 
@@ -34,13 +34,11 @@ class EntityCritic(ContinuousCritic):
         dim, has_goal = entity_space(observation_space)
         action_dim = get_action_dim(action_space)
         self.n_critics = n_critics
-        self.transformers = nn.ModuleList(
-            EntityTransformer(network, dim, has_goal=has_goal, action_dim=action_dim)
-            for _ in range(n_critics)
-        )
-        self.heads = nn.ModuleList(
-            mlp([2 * network.dim, *network.head, 1], nn.ReLU) for _ in range(n_critics)
-        )
+        networks = [
+            entity_network(network, dim, has_goal=has_goal, action_dim=action_dim) for _ in range(n_critics)
+        ]
+        self.transformers = nn.ModuleList(networks)
+        self.heads = nn.ModuleList(mlp([net.out_dim, *network.head, 1], nn.ReLU) for net in networks)
 
     def forward(self, obs: Tensor | dict[str, Tensor], actions: Float[Tensor, "B A"]) -> tuple[Tensor, ...]:
         inputs = entities(obs)

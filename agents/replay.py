@@ -32,7 +32,11 @@ SAVED = (
     "head",
     "is_open",
 )
-DRAWS = 3  # of other steps for those whose goals were reached already
+UNREACHED = (
+    0.75  # of the relabelled goals, where they are asked for; the others show how to leave things as they are
+)
+DRAWS = 4  # of other steps for those whose goals were reached already
+POOL = 16  # steps of a draw for each that is wanted: where chance plays, few steps are followed by anything
 OF_ENVIRONMENTS = ("head", "is_open")  # one value for each environment; the others have rows
 
 
@@ -45,7 +49,8 @@ class GoalReplayBuffer(ReplayBuffer):
 
     reward: `(achieved, desired) -> (B,)`. states: infos hold `achieved_state` and `desired_state`, which are kept
     beside the observations, and the reward is of those; otherwise it is of observations. goals: what is relabelled,
-    rows of "observations" or of "states". unreached: steps with relabelled goals are ones that have not reached them.
+    rows of "observations" or of "states". unreached: three quarters of the steps with relabelled goals are ones that
+    have not reached them, that is, of which the reward is below 0.
     each: of the relabelled goals the share in which every object has its goal from another step. dtype: how
     observations are stored; default: as they come.
 
@@ -164,12 +169,8 @@ class GoalReplayBuffer(ReplayBuffer):
         n_virtual = int(self.her * batch_size)
         here, envs, goal = self._draw(batch_size)
         goal[:n_virtual] = self._future(here[:n_virtual], envs[:n_virtual])
-        for _ in range(DRAWS if self.unreached else 0):
-            again = np.flatnonzero(self._reached(here[:n_virtual], envs[:n_virtual], goal[:n_virtual]))
-            if not again.size:
-                break
-            here[again], envs[again], _ = self._draw(again.size)
-            goal[again] = self._future(here[again], envs[again])
+        if self.unreached:
+            self._replace_reached(here, envs, goal, int(UNREACHED * n_virtual))
         return self._samples(here, envs, goal % self.rows, int(self.each * n_virtual))
 
     def _draw(self, n: int) -> tuple[Int[np.ndarray, " B"], Int[np.ndarray, " B"], Int[np.ndarray, " B"]]:
@@ -177,6 +178,24 @@ class GoalReplayBuffer(ReplayBuffer):
         assert self._candidates is not None
         here, envs = np.unravel_index(self.rng.choice(self._candidates, n), self.valid.shape)
         return here, envs, self.first[here, envs]
+
+    def _replace_reached(
+        self,
+        here: Int[np.ndarray, " B"],
+        envs: Int[np.ndarray, " B"],
+        goal: Int[np.ndarray, " B"],
+        n: int,
+    ) -> None:
+        """Puts others in the place of those of the first `n` steps that have reached their goals, if any are found."""
+        again = np.flatnonzero(self._reached(here[:n], envs[:n], goal[:n]))
+        for _ in range(DRAWS):
+            if not again.size:
+                return
+            others, theirs, _ = self._draw(POOL * again.size)
+            later = self._future(others, theirs)
+            found = np.flatnonzero(~self._reached(others, theirs, later))[: again.size]
+            replaced, again = again[: found.size], again[found.size :]
+            here[replaced], envs[replaced], goal[replaced] = others[found], theirs[found], later[found]
 
     def _reached(
         self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"], goal: Int[np.ndarray, " B"]
@@ -242,6 +261,10 @@ class GoalReplayBuffer(ReplayBuffer):
         place = self._advance(envs)
         self.first[place, envs] = goal_row
         self.observations[place, envs] = obs["observation"][envs]
+        if (
+            self.achieved is not None
+        ):  # what a reset achieved nobody tells: taken to be what the first step did
+            self.achieved[place, envs] = [infos[i]["achieved_state"] for i in envs]
         self.is_open[envs] = True
 
     def _advance(self, envs: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:

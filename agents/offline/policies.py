@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from agents.config import AgentConfig, FlowConfig
-from agents.extractor import entities, entity_space
-from agents.networks import EntityConfig, EntityTransformer
+from agents.extractor import entities, entity_network, entity_space
+from agents.networks import EntityConfig
 from dlp_dyn.nn import mlp
 
 Sets = Float[Tensor, "B N D"]
@@ -52,7 +52,7 @@ class Cloned(EntityPolicy):
 
     def __init__(self, network: EntityConfig, observations: spaces.Space, actions: spaces.Box) -> None:
         super().__init__(observations, actions)
-        self.transformer = EntityTransformer(network, self.entity_dim, has_goal=self.has_goal)
+        self.transformer = entity_network(network, self.entity_dim, has_goal=self.has_goal)
         self.head = mlp([network.dim, *network.head, self.action_dim], nn.ReLU)
 
     def act(self, seen: Sets, goal: Goals) -> Float[Tensor, "B A"]:
@@ -79,7 +79,7 @@ class _Value(nn.Module):
         self, network: EntityConfig, dim: int, has_goal: bool, action_dim: int | None = None
     ) -> None:
         super().__init__()
-        self.transformer = EntityTransformer(network, dim, has_goal=has_goal, action_dim=action_dim)
+        self.transformer = entity_network(network, dim, has_goal=has_goal, action_dim=action_dim)
         self.head = mlp([self.transformer.out_dim, *network.head, 1], nn.ReLU)
 
     def forward(
@@ -105,9 +105,7 @@ class Flow(EntityPolicy):
         self.block, self.n_steps = flow.block, flow.steps
         self.size = self.block * self.action_dim
         token = self.size + 2 * self.FREQUENCIES
-        self.transformer = EntityTransformer(
-            network, self.entity_dim, has_goal=self.has_goal, action_dim=token
-        )
+        self.transformer = entity_network(network, self.entity_dim, has_goal=self.has_goal, action_dim=token)
         self.head = mlp([self.transformer.out_dim, *network.head, self.size], nn.ReLU)
 
     def end(

@@ -1,4 +1,4 @@
-"""Laws of the entity transformer: sets without order, absent entities, the action among them, ECRL's sizes."""
+"""Laws of networks on entities: sets without order, absent entities, the action among them, ECRL's sizes."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -12,18 +12,21 @@ from torch.testing import assert_close
 
 from agents import config
 from agents.attention import Attention, attend
+from agents.extractor import entity_network
 from agents.networks import EntityConfig, EntityTransformer
+from agents.pairs import EntityPairs
 from dlp_dyn.errors import InputError
 
 DIM, MASK = 7, 5
 SMALL = EntityConfig(dim=16, n_heads=2, hidden=(24,), mask_column=MASK)
+KINDS = (SMALL, replace(SMALL, interaction="pairs"))
 
 
 def transformer(
     cfg: EntityConfig = SMALL, action_dim: int | None = None, has_goal: bool = True
-) -> EntityTransformer:
+) -> EntityTransformer | EntityPairs:
     torch.manual_seed(0)
-    network = EntityTransformer(cfg, DIM, has_goal=has_goal, action_dim=action_dim)
+    network = entity_network(cfg, DIM, has_goal=has_goal, action_dim=action_dim)
     with torch.no_grad():  # nothing that a fresh network hides by being nearly zero
         for weight in network.parameters():
             weight.add_(0.2 * torch.randn_like(weight))
@@ -46,12 +49,16 @@ def shuffled(x: Tensor) -> Tensor:
 ACTIONS = 2 * torch.rand(6, 3, generator=torch.Generator().manual_seed(2)) - 1
 
 
-@pytest.fixture(params=["actor", "critic"])
+@pytest.fixture(
+    params=[(cfg, role) for cfg in KINDS for role in ("actor", "critic")],
+    ids=lambda p: f"{p[0].interaction}-{p[1]}",
+)
 def network(request: pytest.FixtureRequest):
-    """A function of (entities, goal), with or without an action token."""
-    action_dim = 3 if request.param == "critic" else None
+    """A function of (entities, goal), with or without an action."""
+    cfg, role = request.param
+    action_dim = 3 if role == "critic" else None
     action = ACTIONS if action_dim else None
-    net = transformer(action_dim=action_dim)
+    net = transformer(cfg, action_dim=action_dim)
     return lambda x, goal: net(x, goal, action)
 
 
@@ -90,10 +97,13 @@ def _first(x: Tensor) -> Tensor:
     ).unsqueeze(-1)
 
 
+@pytest.mark.parametrize("cfg", KINDS, ids=lambda cfg: cfg.interaction)
 @pytest.mark.parametrize("batch", [1, 6])
 @pytest.mark.parametrize("action_dim", [None, 3])
-def test_a_set_without_anything_is_the_empty_set(batch: int, action_dim: int | None) -> None:
-    net = transformer(action_dim=action_dim)
+def test_a_set_without_anything_is_the_empty_set(
+    cfg: EntityConfig, batch: int, action_dim: int | None
+) -> None:
+    net = transformer(cfg, action_dim=action_dim)
     nothing, goal = entities(batch, 8), entities(batch, 5, seed=3)
     nothing[..., MASK] = 0
     goal[-1, :, MASK] = 0  # a batch in which only some have no goal
@@ -114,6 +124,16 @@ def test_a_set_without_anything_is_the_empty_set(batch: int, action_dim: int | N
 def test_any_number_of_entities_and_goals(n: int) -> None:
     net = transformer(action_dim=3)
     assert net(entities(6, n), entities(6, 2 * n), ACTIONS).shape == (6, 2 * SMALL.dim)
+
+
+def test_a_third_entity_like_the_second_changes_nothing_of_pairs() -> None:
+    """The strongest answer counts, not a mean or a sum: what was learnt of two holds for more."""
+    net = transformer(replace(KINDS[1], n_heads=1))
+    assert isinstance(net, EntityPairs)
+    with torch.no_grad():
+        net.score.weight.zero_()  # a mean over entities: the only thing that could tell
+    x = entities(6, 1, seed=5)
+    assert_close(net(x.expand(-1, 3, -1), x), net(x, x), atol=1e-5, rtol=0)
 
 
 def test_a_row_does_not_see_its_neighbours(network) -> None:

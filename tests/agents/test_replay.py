@@ -9,7 +9,7 @@ import pytest
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from agents.replay import SAVED, GoalReplayBuffer
+from agents.replay import SAVED, UNREACHED, GoalReplayBuffer
 from dlp_dyn.errors import InputError
 
 ACTIONS = gym.spaces.Box(-1, 1, (1,), np.float32)
@@ -291,7 +291,29 @@ def test_goals_that_a_step_has_reached_already_are_drawn_again() -> None:
         seen = {k: x.numpy() for k, x in batch.observations.items()}
         shares.append((reached(seen["observation"], seen["desired_goal"]) >= 0).mean())
     assert shares[0] > 0.2
-    assert shares[1] < shares[0] ** 2
+    assert abs(shares[1] - (1 - UNREACHED) * shares[0]) < 0.05
+
+
+def rarely(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+    """-1 where a goal is ahead of the second step of every thirtieth episode, otherwise 0."""
+    return np.where(
+        (achieved[:, 0, 1] % 30 == 1) & (achieved[:, 0, 2] == 1) & (gap(achieved, desired) < 0), -1.0, 0.0
+    )
+
+
+def test_what_hardly_ever_happens_is_found() -> None:
+    """As where chance plays, and few steps are followed by anything."""
+    shares = []
+    for unreached in (False, True):
+        buffer = make(rows=600, states=(2, 3), reward=rarely, goals="states", unreached=unreached, her=1.0)
+        play = Play(3)
+        for _ in range(400):
+            play(buffer)
+        batch = buffer.sample(2000)
+        now, goal = (batch.observations[key].numpy() for key in ("observation", "desired_goal"))
+        shares.append((rarely(now, goal) < 0).mean())
+    assert shares[0] < 0.02
+    assert shares[1] > 0.2
 
 
 def test_goals_put_together_have_every_object_from_a_later_step_of_its_episode() -> None:
