@@ -271,7 +271,8 @@ def explored(exploration: Exploration, n_envs: int = 4000) -> tuple[np.ndarray, 
     made.num_timesteps = 1000
     made._last_obs = {key: np.repeat(rows, n_envs, 0) for key, rows in observation(batch=1).items()}
     _, scaled = made._sample_action(0, None, n_envs)
-    return scaled, made.predict(observation(batch=1))[0][0]
+    # Of as many: to the last bit, what a batch gives depends on its size.
+    return scaled, made.predict(made._last_obs)[0][0]
 
 
 def test_exploration_draws_what_it_says() -> None:
