@@ -44,6 +44,10 @@ def write_run(
         dynamics=replace(dynamics(action_dim), kind=family),
     )
     model = VideoModel(VideoConfig(cfg.model, cfg.tracking, cfg.dynamics))
+    if family == "latent_graph":  # whose latent actions do something; heads start at zero
+        with torch.no_grad():
+            for x in model.dynamics.get_submodule("dynamics").parameters():
+                x.add_(0.1 * torch.randn_like(x))
     checkpoint.save(folder / "checkpoints" / "best", model.state_dict(), to_yaml(cfg))
     return folder
 

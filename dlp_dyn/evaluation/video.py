@@ -43,7 +43,8 @@ def evaluate_video(
 ) -> VideoReport:
     """Predict every episode of a part from its first `context` frames, for `horizon` steps or to its end.
 
-    fvd: a network that gives features of clips (see `frechet.ClipFeatures`). seed: of the exchange of actions.
+    fvd: a network that gives features of clips (see `frechet.ClipFeatures`). seed: of the exchange of actions, and of
+    samples.
     Raises InputError for a run without dynamics, and for data that is too short or does not fit the model.
     """
     model, rollouts = load_video_model(run, device), rollouts_of(run, data)
@@ -61,14 +62,14 @@ def evaluate_video(
     network = None if fvd is None else ClipFeatures(fvd, device)
     exchanged = model.cfg.dynamics.action_dim > 0 and len(episodes) > 1
     others = episodes[derangement(len(episodes), seed)] if exchanged else None
-    evaluated = []
+    evaluated, generator = [], torch.Generator(device).manual_seed(seed)
     for begin in range(0, len(episodes), _AT_ONCE):
         some = slice(begin, begin + _AT_ONCE)
         read = [read_strided(rollouts, int(i), context + steps, stride) for i in episodes[some]]
         other = None
         if others is not None:
             other = [read_strided(rollouts, int(i), context + steps, stride) for i in others[some]]
-        evaluated.append(evaluate_clips(model, read, context, scores, other, network))
+        evaluated.append(evaluate_clips(model, read, context, scores, other, network, generator))
         if progress:
             progress(begin + len(read))
     return report(evaluated, context, rollouts.image_size[0])
@@ -121,11 +122,14 @@ def evaluate_clips(
     scores: Mapping[str, Score],
     others: Sequence[Episode] | None = None,
     network: ClipFeatures | None = None,
+    generator: torch.Generator | None = None,
 ) -> ClipScores:
     """Predict equally long episodes and compare.
 
     others: as many episodes, whose actions take the place of the true ones after the last context frame: the method
-    `shuffled actions`.
+    `shuffled actions`. Of random dynamics, `model` follows the policy's means, which have seen no frame to come; `one
+    sample` is drawn from it; `told the future` follows latent actions that were inferred from the frames to be
+    predicted, as published PSNR, SSIM and LPIPS of LPWM do: not to be put beside the others. FVD is of samples there.
     """
     device = next(model.parameters()).device
     video = Clip(torch.from_numpy(np.stack([e.frames for e in episodes])).to(device)).video
@@ -137,6 +141,10 @@ def evaluate_clips(
         assert wrong is not None
         wrong = torch.cat([actions[:, : context - 1], wrong[:, context - 1 :]], 1)
         scenes["shuffled actions"] = model.predict(video[:, :context], horizon, wrong)
+    if model.dynamics.random:
+        scenes["one sample"] = model.predict(video[:, :context], horizon, actions, 1, generator)
+        latent = model.latent_actions(video, actions)
+        scenes["told the future"] = model.predict(video[:, :context], horizon, actions, latent=latent)
     found = {name: tracks.of_particles(scene.particles, side) for name, scene in scenes.items()}
     tracking = tracks.of_particles(model.follow(video.split(_FRAMES_AT_ONCE, 1)).particles, side)
     seen = found["model"].frames(0, context)

@@ -253,3 +253,14 @@ def test_every_second_frame_for_a_model_that_was_trained_on_those(data, tmp_path
     first = known(episodes, "position")[:, 2 * CONTEXT]
     gap = np.linalg.norm(last + 2 * velocity - first, axis=-1).mean() * 31 / 64
     assert thin.per_step["true constant velocity"]["error"][0] == pytest.approx(gap, rel=1e-4)
+
+
+def test_what_has_seen_the_future_stands_apart(data, tmp_path):
+    """With the heads of latent actions at zero, as they start, those of the future are the policy's."""
+    told = evaluate_video(write_run(tmp_path / "run", family="latent_graph"), data, context=CONTEXT)
+    assert told.per_step["told the future"] == told.per_step["model"]
+    assert told.per_step["one sample"] != told.per_step["model"]
+    again = evaluate_video(tmp_path / "run", data, context=CONTEXT)
+    assert again.per_step["one sample"] == told.per_step["one sample"]
+    plain = evaluate_video(write_run(tmp_path / "plain"), data, context=CONTEXT)
+    assert not {"told the future", "one sample"} & plain.overall.keys()
