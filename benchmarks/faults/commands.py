@@ -100,6 +100,7 @@ def also_written(place: Path) -> dict[str, list[str]]:
         "plan, task": [at["mover"], *task],
         "predict, film": [*words["predict"][:-1], "out.mp4"],
         "track, MOT": [*words["track"][:-1], "mot", "--format", "mot"],
+        "track, Rerun": [*words["track"][:-1], "out.rrd", "--format", "rerun"],
         "export-data, Minari": [at["push.h5"], "out", "--format", "minari"],
         "export-data, worldmodel": [at["data.h5"], "out.h5", "--format", "worldmodel"],
         "agents.train, particles": ["push1", *AGENT, *seen, "observation.kind=particles", "out=run"],

@@ -103,15 +103,14 @@ def write_mot(out: Path, episodes: Iterable[Tracks]) -> None:
 def write_rerun(out: Path, episodes: Iterable[Tracks]) -> None:
     """A recording for Rerun's viewer: pictures, boxes and masks of every episode on a timeline of frames.
 
-    Raises InputError where rerun-sdk is not installed.
+    Raises InputError where rerun-sdk is not installed, and when the file cannot be written.
     """
     try:
         import rerun  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError("a Rerun recording needs rerun-sdk: pip install 'dlp_dyn[rerun]'") from None
     recording = rerun.RecordingStream("dlp_dyn")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    recording.save(out)
+    written = recording.binary_stream()
     for tracks in episodes:
         for t, frame in enumerate(tracks.frames):
             recording.set_time("frame", sequence=t)
@@ -125,4 +124,6 @@ def write_rerun(out: Path, episodes: Iterable[Tracks]) -> None:
             )
             labels = (tracks.masks[t] * np.arange(1, tracks.masks.shape[1] + 1)[:, None, None]).max(0)
             recording.log(f"{tracks.name}/masks", rerun.SegmentationImage(labels.astype(np.uint16)))
-    recording.flush()
+    data = written.read()
+    assert data is not None
+    folders.write_file(out, data)  # Rerun's own writer tells nobody of a full disk

@@ -1,11 +1,14 @@
 """Files of tracked things: known answers of two rectangles, one of which leaves."""
 
+import errno
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dlp_dyn import folders
+from dlp_dyn.errors import InputError
 from dlp_dyn.exporting.track_files import (
     Tracks,
     bounding_box,
@@ -72,3 +75,18 @@ def test_a_rerun_recording(tracks: Tracks, tmp_path: Path) -> None:
     pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
     write_rerun(tmp_path / "x.rrd", [tracks])
     assert (tmp_path / "x.rrd").read_bytes()[:3] == b"RRF"
+
+
+def test_a_rerun_recording_on_a_full_disk_keeps_what_was_there(
+    tracks: Tracks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("rerun", reason="the extra `rerun` is not installed")
+    (tmp_path / "x.rrd").write_text("an earlier one")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folders.os, "fsync", full)
+    with pytest.raises(InputError, match="cannot be written \\(No space left on device\\)"):
+        write_rerun(tmp_path / "x.rrd", [tracks])
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["an earlier one"]
