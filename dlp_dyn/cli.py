@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from dlp_dyn.commands.parser import parser
 from dlp_dyn.commands.terminal import print_any_name
+from dlp_dyn.commands.writing import refuse_source
 from dlp_dyn.errors import InputError, of_system
 from dlp_dyn.training.interrupt import Interrupted
 
@@ -16,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_any_name()
     args = parser().parse_args(argv)
     try:
+        refuse_source(args)
         args.run(args)
     except InputError as error:
         print(f"dlp-dyn: error: {error}", file=sys.stderr)

@@ -115,6 +115,26 @@ def test_import_reads_arrays(tmp_path: Path) -> None:
     assert Rollouts(out).image_size == (20, 20)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["predict", "balls", "--data", "film.gif", "--out", "film.gif"],
+        ["predict", "balls", "--data", "film.gif", "--out", "link.gif"],
+        ["export-data", "film.gif", "./film.gif", "--format", "worldmodel", "--overwrite"],
+        ["import", "film.gif", "--out", "film.gif", "--overwrite"],
+    ],
+)
+def test_what_is_read_is_not_written_over(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "film.gif").write_text("mine")
+    (tmp_path / "link.gif").symlink_to("film.gif")
+    assert main(words) == 2
+    assert "is read, and would be written over" in capsys.readouterr().err
+    assert (tmp_path / "film.gif").read_text() == "mine"
+
+
 def test_help_is_fast_and_loads_no_torch() -> None:
     code = "import sys; from dlp_dyn.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
     check = "assert not {'torch', 'numpy', 'yaml'} & sys.modules.keys()"

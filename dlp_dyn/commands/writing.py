@@ -1,6 +1,7 @@
-"""What verbs that write rollout files have in common."""
+"""What verbs that write have in common."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,21 @@ def add_writing(sub: argparse.ArgumentParser, image_size: int | None) -> None:
     )
     sub.add_argument("--crop", metavar="square|LEFT,TOP,RIGHT,BOTTOM", help="cut this out before resizing")
     sub.add_argument("--seed", type=seed, default=0, help="(default: 0)")
+
+
+def refuse_source(args: argparse.Namespace) -> None:
+    """InputError where a verb would write over a file that it reads."""
+    out = vars(args).get("out")
+    if not isinstance(out, str) or not os.path.isfile(out):
+        return
+    for name, value in vars(args).items():
+        if (
+            name != "out"
+            and isinstance(value, str)
+            and os.path.exists(value)
+            and os.path.samefile(value, out)
+        ):
+            raise InputError(f"{out}: is read, and would be written over; choose another place")
 
 
 def refuse_existing(args: argparse.Namespace) -> None:
