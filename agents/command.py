@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from dlp_dyn.commands.terminal import print_any_name
+from dlp_dyn.commands.terminal import check_here, print_any_name
 from dlp_dyn.errors import InputError, of_system
 from dlp_dyn.training.interrupt import Interrupted
 
@@ -18,6 +18,7 @@ def run_command(
     print_any_name()
     args = parser.parse_args(argv)
     try:
+        check_here()
         run(args)
     except InputError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from dlp_dyn.commands.parser import parser
-from dlp_dyn.commands.terminal import print_any_name
+from dlp_dyn.commands.terminal import check_here, print_any_name
 from dlp_dyn.commands.writing import refuse_source
 from dlp_dyn.errors import InputError, of_system
 from dlp_dyn.training.interrupt import Interrupted
@@ -17,6 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_any_name()
     args = parser().parse_args(argv)
     try:
+        check_here()
         refuse_source(args)
         args.run(args)
     except InputError as error:

@@ -190,6 +190,35 @@ def test_sigterm_to_the_whole_group_saves_and_exits_with_143(balls_file: Path, t
     assert "Traceback" not in errors
 
 
+def test_names_of_any_bytes_are_printed_to_any_terminal() -> None:
+    code = "from dlp_dyn.commands.terminal import print_any_name; print_any_name(); print('a\\udcff\\u2026b')"
+    for encoding, said in (("ascii", b"a\xff?b\n"), ("utf-8", b"a\xff\xe2\x80\xa6b\n")):
+        words = [sys.executable, "-c", code]
+        answer = subprocess.run(words, capture_output=True, env=os.environ | {"PYTHONIOENCODING": encoding})
+        assert answer.stdout == said, answer.stderr
+
+
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    answer = subprocess.run(
+        f"rmdir {tmp_path / 'here'}; {sys.executable} -m dlp_dyn.cli demo --list",
+        shell=True,
+        cwd=tmp_path / "here",
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert answer.returncode == 2
+    assert answer.stderr == "dlp-dyn: error: the working folder is gone; change into another one\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_nobody_has_to_listen(closed: str) -> None:
+    command = f"{sys.executable} -m dlp_dyn.cli demo --list {closed}"
+    answer = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    assert (answer.returncode, answer.stderr) == (0, "")
+
+
 def test_a_reader_that_has_seen_enough_is_no_error() -> None:
     command = f"{sys.executable} -m dlp_dyn.cli train tiny --show | head -n 1"
     answer = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)

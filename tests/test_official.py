@@ -157,6 +157,10 @@ def test_files_that_are_not_what_they_should_be(tmp_path):
     hparams.write_text("{")
     with pytest.raises(InputError, match="not a JSON file"):
         official.convert(weights, hparams, tmp_path / "run")
+    for text in ("[[]]", '"x"', "null", "3"):
+        hparams.write_text(text)
+        with pytest.raises(InputError, match="no settings by their names"):
+            official.convert(weights, hparams, tmp_path / "run")
     hparams.write_text(json.dumps(DLPV2))
     with pytest.raises(InputError, match="not a PyTorch state_dict") as error:
         official.convert(weights, hparams, tmp_path / "run")

@@ -138,6 +138,8 @@ def convert(checkpoint: Path, hparams: Path, out: Path) -> None:
         settings = parse_json(hparams.read_text())
     except ValueError as error:
         raise InputError(f"{hparams}: not a JSON file ({error})") from error
+    if not isinstance(settings, Mapping):
+        raise InputError(f"{hparams}: no settings by their names ({type(settings).__name__})")
     try:
         state_dict = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle reports a broken file in many ways

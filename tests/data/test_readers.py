@@ -174,6 +174,22 @@ def test_a_folder_that_holds_itself_is_read_once(tmp_path: Path) -> None:
     assert episodes(rollouts) == [[0, 1, 2]]
 
 
+def test_folders_that_never_seem_to_end_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):  # Python follows 1,000 calls in each other
+        os.mkdir("d")
+        os.chdir("d")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="more than 100 deep"):
+        imported(tmp_path / "d", tmp_path / "x.h5")
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):
+        os.chdir("d")
+    for _ in range(1100):  # pytest cannot remove what is so deep
+        os.chdir("..")
+        os.rmdir("d")
+
+
 def test_episodes_of_flat_arrays_end_where_they_say(tmp_path: Path) -> None:
     frames = np.stack([grey(i) for i in range(6)])
     np.savez(

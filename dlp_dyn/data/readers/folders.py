@@ -37,6 +37,9 @@ def open_folder(root: Path, choices: Choices) -> Listed:
     return Listed(episodes, scan.layout(episodes))
 
 
+DEEPEST = 100  # folders in folders
+
+
 class Scan:
     """One look through a folder and all below it."""
 
@@ -51,6 +54,10 @@ class Scan:
     def visit(self, folder: Path, part: Part | None) -> Iterator[EpisodeStream]:
         if folder != self.root and (store := store_of(folder)):
             raise InputError(f"{folder}: a {store} data set; import it by itself")
+        if len(folder.parts) - len(self.root.parts) > DEEPEST:
+            raise InputError(
+                f"{self.root}: folders in folders, more than {DEEPEST} deep; import an inner one"
+            )
         children = self._children(folder)
         parts = _parts(children) if part is None else {}
         for child in sorted(parts, key=lambda child: PARTS.index(parts[child])):
