@@ -145,7 +145,8 @@ def test_help_is_fast_and_loads_no_torch() -> None:
 
 
 def test_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([], ["fly"], ["evaluate", "run"]):
+    endless = (["predict", "r", "--data", "d", "--horizon", "10001"], ["generate", "r", "--n", "1000000000"])
+    for arguments in ([], ["fly"], ["evaluate", "run"], *endless):
         with pytest.raises(SystemExit) as caught:
             main(arguments)
         assert caught.value.code == 2

@@ -24,6 +24,7 @@ def up_to(most: int, least: int | None = None) -> Callable[[str], int]:
 
 
 whole, side, seed = up_to(10**9), up_to(16_384), up_to(2**32 - 1, 0)
+many = up_to(10_000)  # of what is all in memory at once
 
 
 def add_part(sub: ArgumentParser, default: str = "test") -> None:

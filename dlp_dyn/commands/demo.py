@@ -2,7 +2,7 @@
 
 import argparse
 
-from dlp_dyn.commands.arguments import add_device, add_part, device, whole
+from dlp_dyn.commands.arguments import add_device, add_part, device, many, whole
 from dlp_dyn.commands.terminal import console
 
 PLAN = "plan"
@@ -36,7 +36,7 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--out", help="X.gif, X.webp or X.mp4 (default: predicted.gif; plan: planned.gif)")
     sub.add_argument("--context", type=whole, default=10, help="frames that are seen (default: 10)")
-    sub.add_argument("--horizon", type=whole, default=40, help="frames to predict (default: 40)")
+    sub.add_argument("--horizon", type=many, default=40, help="frames to predict (default: 40)")
     sub.add_argument(
         "--episodes", type=whole, help="that are measured; of plan: problems (default: 8; plan: 4)"
     )

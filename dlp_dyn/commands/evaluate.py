@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dlp_dyn.commands.arguments import add_device, add_json, add_part, device, seed, whole
+from dlp_dyn.commands.arguments import add_device, add_json, add_part, device, many, seed, whole
 from dlp_dyn.commands.terminal import console
 from dlp_dyn.errors import InputError
 
@@ -34,7 +34,7 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         "--context", type=whole, default=10, help="video models: frames that are seen (default: 10)"
     )
     sub.add_argument(
-        "--horizon", type=whole, help="video models: frames to predict (default: all that follow)"
+        "--horizon", type=many, help="video models: frames to predict (default: all that follow)"
     )
     sub.add_argument(
         "--fvd",

@@ -2,7 +2,7 @@
 
 import argparse
 
-from dlp_dyn.commands.arguments import add_device, device, seed, whole
+from dlp_dyn.commands.arguments import add_device, device, many, seed
 
 
 def arguments(sub: argparse.ArgumentParser) -> None:
@@ -12,14 +12,14 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         help="the run of a generator (balls_generation) or of a Soft-IntroVAE (soft_intro_2d, ...)",
     )
     sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4; samples: X.png")
-    sub.add_argument("--n", type=whole, default=4, help="videos or samples (default: 4)")
+    sub.add_argument("--n", type=many, default=4, help="videos or samples (default: 4)")
     sub.add_argument(
         "--between",
         metavar="FILE",
         help="of a Soft-IntroVAE: ways between n pairs of a rollout file's test frames",
     )
-    sub.add_argument("--frames", type=whole, default=40, help="of each (default: 40)")
-    sub.add_argument("--steps", type=whole, help="of diffusion: fewer take less time (default: all)")
+    sub.add_argument("--frames", type=many, default=40, help="of each (default: 40)")
+    sub.add_argument("--steps", type=many, help="of diffusion: fewer take less time (default: all)")
     sub.add_argument("--eta", type=float, default=1.0, help="noise in every step, 0 to 1 (default: 1)")
     sub.add_argument("--seed", type=seed, default=0, help="(default: 0)")
     add_device(sub)

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from dlp_dyn.commands.arguments import key_values, seed, whole
+from dlp_dyn.commands.arguments import key_values, many, seed, whole
 from dlp_dyn.errors import InputError
 
 
@@ -27,10 +27,10 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--out", help="the video of the episode: X.gif, X.webp or X.mp4")
     sub.add_argument("--steps", type=whole, default=100, help="of the environment at most (default: 100)")
     sub.add_argument(
-        "--horizon", type=whole, default=5, help="blocks of actions that are planned (default: 5)"
+        "--horizon", type=many, default=5, help="blocks of actions that are planned (default: 5)"
     )
     sub.add_argument("--replan", type=whole, default=1, help="blocks that are done of each plan (default: 1)")
-    sub.add_argument("--samples", type=whole, default=300, help="candidates an iteration (default: 300)")
+    sub.add_argument("--samples", type=many, default=300, help="candidates an iteration (default: 300)")
     sub.add_argument("--iterations", type=whole, default=10, help="of the search (default: 10)")
     sub.add_argument("--seed", type=seed, default=0, help="of the episode and the search (default: 0)")
     sub.add_argument(

@@ -2,7 +2,7 @@
 
 import argparse
 
-from dlp_dyn.commands.arguments import add_device, add_part, device, seed, whole
+from dlp_dyn.commands.arguments import add_device, add_part, device, many, seed, whole
 
 
 def arguments(sub: argparse.ArgumentParser) -> None:
@@ -10,9 +10,9 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--data", required=True, help="rollout file, a folder of them, or a GIF or MP4")
     sub.add_argument("--out", required=True, help="X.gif, X.webp or X.mp4")
     sub.add_argument("--context", type=whole, default=10, help="frames that are seen (default: 10)")
-    sub.add_argument("--horizon", type=whole, default=50, help="frames to predict (default: 50)")
+    sub.add_argument("--horizon", type=many, default=50, help="frames to predict (default: 50)")
     sub.add_argument(
-        "--samples", type=whole, default=0, help="so many random futures instead of the most likely one"
+        "--samples", type=many, default=0, help="so many random futures instead of the most likely one"
     )
     sub.add_argument("--episodes", type=whole, default=4, help="(default: 4)")
     add_part(sub)
