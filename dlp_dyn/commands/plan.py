@@ -16,7 +16,7 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         "pusht-block, pusht-place",
     )
     sub.add_argument(
-        "--data", help="of a task: rollout file whose ways tell how far goals are (default: none)"
+        "--data", help="rollout file whose ways tell how far the scene of a goal picture is (default: none)"
     )
     sub.add_argument("--pairs", type=whole, default=100, help="of a task: problems a seed (default: 100)")
     sub.add_argument("--seeds", default="0,1,42", help="of a task's problems (default: 0,1,42)")
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     played = play(
         args.run_folder, args.env, args.out, args.goal, args.steps, args.horizon, args.replan, args.seed,
         key_values(args.settings), samples=args.samples, iterations=args.iterations,
-        approach=args.approach, looks=args.looks,
+        approach=args.approach, looks=args.looks, data=args.data,
     )  # fmt: skip
     for target in played.targets:
         expected = "" if target.expected is None else f", {target.expected:.3f} were expected"

@@ -18,6 +18,7 @@ from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.costs import Arrival, Cost, Separate, Sum
 from dlp_dyn.planning.goals import Approach, Goal, GoalScene, Places, partners
 from dlp_dyn.planning.planner import Planner
+from dlp_dyn.planning.reach import Remaining
 from dlp_dyn.tracking.state import State
 from dlp_dyn.tree import stack
 from dlp_dyn.video import VideoModel
@@ -208,7 +209,8 @@ class Controller:
     ) -> None:
         expected = row.moments[-1].expected if row.moments else ()
         targets, ahead = [], []
-        for arrival in costs:
+        for cost in costs:
+            arrival = cost.arrival if isinstance(cost, Remaining) else cost
             if isinstance(arrival, Arrival):
                 now = arrival.each(context.now.map(lambda x: x[:, None, None]))[0, 0, 0].tolist()
                 future = arrival.each(imagined.particles.map(lambda x: x[:, None]))[0, 0].tolist()

@@ -3,40 +3,15 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from dlp_dyn.checkpoint import load_video_model
-from dlp_dyn.clip import to_images
-from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
-from dlp_dyn.evaluation.video import check_fits
-from dlp_dyn.particles import Particles
 from dlp_dyn.planning.controller import Controller
 from dlp_dyn.planning.evaluate import SEEDS, Report, evaluate
 from dlp_dyn.planning.play import controller_of
 from dlp_dyn.planning.players import Planned, Player, Random, Replay, Straight
 from dlp_dyn.planning.tasks import TASKS
+from dlp_dyn.planning.visited import visited_episodes
 from dlp_dyn.progress import Tracker
-from dlp_dyn.video import VideoModel
-
-_FRAMES_AT_ONCE = 128
-
-
-@torch.no_grad()
-def encode_episodes(model: VideoModel, data: Path) -> list[Particles]:
-    """The particles (T, N, ...) of all training episodes, a block of actions apart, from each frame of the first block.
-
-    So every frame is seen, and every stretch that is as long as a block.
-    """
-    rollouts = Rollouts(data)
-    check_fits(model, rollouts)
-    stride = model.cfg.stride
-    episodes = []
-    for i in rollouts.part("train"):
-        images = to_images(rollouts.episode(int(i)).frames)
-        scene = model.follow(images[None].split(_FRAMES_AT_ONCE, 1))
-        episodes += [scene.particles[0, first::stride] for first in range(stride)]
-    return [episode for episode in episodes if len(episode.position)]
 
 
 def evaluate_run(
@@ -62,7 +37,7 @@ def evaluate_run(
     task = TASKS[task_name]
     model = load_video_model(run)
     side = model.cfg.image.image_size
-    visited = [] if data is None else encode_episodes(model, Path(data))
+    visited = [] if data is None else visited_episodes(model, Path(data))
     world = task.world(side)
     space = world.space
     world.close()

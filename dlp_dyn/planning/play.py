@@ -17,10 +17,12 @@ from dlp_dyn.planning.controller import Controller, Target
 from dlp_dyn.planning.costs import DEFAULT, Prices
 from dlp_dyn.planning.goals import GoalScene, Places, goal_scene
 from dlp_dyn.planning.planner import Planner
+from dlp_dyn.planning.reach import TimeToReach, time_to_reach
 from dlp_dyn.planning.recording import record
 from dlp_dyn.planning.shooting import Predictor
 from dlp_dyn.planning.solvers import ICEM, Categorical, Solver
 from dlp_dyn.planning.stage import Picture, Pictures, Stage, as_taken, goal_picture
+from dlp_dyn.planning.visited import visited_episodes
 from dlp_dyn.plotting import pictures
 from dlp_dyn.predict import check_out
 from dlp_dyn.video import VideoModel
@@ -91,6 +93,7 @@ def play(
     iterations: int = 10,
     approach: bool = False,
     looks: float = DEFAULT.appearance,
+    data: str | Path | None = None,
 ) -> Played:
     """Plan an episode toward a goal, draw it, and tell how it went.
 
@@ -98,6 +101,7 @@ def play(
     steps: of the environment, unless it ends or succeeds before. samples, iterations: of the search.
     approach: what acts is drawn behind what the goal has it move; see `goals.Approach`.
     looks: what a squared difference of looks costs, in image sides; 0 where things may be turned as they like.
+    data: a rollout file whose training episodes tell how far the scene of a goal picture is (see `reach`).
     Raises InputError for what does not fit together.
     """
     out = check_out(out)
@@ -111,7 +115,8 @@ def play(
         )
         frame = stage.reset(seed)
         picture, aim = read_goal(control.model, goal, stage.goal, replace(DEFAULT, appearance=looks))
-        control.reset([aim, control.approach(aim, frame)] if approach else [aim])
+        first = aim if data is None else _far(control.model, aim, Path(data))
+        control.reset([first, control.approach(aim, frame)] if approach else [first])
         done = 0
         while done < steps and not stage.done and not stage.success:
             frame = stage.step(control(frame[None])[0])
@@ -120,6 +125,15 @@ def play(
         stage.close()
     pictures.write_video(out, record(control.model, control.moments(), replan, picture), fps)
     return Played(done, stage.success, control.why())
+
+
+def _far(model: VideoModel, goal: GoalScene | Places, data: Path) -> TimeToReach:
+    """Raises InputError for places by hand, from which no time to reach is told."""
+    if isinstance(goal, Places):
+        raise InputError(
+            f"{data}: it tells how far the scene of a picture is, not places: give a picture as the goal"
+        )
+    return time_to_reach(goal, visited_episodes(model, data))
 
 
 def read_goal(
