@@ -1,6 +1,6 @@
 """TwoRoom of stable-worldmodel, as the field's goal-reaching protocol plays it: a disc that slides along walls."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,9 +8,11 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from dlp_dyn.errors import InputError
 from envs.world_model import WorldModelEnv
 
 SIDE = 224
+RED, BLACK, WHITE = (255, 0, 0), (0, 0, 0), (255, 255, 255)
 SPEED = 5.0  # pixels of 224 that an action of 1 moves
 RADIUS = 7.0
 WALLS = (
@@ -42,7 +44,8 @@ class TwoRoom(WorldModelEnv):
 
     ## Observation space
     `Box(0, 255, (image_size, image_size, 3), uint8)`. `info` has `state` and `goal_state` in pixels of 224,
-    `goal`, a picture, and `is_success`: within 16 pixels; `is_near`: within 8.
+    `goal`, a picture, and `is_success`: within 16 pixels; `is_near`: within 8. Colours are red, green and blue, 0 to
+    255: those of dot, wall and ground may differ from the wheel's.
 
     ## Starting state
     Dot and goal are uniform, in opposite rooms; `options` may hold `state` and `goal_state`, in pixels of 224.
@@ -51,19 +54,30 @@ class TwoRoom(WorldModelEnv):
     Never terminated, and truncated by whoever plays.
     """
 
-    def __init__(self, image_size: int = 64, render_mode: str = "rgb_array") -> None:
+    def __init__(
+        self,
+        image_size: int = 64,
+        render_mode: str = "rgb_array",
+        agent_colour: Sequence[float] | str = RED,
+        wall_colour: Sequence[float] | str = BLACK,
+        background_colour: Sequence[float] | str = WHITE,
+    ) -> None:
         def make() -> Any:
             from stable_worldmodel.envs.two_room.env import TwoRoomEnv  # pyright: ignore[reportMissingImports]
 
             return TwoRoomEnv()
 
         super().__init__(make, image_size, render_mode)
+        colours = {"agent": agent_colour, "wall": wall_colour, "background": background_colour}
+        self.colours = {name: _rgb(name, colour) for name, colour in colours.items()}
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[UInt8[np.ndarray, "H W 3"], dict[str, Any]]:
         super().reset(seed=seed)
         self.inner.reset(seed=0)  # default looks
+        for name, colour in self.colours.items():
+            self.inner.variation_space[name]["color"].set_value(colour)
         start, goal = far_pair(self.np_random)
         options = options or {}
         self.goal = np.asarray(options.get("goal_state", goal), float)
@@ -100,6 +114,15 @@ class TwoRoom(WorldModelEnv):
             "is_success": far < NEAR,
             "is_near": far < NEARER,
         }
+
+
+def _rgb(name: str, colour: Sequence[float] | str) -> UInt8[np.ndarray, "3"]:
+    values = np.asarray(colour)
+    if values.shape != (3,) or values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
+        raise InputError(
+            f"TwoRoom: {name}_colour {colour}: use three whole numbers from 0 to 255, as in [0,0,255]"
+        )
+    return values.astype(np.uint8)
 
 
 def in_picture(position: Point, image_size: int, side: int = SIDE) -> Float[np.ndarray, "2"]:

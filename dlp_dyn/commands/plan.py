@@ -99,5 +99,6 @@ def _evaluate(args: argparse.Namespace) -> None:
             args.iterations,
             data=args.data,
             progress=bar,
+            settings=key_values(args.settings),
         )
     print(json.dumps(report.to_json()) if args.json else report.table())

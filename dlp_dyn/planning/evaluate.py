@@ -12,6 +12,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.planning.intervals import first_hold, paired_difference, wilson
 from dlp_dyn.planning.players import Planned, Player
 from dlp_dyn.planning.tasks import Problem, Task
+from dlp_dyn.planning.tasks.base import NO_SETTINGS
 from dlp_dyn.progress import Tracker
 
 SEEDS = (0, 1, 42)
@@ -110,8 +111,11 @@ def evaluate(
     seeds: Sequence[int] = SEEDS,
     at_once: int = 25,
     progress: Tracker | None = None,
+    settings: Mapping[str, Any] = NO_SETTINGS,
 ) -> Report:
     """All players on `pairs` problems of every seed. at_once: problems that are played, and planned, together.
+
+    settings: arguments of the environment, beside those of the task.
 
     Raises InputError for numbers below 1.
     """
@@ -122,7 +126,7 @@ def evaluate(
     for player in players:
         traces: list[Trace] = []
         for begin in range(0, len(problems), at_once):
-            traces += _play(task, player, problems[begin : begin + at_once], image_size)
+            traces += _play(task, player, problems[begin : begin + at_once], image_size, settings)
             if progress is not None:
                 progress.advance(len(problems[begin : begin + at_once]))
         planned = player if isinstance(player, Planned) else None
@@ -132,9 +136,11 @@ def evaluate(
     return Report(task.name, outcomes)
 
 
-def _play(task: Task, player: Player, problems: Sequence[Problem], image_size: int) -> list[Trace]:
+def _play(
+    task: Task, player: Player, problems: Sequence[Problem], image_size: int, settings: Mapping[str, Any]
+) -> list[Trace]:
     """Worlds are stepped until every predicate has held, or the budget is spent."""
-    worlds = [task.world(image_size) for _ in problems]
+    worlds = [task.world(image_size, settings) for _ in problems]
     try:
         frames = [world.begin(problem) for world, problem in zip(worlds, problems, strict=True)]
         start = [_distance(world.places(), world.goal_places()) for world in worlds]

@@ -1,7 +1,8 @@
 """A run, evaluated on a task by the protocol, beside the baselines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.errors import InputError
@@ -10,6 +11,7 @@ from dlp_dyn.planning.evaluate import SEEDS, Report, evaluate
 from dlp_dyn.planning.play import controller_of
 from dlp_dyn.planning.players import Planned, Player, Random, Replay, Straight
 from dlp_dyn.planning.tasks import TASKS
+from dlp_dyn.planning.tasks.base import NO_SETTINGS
 from dlp_dyn.planning.visited import visited_episodes
 from dlp_dyn.progress import Tracker
 
@@ -26,10 +28,12 @@ def evaluate_run(
     at_once: int = 25,
     data: str | Path | None = None,
     progress: Tracker | None = None,
+    settings: Mapping[str, Any] = NO_SETTINGS,
 ) -> Report:
     """Random, straight ahead, what was recorded (where it was), and planned: all on the same problems.
 
-    data: a rollout file whose training episodes tell how far a goal is (see `reach`).
+    data: a rollout file whose training episodes tell how far a goal is (see `reach`). settings: arguments of the
+    environment.
     Raises InputError for a task that does not exist, and for a run that cannot plan in it.
     """
     if task_name not in TASKS:
@@ -38,7 +42,7 @@ def evaluate_run(
     model = load_video_model(run)
     side = model.cfg.image.image_size
     visited = [] if data is None else visited_episodes(model, Path(data))
-    world = task.world(side)
+    world = task.world(side, settings)
     space = world.space
     world.close()
 
@@ -52,4 +56,4 @@ def evaluate_run(
     ]
     if task.problems(1, seeds[0])[0].actions is not None:
         players.insert(2, Replay())
-    return evaluate(task, players, side, pairs, seeds, at_once, progress)
+    return evaluate(task, players, side, pairs, seeds, at_once, progress, settings)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import envs  # noqa: F401 - registers it
+from dlp_dyn.errors import InputError
 from envs.two_room import RADIUS, REACH, SPEED, WALLS, Headlong, Wanderer, far_pair, in_picture, slide
 
 
@@ -61,6 +62,23 @@ def test_the_wheels_picture_shows_the_dot_where_it_is() -> None:
     np.testing.assert_allclose((place + 1) * 31.5, [x, y], atol=1.0)
     assert info["goal"].shape == (64, 64, 3)
     assert not info["is_success"]
+
+
+def test_colours_are_those_that_are_asked_for() -> None:
+    pytest.importorskip("stable_worldmodel", reason="stable-worldmodel is not installed")
+    settings = {"agent_colour": [0, 0, 255], "wall_colour": [0, 120, 0], "background_colour": [200, 180, 160]}
+    world = gym.make("envs:TwoRoom-v0", image_size=224, **settings).unwrapped
+    picture, _ = world.reset(seed=0, options={"state": [60.0, 150.0], "goal_state": [160.0, 150.0]})
+    assert picture[150, 60].tolist() == [0, 0, 255]
+    assert picture[150, 112].tolist() == [0, 120, 0]
+    assert picture[150, 180].tolist() == [200, 180, 160]
+
+
+@pytest.mark.parametrize("colour", [[0, 0, 256], [0, 0], [0.5, 0, 0], "red", [-1, 0, 0]])
+def test_what_is_no_colour(colour: object) -> None:
+    pytest.importorskip("stable_worldmodel", reason="stable-worldmodel is not installed")
+    with pytest.raises(InputError, match="wall_colour"):
+        gym.make("envs:TwoRoom-v0", wall_colour=colour)
 
 
 class Bare(gym.Env[np.ndarray, np.ndarray]):

@@ -27,7 +27,9 @@ def test_an_episode_towards_the_goal_that_is_shown(
     data = ["--data", rollouts] if visited else []
     assert plan(tmp_path / "plan.gif", *data) == 0
     told = capsys.readouterr().out.splitlines()
-    assert sum("of an image side from its goal" in line for line in told) == 2  # the goal leaves the pusher free
+    assert (
+        sum("of an image side from its goal" in line for line in told) == 2
+    )  # the goal leaves the pusher free
     assert told[-2].startswith("4 steps")
     assert iio.imread(tmp_path / "plan.gif").shape[0] == 2  # a plan a block of two actions
 

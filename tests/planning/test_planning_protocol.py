@@ -100,7 +100,7 @@ class Line:
         forward = np.array([[1, 0]] * 9, np.float32)
         return [Problem(seed * 100 + i, actions=forward) for i in range(n)]
 
-    def world(self, image_size: int) -> Point:  # noqa: ARG002
+    def world(self, image_size: int, settings: Mapping[str, Any]) -> Point:  # noqa: ARG002
         return Point()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ from jaxtyping import Float, UInt8
 from dlp_dyn.planning.costs import Prices
 from dlp_dyn.planning.stage import Stage
 
+NO_SETTINGS: Mapping[str, Any] = MappingProxyType({})
 Places = Float[np.ndarray, "N 2"]
 Aim = Literal["all", "moved", "places"]
 """What a plan brings about: all that the goal picture shows, all but what acts, or things at places by hand."""
@@ -82,7 +84,9 @@ class Task(Protocol):
         """Not solved at the start, and of no data that a model was trained on."""
         ...
 
-    def world(self, image_size: int) -> World: ...
+    def world(self, image_size: int, settings: Mapping[str, Any] = NO_SETTINGS) -> World:
+        """settings: arguments of the environment, beside those of the task."""
+        ...
 
 
 class Staged:

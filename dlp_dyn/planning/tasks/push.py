@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from dlp_dyn.planning.costs import Prices
 from dlp_dyn.planning.stage import Stage
-from dlp_dyn.planning.tasks.base import Aim, Places, Problem, Staged, World, seeded
+from dlp_dyn.planning.tasks.base import NO_SETTINGS, Aim, Places, Problem, Staged, World, seeded
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,14 @@ class Push:
     def problems(self, n: int, seed: int) -> Sequence[Problem]:
         return seeded(n, seed)
 
-    def world(self, image_size: int) -> World:
-        return _PushWorld(self, image_size)
+    def world(self, image_size: int, settings: Mapping[str, Any] = NO_SETTINGS) -> World:
+        return _PushWorld(self, image_size, settings)
 
 
 class _PushWorld(Staged):
-    def __init__(self, task: Push, image_size: int) -> None:
-        super().__init__(
-            Stage("envs:Push-v0", image_size, {"n_objects": task.n_objects, "time_limit": 10**6})
-        )
+    def __init__(self, task: Push, image_size: int, settings: Mapping[str, Any]) -> None:
+        own = {"n_objects": task.n_objects, "time_limit": 10**6}
+        super().__init__(Stage("envs:Push-v0", image_size, {**own, **settings}))
 
     def solved(self) -> Mapping[str, bool]:
         each = self.stage.info["object_success"]

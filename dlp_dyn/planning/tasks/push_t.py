@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from dlp_dyn.planning.costs import Prices
 from dlp_dyn.planning.stage import Stage
-from dlp_dyn.planning.tasks.base import Aim, Places, Problem, Staged, World
+from dlp_dyn.planning.tasks.base import NO_SETTINGS, Aim, Places, Problem, Staged, World
 from dlp_dyn.planning.tasks.pairs import recorded_pairs
 
 ENV, POLICY = "envs:SWM-PushT-v0", "envs.swm_push_t:Weak"
@@ -52,8 +53,8 @@ class PushT:
             replace(p, goal=_elsewhere(p.start, np.random.default_rng(p.seed)), actions=None) for p in pairs
         ]
 
-    def world(self, image_size: int) -> World:
-        return _PushTWorld(self, image_size)
+    def world(self, image_size: int, settings: Mapping[str, Any] = NO_SETTINGS) -> World:
+        return _PushTWorld(self, image_size, settings)
 
 
 def _inside(start: Float[np.ndarray, " 7"], goal: Float[np.ndarray, " 7"]) -> bool:
@@ -73,8 +74,8 @@ def _elsewhere(state: Float[np.ndarray, " 7"], rng: np.random.Generator) -> Floa
 
 
 class _PushTWorld(Staged):
-    def __init__(self, task: PushT, image_size: int) -> None:
-        super().__init__(Stage(ENV, image_size, {"image_size": image_size}))
+    def __init__(self, task: PushT, image_size: int, settings: Mapping[str, Any]) -> None:
+        super().__init__(Stage(ENV, image_size, {"image_size": image_size, **settings}))
         self.aim = task.aim
 
     def solved(self) -> Mapping[str, bool]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from dlp_dyn.planning.costs import DEFAULT
 from dlp_dyn.planning.stage import Stage
-from dlp_dyn.planning.tasks.base import Aim, Places, Problem, Staged, World, seeded
+from dlp_dyn.planning.tasks.base import NO_SETTINGS, Aim, Places, Problem, Staged, World, seeded
 from dlp_dyn.planning.tasks.pairs import any_pair, recorded_pairs
 
 ENV = "envs:TwoRoom-v0"
@@ -51,8 +51,8 @@ class TwoRoom:
             return recorded_pairs(ENV, "envs.two_room:Wanderer", n, seed, _through_the_door)
         return recorded_pairs(ENV, "envs.two_room:Expert", n, seed, any_pair)
 
-    def world(self, image_size: int) -> World:
-        return _TwoRoomWorld(image_size)
+    def world(self, image_size: int, settings: Mapping[str, Any] = NO_SETTINGS) -> World:
+        return _TwoRoomWorld(image_size, settings)
 
 
 def _through_the_door(start: Float[np.ndarray, " 2"], goal: Float[np.ndarray, " 2"]) -> bool:
@@ -61,8 +61,8 @@ def _through_the_door(start: Float[np.ndarray, " 2"], goal: Float[np.ndarray, " 
 
 
 class _TwoRoomWorld(Staged):
-    def __init__(self, image_size: int) -> None:
-        super().__init__(Stage(ENV, image_size, {"image_size": image_size}))
+    def __init__(self, image_size: int, settings: Mapping[str, Any]) -> None:
+        super().__init__(Stage(ENV, image_size, {"image_size": image_size, **settings}))
 
     def solved(self) -> Mapping[str, bool]:
         return {"moderate": self.stage.info["is_success"], "strict": self.stage.info["is_near"]}
