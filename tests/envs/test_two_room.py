@@ -1,5 +1,7 @@
 """Laws of a disc that slides along walls, and TwoRoom where stable-worldmodel is installed."""
 
+from typing import Any
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -66,7 +68,11 @@ def test_the_wheels_picture_shows_the_dot_where_it_is() -> None:
 
 def test_colours_are_those_that_are_asked_for() -> None:
     pytest.importorskip("stable_worldmodel", reason="stable-worldmodel is not installed")
-    settings = {"agent_colour": [0, 0, 255], "wall_colour": [0, 120, 0], "background_colour": [200, 180, 160]}
+    settings: dict[str, Any] = {
+        "agent_colour": [0, 0, 255],
+        "wall_colour": [0, 120, 0],
+        "background_colour": [200, 180, 160],
+    }
     world = gym.make("envs:TwoRoom-v0", image_size=224, **settings).unwrapped
     picture, _ = world.reset(seed=0, options={"state": [60.0, 150.0], "goal_state": [160.0, 150.0]})
     assert picture[150, 60].tolist() == [0, 0, 255]

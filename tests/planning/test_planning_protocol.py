@@ -18,6 +18,7 @@ from dlp_dyn.planning.evaluate import evaluate
 from dlp_dyn.planning.intervals import first_hold, paired_difference, wilson
 from dlp_dyn.planning.players import Planned, Random, Replay, Straight
 from dlp_dyn.planning.tasks import TASKS, Aim, Problem, Task
+from dlp_dyn.planning.tasks.base import NO_SETTINGS
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 10), (1, 10), (5, 10), (10, 10), (37, 300)])
@@ -100,7 +101,7 @@ class Line:
         forward = np.array([[1, 0]] * 9, np.float32)
         return [Problem(seed * 100 + i, actions=forward) for i in range(n)]
 
-    def world(self, image_size: int, settings: Mapping[str, Any]) -> Point:  # noqa: ARG002
+    def world(self, image_size: int, settings: Mapping[str, Any] = NO_SETTINGS) -> Point:  # noqa: ARG002
         return Point()
 
 
