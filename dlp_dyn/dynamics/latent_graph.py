@@ -39,11 +39,11 @@ class LatentContext(MessagePassing):
 class Ahead:
     """What the steps of a rollout hand on.
 
-    latent: given latent actions, that leave the window's last frame and later ones. partial: where they are NaN, the
-    policy is asked.
+    latent: given latent actions, that leave the window's last frame and later ones; None for none. partial: where they
+    are NaN, the policy is asked.
     """
 
-    latent: Float[Tensor, "B K M L"]
+    latent: Float[Tensor, "B K M L"] | None = None
     partial: bool = False
 
 
@@ -108,8 +108,7 @@ class LatentGraphDynamics(Dynamics):
         super().start(scenes, conditions)
         n_frames = scenes.background.shape[1]
         if latent is None:
-            n_tokens = scenes.particles.position.shape[2] + 1
-            return Ahead(scenes.background.new_zeros(len(scenes.background), 0, n_tokens, 1))
+            return Ahead()
         if latent.shape[1] < n_frames - 1:
             raise InputError(
                 f"{latent.shape[1]} latent actions for {n_frames} frames: give the {n_frames - 1} between them, or more"
@@ -123,8 +122,9 @@ class LatentGraphDynamics(Dynamics):
         sample: of the policy; given latent actions, the mean follows.
         """
         nodes = nodes_of_last(scenes, self.window, self.unit)
-        given, policy = state.latent[:, 0] if state.latent.shape[1] else None, None
-        state.latent = state.latent[:, 1:]
+        given, policy = None, None
+        if state.latent is not None and state.latent.shape[1]:
+            given, state.latent = state.latent[:, 0], state.latent[:, 1:]
         latent = given
         if given is None or state.partial:
             actions = conditions.actions
@@ -141,5 +141,5 @@ class LatentGraphDynamics(Dynamics):
         actions, layer = conditions.actions, self.context.action
         if actions is None or layer is None:
             return None
-        missing = layer.mean.expand(len(actions), max(end - actions.shape[1], 0), -1)
+        missing = layer.mean.expand(actions.shape[0], max(end - actions.shape[1], 0), -1)
         return torch.cat([actions, missing], 1)[:, first:end].flatten(0, 1)

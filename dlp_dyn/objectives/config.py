@@ -77,7 +77,7 @@ class RolloutWeights:
 class LatentRolloutWeights(RolloutWeights):
     """Weights of the terms of a rollout that follows latent actions: one more."""
 
-    rollout_latent: NonNegative = 0.5
+    rollout_latent: NonNegative = 0.1
     """KL of latent actions to what the policy expected, means over visible particles; a random turn is told when it
     is worth more motion units than this weighs its nats."""
 

@@ -37,6 +37,15 @@ def test_programs_of_torch_are_as_exact_as_the_model(tmp_path: Path) -> None:
         assert written.file.stat().st_size == written.n_bytes
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_step_with_latent_actions_of_tracked_particles_takes_any_batch(tmp_path: Path) -> None:
+    model = checkpoint.load(write_run(tmp_path / "run", family="latent_graph"))
+    assert isinstance(model, VideoModel)
+    step = programs.programs(model)[1]
+    assert programs.largest_difference(programs.serialised(step, "torch"), "torch", step) < 1e-5
+
+
 def test_latent_actions_take_goals_and_texts(tmp_path: Path) -> None:
     model = checkpoint.load(write_latent_run(tmp_path, goal=True, language_dim=4))
     assert isinstance(model, VideoModel)
