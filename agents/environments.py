@@ -15,6 +15,7 @@ from agents.config import AgentConfig
 from agents.episodes import Played, fingerprint
 from agents.selection import Selection
 from agents.spaces import Actions
+from dlp_dyn.data.answers import RESET, STEP, answered, finite
 from dlp_dyn.data.collect import make_env
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder
@@ -64,7 +65,7 @@ class AgentEnv(VecEnv):
         for i, env in enumerate(self.envs):
             options = {"options": self._options[i]} if self._options[i] else {}
             self._played[i] = Played.begin(env, self._seeds[i])
-            self.raw[i], info = env.reset(seed=self._seeds[i], **options)
+            self.raw[i], info = answered("reset", env.reset(seed=self._seeds[i], **options), RESET)
             self.reset_infos[i] = _light(info)
         self._reset_seeds()
         self._reset_options()
@@ -81,14 +82,14 @@ class AgentEnv(VecEnv):
         last: list[Any] = []
         for i, env in enumerate(self.envs):
             action = self.actions.to_env(self._actions[i])
-            self.raw[i], reward, terminated, truncated, info = env.step(action)
+            self.raw[i], reward, terminated, truncated, info = answered("step", env.step(action), STEP)
             self._played[i].actions.append(np.asarray(action))
-            rewards[i], dones[i] = _number("reward", reward), terminated or truncated
+            rewards[i], dones[i] = finite("reward", reward), terminated or truncated
             infos.append(_light(info) | {"TimeLimit.truncated": truncated and not terminated})
             if dones[i]:
                 last.append(copy.deepcopy(self.raw[i]))  # `reset` may write into the same array
                 self._played[i] = Played.begin(env, None)
-                self.raw[i], info = env.reset()
+                self.raw[i], info = answered("reset", env.reset(), RESET)
                 self.reset_infos[i] = _light(info)
         self.tells_success |= any("is_success" in info for info in infos)
         rows = np.flatnonzero(dones)
@@ -270,7 +271,7 @@ def _look(cfg: AgentConfig, space: gym.Space[Any], n_envs: int, encoder: Particl
 def _light(info: Mapping[str, Any]) -> dict[str, Any]:
     """Infos are kept for long: pictures do not belong there, and arrays must not be those that are written to."""
     success = info.get("is_success")
-    if success is not None and _number("is_success", success) not in (0, 1):
+    if success is not None and finite("is_success", success) not in (0, 1):
         raise InputError(f"environment: is_success is {success!r}; it has to be True or False")
     told = {} if success is None else {"is_success": bool(success)}
     return told | {
@@ -278,11 +279,3 @@ def _light(info: Mapping[str, Any]) -> dict[str, Any]:
         for k, v in info.items()
         if k != "is_success" and not (isinstance(v, np.ndarray) and v.ndim > 2)
     }
-
-
-def _number(name: str, value: Any) -> float:
-    """What an environment tells. Raises InputError for what is no finite number."""
-    array = np.asarray(value)
-    if array.size != 1 or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
-        raise InputError(f"environment: {name} is {value!r}; it has to be one finite number")
-    return float(array.item())

@@ -24,6 +24,7 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import UInt8
 
+from dlp_dyn.data.answers import RESET, STEP, answered, finite
 from dlp_dyn.data.images import Crop, as_rgb, fit, image_key
 from dlp_dyn.data.writer import Episode, RolloutWriter, one_line
 from dlp_dyn.errors import InputError
@@ -180,7 +181,7 @@ class Player:
     def play(self, number: int) -> Episode:
         """The episode of this number: always the same one."""
         env_seed, policy_seed = np.random.SeedSequence([self.cfg.seed, number]).generate_state(2).tolist()
-        observation, info = self.env.reset(seed=env_seed)
+        observation, info = answered("reset", self.env.reset(seed=env_seed), RESET)
         self.env.action_space.seed(policy_seed)
         policy = self.make_policy(self.env, np.random.default_rng(policy_seed))
         frames, actions, rewards = [self._picture(observation)], [], []
@@ -193,8 +194,9 @@ class Player:
                 action = self._checked(policy(observation, info))
                 block[i] = np.asarray(gym.spaces.flatten(self.env.action_space, action))
                 for _ in range(self.cfg.frame_skip):
-                    observation, step_reward, terminated, truncated, info = self.env.step(action)
-                    reward += float(step_reward)
+                    answer = answered("step", self.env.step(action), STEP)
+                    observation, step_reward, terminated, truncated, info = answer
+                    reward += finite("reward", step_reward)
                     if terminated or truncated:
                         break
                 n_steps += 1
