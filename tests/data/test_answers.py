@@ -54,6 +54,6 @@ class Earlier(gym.Env):
 
 
 def test_collect_says_it(tmp_path: Any) -> None:
-    gym.register("Earlier-v0", Earlier, disable_env_checker=True)
+    gym.register("Earlier-v0", entry_point=lambda **_: Earlier(), disable_env_checker=True)
     with pytest.raises(InputError, match="step gives 4 parts"):
         collect("Earlier-v0", tmp_path / "x.h5", episodes=1)
