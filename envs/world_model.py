@@ -27,7 +27,7 @@ class WorldModelEnv(gym.Env[Picture, Float[np.ndarray, " 2"]]):
             self.inner: Any = make()
         except ImportError as error:
             raise InputError(
-                f"stable_worldmodel: cannot be imported ({error}); pip install stable-worldmodel==0.1.1"
+                f"stable_worldmodel: cannot be imported ({error}); pip install the extra swm: stable-worldmodel==0.1.1"
             ) from error
         self.image_size, self.render_mode = image_size, render_mode
         self.observation_space: gym.Space = gym.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
