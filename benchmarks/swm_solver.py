@@ -8,11 +8,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+import gymnasium as gym
 import numpy as np
 from stable_worldmodel.policy import PlanConfig  # pyright: ignore[reportMissingImports]
 from stable_worldmodel.solver import CEMSolver  # pyright: ignore[reportMissingImports]
+from torch import Tensor
 
 from dlp_dyn.checkpoint import load_video_model
+from dlp_dyn.planning.controller import Controller
 from dlp_dyn.planning.evaluate import evaluate
 from dlp_dyn.planning.intervals import paired_difference
 from dlp_dyn.planning.planner import Planner
@@ -46,11 +49,11 @@ class Theirs:
                 seed=problem.seed,
             )
             assert world.space.shape is not None
-            batched = type(world.space)(-1, 1, (1, *world.space.shape))  # pyright: ignore[reportCallIssue]
+            batched = gym.spaces.Box(-1, 1, (1, *world.space.shape))
             solver.configure(action_space=batched, n_envs=1, config=config)
             self.solvers.append(solver)
         self.queues: list[deque[np.ndarray]] = [deque() for _ in worlds]
-        self.rest = [None for _ in worlds]
+        self.rest: list[Tensor | None] = [None for _ in worlds]
 
     def act(self, frames: Frames, rows: Sequence[int]) -> Actions:
         for frame, i in zip(frames, rows, strict=True):
@@ -69,6 +72,12 @@ class Theirs:
         self.rest[i] = plan[:, 1:]
 
 
+def _controller(args: argparse.Namespace, space: gym.Space, n: int) -> Controller:
+    return controller_of(
+        args.run, space, n, horizon=args.horizon, samples=args.samples, iterations=args.iterations
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("run")
@@ -83,10 +92,11 @@ def main() -> None:
     world = task.world(model.cfg.image.image_size)
     space = world.space
     world.close()
-    search = {"horizon": args.horizon, "samples": args.samples, "iterations": args.iterations}
-    ours = Planned(lambda n: controller_of(args.run, space, n, **search), task.prices, aim=task.aim)
-    planner = controller_of(args.run, space, **search).planner
-    theirs = Theirs(ParticleCost(model, planner, prices=task.prices), planner, **search)
+    ours = Planned(lambda n: _controller(args, space, n), task.prices, aim=task.aim)
+    planner = _controller(args, space, 1).planner
+    theirs = Theirs(
+        ParticleCost(model, planner, prices=task.prices), planner, args.horizon, args.samples, args.iterations
+    )
     seeds = [int(seed) for seed in args.seeds.split(",")]
     report = evaluate(task, [Random(), ours, theirs], model.cfg.image.image_size, args.pairs, seeds)
     print(report.table())
