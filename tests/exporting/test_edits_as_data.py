@@ -97,8 +97,10 @@ def test_tracks_are_the_balls(clips: Path, tmp_path: Path) -> None:
 
 def test_bad_words_are_a_line(clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["augment", str(BALLS), "--data", str(clips)]
+    (tmp_path / "there.h5").touch()
     for more, message in (
-        (["--out", str(clips)], "exists already"),
+        (["--out", str(clips)], "would be written over"),
+        (["--out", str(tmp_path / "there.h5")], "exists already"),
         (
             ["--out", str(tmp_path / "x.h5"), "--edits", "paint"],
             "edit 'paint': use hide, copy, recolour, swap",

@@ -110,7 +110,7 @@ def test_commands_evaluate_and_draw_ways_between_frames(
     for words in (
         ["evaluate", run, "--data", str(balls8)],
         ["evaluate", run, *data, "--lpips"],
-        ["generate", run, "--between", str(balls_file), "--out", str(out), "--n", "100000"],
+        ["generate", run, "--between", str(balls_file), "--out", str(out), "--n", "9999"],
         ["generate", run, "--between", str(balls_file), "--out", str(tmp_path / "x.mp4")],
         ["evaluate", str(train(small("soft_intro_2d", steps=1, out=tmp_path / "2d"))), *data],
     ):
