@@ -74,6 +74,14 @@ class Block(nn.Module):
         return x + self.mlp(self.norm_mlp(x))
 
 
+def check_mask(cfg: EntityConfig, entity_dim: int) -> None:
+    """Raise InputError for a mask in a column that entities do not have."""
+    if cfg.mask_column is not None and cfg.mask_column >= entity_dim:
+        raise InputError(
+            f"network: mask_column is {cfg.mask_column}, entities have {entity_dim} columns, counted from 0"
+        )
+
+
 class EntityTransformer(nn.Module):
     """Entities, the entities of a goal and an action -> one vector, whatever the order and number of entities.
 
@@ -84,10 +92,7 @@ class EntityTransformer(nn.Module):
         self, cfg: EntityConfig, entity_dim: int, *, has_goal: bool, action_dim: int | None = None
     ) -> None:
         super().__init__()
-        if cfg.mask_column is not None and cfg.mask_column >= entity_dim:
-            raise InputError(
-                f"network: mask_column is {cfg.mask_column}, entities have {entity_dim} columns, counted from 0"
-            )
+        check_mask(cfg, entity_dim)
         self.mask_column = cfg.mask_column
         self.out_dim = cfg.dim if action_dim is None else 2 * cfg.dim
         self.embed = nn.Linear(entity_dim, cfg.dim)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from agents.networks import ON, EntityConfig
+from agents.networks import ON, EntityConfig, check_mask
 
 
 class EntityPairs(nn.Module):
@@ -19,6 +19,7 @@ class EntityPairs(nn.Module):
         self, cfg: EntityConfig, entity_dim: int, *, has_goal: bool, action_dim: int | None = None
     ) -> None:
         super().__init__()
+        check_mask(cfg, entity_dim)
         self.mask_column, self.has_goal, self.n_heads = cfg.mask_column, has_goal, cfg.n_heads
         self.out_dim = cfg.dim
         own = entity_dim * (2 if has_goal else 1) + (action_dim or 0)

@@ -212,9 +212,9 @@ class Wanderer:
 
 
 class Headlong(Wanderer):
-    """TwoRoom: as the wanderer, but to every other place straight ahead, walls or not, giving up after a while.
+    """TwoRoom: as the wanderer, but to half of the places straight ahead, walls or not, giving up after a while.
 
-    Who learns the world from it has seen what walls do all along them.
+    Its data show what the wall does all along its length.
     """
 
     NOISE = 0.4

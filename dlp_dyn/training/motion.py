@@ -45,4 +45,4 @@ def motion_unit(episodes: Sequence[Particles], stride: int) -> float:
             changes.append(motion.diff(dim=0).norm(dim=-1)[stayed[1:] & stayed[:-1]])
     found = torch.cat(changes)
     moving = found[found > _LEAST]
-    return max(float(moving.quantile(_MOST)) / 2, _LEAST) if len(moving) else _LEAST
+    return max(float(np.quantile(moving.numpy(), _MOST)) / 2, _LEAST) if len(moving) else _LEAST

@@ -235,6 +235,7 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
         EntityConfig(**settings)
 
 
-def test_a_mask_column_that_is_not_there() -> None:
+@pytest.mark.parametrize("network", [EntityTransformer, EntityPairs])
+def test_a_mask_column_that_is_not_there(network: type[EntityTransformer | EntityPairs]) -> None:
     with pytest.raises(InputError, match="mask_column is 5, entities have 4 columns"):
-        EntityTransformer(SMALL, 4, has_goal=False)
+        network(SMALL, 4, has_goal=False)
