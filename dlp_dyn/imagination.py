@@ -43,7 +43,7 @@ class Trust:
         on = q.visible
         first = start.particles.visible.sum(-1)
 
-        def root_mean_square(x: Float[Tensor, "B N 2"]) -> Float[Tensor, " B"]:
+        def root_mean_square(x: Tensor) -> Tensor:
             return ((on * x.square().sum(-1)).sum(-1) / on.sum(-1).clamp_min(1)).sqrt()
 
         return (

@@ -102,6 +102,19 @@ class Table:
         self.on_table: Bool[np.ndarray, " N"] = np.ones(len(poses), bool)
         self.pusher_body = self._add_pusher(*pusher.tolist())
 
+    def __del__(self) -> None:
+        """Breaks rings: bodies, shapes and joints of pymunk hold handles to themselves, for callbacks.
+
+        They would stay until Python looks for rings among old objects, which in a large process is so seldom that its
+        memory grows.
+        """
+        for body in (*self.bodies, self.pusher_body, self.hand, self.space.static_body):
+            for joint in body.constraints:
+                joint._data_handle = None
+            for shape in body.shapes:
+                shape._h = None
+            body._data_handle = None
+
     @property
     def poses(self) -> Float[np.ndarray, "N 3"]:
         """(x, y, angle); of what has fallen, the last ones."""

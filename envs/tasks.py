@@ -30,7 +30,10 @@ ORDERED_AT_MOST = 3  # objects in the corridor
 ATTEMPTS = 1000
 CANDIDATES = 64
 
-Allowed = Callable[[int, Float[np.ndarray, "K 2"]], Bool[np.ndarray, " K"]]
+# Named here, since in a function within a function they would be made anew at each call, and stay for a while.
+Places = Float[np.ndarray, "K 2"]
+Fits = Bool[np.ndarray, " K"]
+Allowed = Callable[[int, Places], Fits]
 
 
 @dataclass(frozen=True)
@@ -80,14 +83,14 @@ def draw_setting(
 
     outside = CORRIDOR_END + footprint.radius + 0.1 if layout.walls else -1.0
 
-    def may_start(i: int, at: Float[np.ndarray, "K 2"]) -> Bool[np.ndarray, " K"]:
+    def may_start(i: int, at: Places) -> Fits:
         way = _distances(at, goals[i, :2])
         return (way > SHORTEST_WAY) & (way < SHORTEST_WAY + farther) & (at[:, 0] > outside)
 
     starts = scatter(rng, n_objects, separation, inside, may_start)
     clear = footprint.radius + PUSHER_RADIUS + GAP
 
-    def may_stand(_: int, at: Float[np.ndarray, "K 2"]) -> Bool[np.ndarray, " K"]:
+    def may_stand(_: int, at: Places) -> Fits:
         nearest = _distances(at[:, None], starts).min(1)
         return (nearest > clear) & (nearest < clear + farther) & (at[:, 0] > outside)
 

@@ -118,7 +118,7 @@ class ClipElbo(Objective):
         losses = image_terms(model.image, video[:, :first].flatten(0, 1), early, shown, phase)
         losses = {k: (share[:, :first] * term.unflatten(0, (b, first))).sum(1) for k, term in losses.items()}
 
-        def ramped(x: Float[Tensor, "B U"]) -> Tensor:
+        def ramped(x: Tensor) -> Tensor:
             return (ramp * share[:, first:] * x).sum(1)
 
         errors = reconstruction(model.image, video.flatten(0, 1), flat_encoding(encoding), decoded, phase)

@@ -55,7 +55,7 @@ def shuffled(places: Int[np.ndarray, " B"], n: int, seed: int) -> Int[np.ndarray
     rows = math.isqrt(n - 1) + 1
     columns = -(-n // rows)  # rows * columns is n or a little more
 
-    def mixed(x: UInt64[np.ndarray, " B"], keys: UInt64[np.ndarray, "R B"]) -> UInt64[np.ndarray, " B"]:
+    def mixed(x: np.ndarray, keys: np.ndarray) -> np.ndarray:
         row, column = x // columns, x % columns
         for one, other in zip(keys[::2], keys[1::2], strict=True):
             row = (row + (_hash(one, column) >> 1)) % rows  # halved: the sum does not overflow

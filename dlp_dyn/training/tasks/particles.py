@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.clip import SceneClip
@@ -63,7 +62,7 @@ class ParticleTask:
         on = truth.transparency[..., 0]
         futures = [scene.particles.position[:, self.window :] for scene, _ in both]
 
-        def gap(a: Tensor, b: Tensor) -> Float[Tensor, " H"]:
+        def gap(a: Tensor, b: Tensor) -> Tensor:
             apart = (a - b).norm(dim=-1) / 2  # in image sides
             return (apart * on).sum((0, 2)) / on.sum((0, 2)).clamp_min(1e-6)
 
