@@ -56,9 +56,14 @@ def build(cfg: AgentConfig, env: AgentEnv, columns: Sequence[str]) -> BaseAlgori
         entropy = a.sac.entropy
         return SAC(policy, env, ent_coef=entropy if entropy.startswith("auto") else float(entropy), **common)
     t = a.td3
+    if t.lower_bound and env.states is None:
+        raise InputError(
+            f"config: algorithm.td3.lower_bound is of goals, and {cfg.env.id} has none; "
+            "give algorithm.td3.lower_bound=false"
+        )
     return GoalTD3(
         policy, env, policy_delay=t.policy_delay, target_policy_noise=t.target_noise, target_noise_clip=t.noise_clip,
-        action_l2=t.action_l2, q_range=(-1 / (1 - a.gamma), 0.0) if t.q_range else None,
+        action_l2=t.action_l2, q_range=(-1 / (1 - a.gamma), 0.0) if t.q_range else None, lower_bound=t.lower_bound,
         target_update=t.target_update, imitation=t.imitation, imitation_until=t.imitation_until,
         exploration=t.exploration, **common,
     )  # fmt: skip

@@ -96,6 +96,9 @@ class Td3Config:
     """Price of large actions; ECRL's is 1."""
     q_range: bool = False
     """Clips target values to those that are possible for rewards in [-1, 0]."""
+    lower_bound: bool = False
+    """Target values are no less than what the episode went on to get; for worlds without chance, rewards in [-1, 0] and
+    goals that stay reached."""
     target_update: Literal["step", "cycle"] = "step"
     """Target networks move with each actor update, or once a round of updates."""
     imitation: NonNegative = 0.0

@@ -82,6 +82,18 @@ def check_mask(cfg: EntityConfig, entity_dim: int) -> None:
         )
 
 
+def present_rows(entities: Float[Tensor, "B N D"], mask_column: int | None) -> Float[Tensor, "B K D"]:
+    """As many rows as are present in the fullest set, those first that are: absent ones change nothing and take time.
+
+    What is exported keeps all, since K depends on the values.
+    """
+    if mask_column is None or torch.compiler.is_compiling():
+        return entities
+    absent = entities[..., mask_column] < ON
+    k = max(1, int((~absent).sum(1).max()))
+    return entities.take_along_dim(absent.to(torch.int8).argsort(dim=1, stable=True)[:, :k, None], 1)
+
+
 class EntityTransformer(nn.Module):
     """Entities, the entities of a goal and an action -> one vector, whatever the order and number of entities.
 
@@ -111,6 +123,8 @@ class EntityTransformer(nn.Module):
         goal: Float[Tensor, "B M D"] | None = None,
         action: Float[Tensor, "B A"] | None = None,
     ) -> Float[Tensor, "B O"]:
+        entities = present_rows(entities, self.mask_column)
+        goal = None if goal is None else present_rows(goal, self.mask_column)
         x, mask = self.embed(entities), self._present(entities)
         query = self.readout_query.expand(x.shape[0], 1, -1)
         if self.embed_action is not None:

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from agents.networks import ON, EntityConfig, check_mask
+from agents.networks import ON, EntityConfig, check_mask, present_rows
 
 
 class EntityPairs(nn.Module):
@@ -39,6 +39,8 @@ class EntityPairs(nn.Module):
         goal: Float[Tensor, "B M D"] | None = None,
         action: Float[Tensor, "B A"] | None = None,
     ) -> Float[Tensor, "B O"]:
+        entities = present_rows(entities, self.mask_column)
+        goal = None if goal is None else present_rows(goal, self.mask_column)
         absent, parts = self._absent(entities), [entities]
         if self.query is not None and self.key is not None:
             assert goal is not None

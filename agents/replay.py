@@ -3,14 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from jaxtyping import Bool, Float, Int
 from stable_baselines3.common.buffers import BaseBuffer, ReplayBuffer
-from stable_baselines3.common.type_aliases import DictReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
@@ -20,6 +19,20 @@ from dlp_dyn.settings import parse_json
 
 Reward = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " B"]]
 Storage = Literal["float16", "float32", "uint8"]
+
+
+class GoalSamples(NamedTuple):
+    """What SB3's buffers give, and beside it `steps`: after how many of them the episode went on to reach the goal,
+    infinity where it did not, or nobody knows."""
+
+    observations: dict[str, Tensor]
+    actions: Float[Tensor, "B A"]
+    next_observations: dict[str, Tensor]
+    dones: Float[Tensor, "B 1"]
+    rewards: Float[Tensor, "B 1"]
+    steps: Float[Tensor, "B 1"]
+
+
 SAVED = (
     "observations",
     "achieved",
@@ -159,7 +172,7 @@ class GoalReplayBuffer(ReplayBuffer):
         """What comes next from these environments begins new episodes."""
         self.is_open[envs] = False
 
-    def sample(self, batch_size: int, env: VecNormalize | None = None) -> DictReplayBufferSamples:  # pyright: ignore
+    def sample(self, batch_size: int, env: VecNormalize | None = None) -> GoalSamples:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Steps with equal chance, the first `her` of the batch with goals from later in their episodes."""
         assert env is None, "particles have a normaliser of their own"
         if self._candidates is None:
@@ -171,7 +184,7 @@ class GoalReplayBuffer(ReplayBuffer):
         goal[:n_virtual] = self._future(here[:n_virtual], envs[:n_virtual])
         if self.unreached:
             self._replace_reached(here, envs, goal, int(UNREACHED * n_virtual))
-        return self._samples(here, envs, goal % self.rows, int(self.each * n_virtual))
+        return self._samples(here, envs, goal, n_virtual, int(self.each * n_virtual))
 
     def _draw(self, n: int) -> tuple[Int[np.ndarray, " B"], Int[np.ndarray, " B"], Int[np.ndarray, " B"]]:
         """Steps with equal chance: places, environments, and the goal rows of their episodes."""
@@ -214,10 +227,15 @@ class GoalReplayBuffer(ReplayBuffer):
         here: Int[np.ndarray, " B"],
         envs: Int[np.ndarray, " B"],
         goal: Int[np.ndarray, " B"],
+        n_virtual: int = 0,
         n_mixed: int = 0,
-    ) -> DictReplayBufferSamples:
-        """The first `n_mixed` have goals that are put together."""
+    ) -> GoalSamples:
+        """The first `n_virtual` have goals from later in their episodes, the first `n_mixed` of them goals that are put
+        together."""
         there = (here + 1) % self.rows
+        steps = np.full(len(here), np.inf, np.float32)
+        steps[n_mixed:n_virtual] = (goal - here)[n_mixed:n_virtual] % self.rows
+        goal = goal % self.rows
         evaluated = self.observations if self.achieved is None else self.achieved
         wanted = evaluated[goal, envs]
         if n_mixed:
@@ -226,12 +244,13 @@ class GoalReplayBuffer(ReplayBuffer):
         if self.goals == "observations":
             wanted = self.observations[goal, envs]
         desired = self._tensor(wanted)
-        return DictReplayBufferSamples(
+        return GoalSamples(
             {"observation": self._tensor(self.observations[here, envs]), "desired_goal": desired},
             self._tensor(self.actions[here, envs]),
             {"observation": self._tensor(self.observations[there, envs]), "desired_goal": desired},
             self._tensor(self.terminated[here, envs].astype(np.float32)[:, None]),
             self._tensor(reward.astype(np.float32)[:, None]),
+            self._tensor(steps[:, None]),
         )
 
     def _mixed(self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B N D"]:

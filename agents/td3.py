@@ -54,6 +54,9 @@ class GoalTD3(TD3):
 
     action_l2: weight of the squared action in the actor's loss.
     q_range: target values are clipped to it; for rewards in [-1, 0] the truth lies in [-1 / (1 - gamma), 0].
+    lower_bound: target values are no less than what the episode went on to get (optimality tightening, arXiv
+    1611.01606). Where nothing is left to chance, rewards lie in [-1, 0] and what is reached stays, a goal that was
+    reached k steps later is worth -(1 - gamma^(k - 1)) / (1 - gamma) at least. For `GoalReplayBuffer`.
     target_update: `step` moves the target networks with each actor update, `cycle` once a call of `train`, which
     with `gradient_steps` in the hundreds makes them far steadier.
     imitation: weight of the squared distance to the actions in the replay buffer in the actor's loss, where values
@@ -69,13 +72,14 @@ class GoalTD3(TD3):
         *,
         action_l2: float = 0.0,
         q_range: tuple[float, float] | None = None,
+        lower_bound: bool = False,
         target_update: Literal["step", "cycle"] = "step",
         imitation: float = 0.0,
         imitation_until: int = 0,
         exploration: Exploration | None = None,
         **kwargs: Any,
     ) -> None:
-        self.action_l2, self.q_range = action_l2, q_range
+        self.action_l2, self.q_range, self.lower_bound = action_l2, q_range, lower_bound
         self.target_update, self.exploration = target_update, exploration
         self.imitation, self.imitation_until = imitation, imitation_until
         self.held: Float[np.ndarray, "E A"] | None = (
@@ -91,7 +95,7 @@ class GoalTD3(TD3):
             self._n_updates += 1
             assert self.replay_buffer is not None
             batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
-            target = self._target(batch.next_observations, batch.actions, batch.rewards, batch.dones)
+            target = self._target(batch)
             values = self.critic(batch.observations, batch.actions)
             loss = torch.stack([F.mse_loss(value, target) for value in values]).sum()
             _descend(self.critic.optimizer, loss)
@@ -109,14 +113,19 @@ class GoalTD3(TD3):
                 self.logger.record(name, torch.stack(values).mean().item())
 
     @torch.no_grad()
-    def _target(self, observations: Any, actions: Tensor, rewards: Tensor, dones: Tensor) -> Tensor:
-        noise = (self.target_policy_noise * torch.randn_like(actions)).clamp(
+    def _target(self, batch: Any) -> Float[Tensor, "B 1"]:
+        noise = (self.target_policy_noise * torch.randn_like(batch.actions)).clamp(
             -self.target_noise_clip, self.target_noise_clip
         )
-        next_actions = (self.actor_target(observations) + noise).clamp(-1, 1)
-        value = torch.cat(self.critic_target(observations, next_actions), 1).amin(1, keepdim=True)
-        target = rewards + (1 - dones) * self.gamma * value
-        return target if self.q_range is None else target.clamp(*self.q_range)
+        following = batch.next_observations
+        next_actions = (self.actor_target(following) + noise).clamp(-1, 1)
+        value = torch.cat(self.critic_target(following, next_actions), 1).amin(1, keepdim=True)
+        target = batch.rewards + (1 - batch.dones) * self.gamma * value
+        if self.q_range is not None:
+            target = target.clamp(*self.q_range)
+        if self.lower_bound:
+            target = target.maximum(-(1 - self.gamma ** (batch.steps - 1)) / (1 - self.gamma))
+        return target
 
     def _improve_actor(self, observations: Any, taken: Tensor) -> Tensor:
         actions = self.actor(observations)

@@ -17,6 +17,7 @@ from two_movers import HORIZON, TwoMovers
 from agents.extractor import EntityExtractor
 from agents.networks import EntityConfig
 from agents.policies import EntitySACPolicy, EntityTD3Policy
+from agents.replay import GoalSamples
 from agents.td3 import Exploration, GoalTD3
 from dlp_dyn.errors import InputError
 
@@ -233,9 +234,22 @@ def test_targets_move_once_a_cycle() -> None:
 def test_target_values_stay_in_their_range() -> None:
     made = trained_on_random(GoalTD3, 0, q_range=(-0.3, -0.1))
     batch = made.replay_buffer.sample(64)
-    target = made._target(batch.next_observations, batch.actions, 100 * batch.rewards + 50, batch.dones)
+    target = made._target(batch._replace(rewards=100 * batch.rewards + 50))
     assert target.min().item() == pytest.approx(-0.3)
     assert target.max().item() == pytest.approx(-0.1)
+
+
+def test_values_are_no_less_than_what_the_episode_went_on_to_get() -> None:
+    """Three steps to a goal cost two rewards of -1; a goal that was never reached bounds nothing."""
+    made = trained_on_random(GoalTD3, 0, lower_bound=True, gamma=0.9)
+    batch = made.replay_buffer.sample(3)
+    steps = torch.tensor([[1.0], [3.0], [torch.inf]])
+    worst = GoalSamples(*batch._replace(rewards=torch.full((3, 1), -50.0))[:5], steps)
+    target = made._target(worst)
+    assert target[:2, 0].tolist() == pytest.approx([0.0, -1.9])
+    assert target[2, 0] == pytest.approx(-10.0)  # the least that is possible
+    good = made._target(worst._replace(rewards=torch.full((3, 1), 50.0)))
+    assert good.min() > 40
 
 
 def test_the_penalty_keeps_actions_small() -> None:

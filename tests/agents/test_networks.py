@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from agents import config
 from agents.attention import Attention, attend
 from agents.extractor import entity_network
-from agents.networks import EntityConfig, EntityTransformer
+from agents.networks import EntityConfig, EntityTransformer, present_rows
 from agents.pairs import EntityPairs
 from dlp_dyn.errors import InputError
 
@@ -75,6 +75,21 @@ def test_absent_entities_have_no_influence(network) -> None:
         which[absent] = 100 * torch.randn_like(which[absent])
         which[..., MASK] = torch.where(absent, 0.0, which[..., MASK])
         assert_close(network(x, goal), before, atol=1e-5, rtol=0)
+
+
+def test_rows_of_absent_entities_are_left_out_and_change_nothing(network, monkeypatch) -> None:
+    """Sets of two at most among eight rows, in any of them."""
+    x, goal = entities(6, 8, on=0.0), entities(6, 5, seed=3, on=0.0)
+    x[1, 6, MASK] = goal[2, 3, MASK] = 1.0
+    x, goal = shuffled(x), shuffled(goal)
+    kept = present_rows(x, MASK)
+    assert kept.shape == (6, 2, DIM)
+    assert_close(kept[..., MASK].sum(1), x[..., MASK].sum(1))
+    assert present_rows(x, None) is x
+    short = network(x, goal)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert present_rows(x, MASK) is x
+    assert_close(network(x, goal), short, atol=1e-5, rtol=0)
 
 
 def test_entities_that_were_cut_off_are_as_good_as_absent(network) -> None:

@@ -96,6 +96,9 @@ def test_a_sample_is_a_step_of_one_episode_and_its_goal_lies_ahead(steps: int, d
     virtual, real = goal[:1600], goal[1600:]
     assert (virtual[:, 2] >= there[:1600, 2]).all()
     assert (real[:, 2] == -100).all()
+    told = batch.steps.numpy()[:, 0]
+    assert (told[:1600] == virtual[:, 2] - here[:1600, 2]).all()
+    assert np.isinf(told[1600:]).all()
     expected = gap(there[:, None].repeat(2, 1), goal[:, None].repeat(2, 1))
     np.testing.assert_array_equal(batch.rewards.numpy()[:, 0], expected)
     assert not batch.dones.any()
@@ -325,5 +328,6 @@ def test_goals_put_together_have_every_object_from_a_later_step_of_its_episode()
     assert (goal[:, :, 1] == now[:, :1, 1]).all()  # of the same episode
     assert (goal[:, :, 2] > now[:, :1, 2]).all()  # later
     assert (goal[:, 0, 2] != goal[:, 1, 2]).mean() > 0.3
+    assert batch.steps.isinf().all()  # nobody has reached them
     with pytest.raises(InputError, match="do not tell objects apart"):
         make(each=0.5)
