@@ -64,6 +64,7 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
     diagonal; for T-shapes the mean of that and `|sin(angle / 2)|` of the angle that is missing. What fell costs
     1, whatever the goal, so losing an object never pays.
     `sparse`: 0 when all objects succeed, otherwise -1.
+    `each`: minus the share of the objects that do not succeed; with one object the same as `sparse`.
 
     An object succeeds within 0.1 of its goal (`sort`: 0.25) and, if it is a T, within 0.3 rad. `info` has
     `object_success` (N,) and `is_success` (all of them).
@@ -108,7 +109,7 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
     ) -> None:
         _check("task", task, get_args(Task))
         _check("shape", shape, get_args(Shape))
-        _check("reward", reward, ("dense", "sparse"))
+        _check("reward", reward, ("dense", "sparse", "each"))
         _check("render_mode", render_mode, (None, *self.metadata["render_modes"]))
         most = ORDERED_AT_MOST if task == "ordered" else MAX_OBJECTS
         if not 1 <= n_objects <= most:
@@ -198,6 +199,8 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         """The reward, of one pair of goals or of many; equal to the last bit, in float64."""
         if self.reward == "sparse":
             return self.object_success(achieved_goal, desired_goal).all(-1) - 1.0
+        if self.reward == "each":
+            return self.object_success(achieved_goal, desired_goal).sum(-1) / self.n_objects - 1.0
         distance, chord = _errors(achieved_goal, desired_goal)
         cost = distance / (2 * np.sqrt(2) * self.layout.half_width)
         if self.shape == "tee":

@@ -108,7 +108,20 @@ def test_orientation_counts_for_tees_only() -> None:
     assert tee.compute_reward(rows((0.1, 0.1), angle=2.0), goal, {}) < -0.1
 
 
-@pytest.mark.parametrize("reward", ["dense", "sparse"])
+@pytest.mark.parametrize(
+    ("reward", "expected"), [("each", [0.0, -0.5, -0.5, -1.0]), ("sparse", [0.0, -1.0, -1.0, -1.0])]
+)
+def test_rewards_of_all_objects_and_of_each(reward: str, expected: list[float]) -> None:
+    """Both there, either one, and none."""
+    goal, off = np.concatenate([rows((0.3, 0.0)), rows((-0.3, 0.0))]), np.zeros((4, 2, 8), np.float32)
+    off[[1, 3], 0, 0] = off[[2, 3], 1, 1] = 0.11
+    found = PushEnv(n_objects=2, reward=reward).compute_reward(
+        goal + off, np.broadcast_to(goal, (4, 2, 8)), {}
+    )
+    assert found.tolist() == expected
+
+
+@pytest.mark.parametrize("reward", ["dense", "sparse", "each"])
 def test_losing_an_object_never_pays(reward: str) -> None:
     env = PushEnv(small_table=True, reward=reward)
     goal, far = rows((0.5, 0.5)), rows((-0.59, -0.59))
