@@ -244,7 +244,8 @@ def test_values_are_no_less_than_what_the_episode_went_on_to_get() -> None:
     made = trained_on_random(GoalTD3, 0, lower_bound=True, gamma=0.9)
     batch = made.replay_buffer.sample(3)
     steps = torch.tensor([[1.0], [3.0], [torch.inf]])
-    worst = GoalSamples(*batch._replace(rewards=torch.full((3, 1), -50.0))[:5], steps)
+    low = torch.full((3, 1), -50.0)
+    worst = GoalSamples(batch.observations, batch.actions, batch.next_observations, batch.dones, low, steps)
     target = made._target(worst)
     assert target[:2, 0].tolist() == pytest.approx([0.0, -1.9])
     assert target[2, 0] == pytest.approx(-10.0)  # the least that is possible
