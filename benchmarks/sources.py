@@ -1,8 +1,8 @@
-"""The preset `image` on rollout files of any source, without another setting: one table, one picture a source.
+"""The preset `image` on sources of any kind, without another setting: one table, pictures a source.
 
-    python -m benchmarks.sources push3.h5 pedestrians.h5 --steps 3000 --out runs/sources
+    python -m benchmarks.sources push3 boxing my_film.h5 --steps 1000 --out runs/sources
 
-benchmarks/results/sources.md says where the files of its table came from.
+A source is a rollout file, or a name of benchmarks/source_files.py, whose file is made in --data unless it is there.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.source_files import DOCUMENTS, SOURCES, named
 from dlp_dyn import config
 from dlp_dyn.evaluation.images import evaluate
 from dlp_dyn.training.loop import train
@@ -38,16 +39,26 @@ def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("files", nargs="+", type=Path, help="rollout files")
+    parser.add_argument("sources", nargs="+", help=f"rollout files, or any of {', '.join(SOURCES)}")
     parser.add_argument("--steps", type=int, default=3000, help="(default: 3000)")
     parser.add_argument("--episodes", type=int, help="of the test part that are evaluated (default: all)")
+    parser.add_argument(
+        "--data", type=Path, default=Path("data"), help="where files are made (default: data)"
+    )
+    parser.add_argument(
+        "--films",
+        type=Path,
+        default=DOCUMENTS,
+        help=f"where the films of packages lie (default: {DOCUMENTS})",
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/sources"), help="(default: runs/sources)")
     parser.add_argument(
         "--set", nargs="+", default=[], help="settings for all sources alike, as in ablations"
     )
     args = parser.parse_args(words)
     print(f"| source | {' | '.join(COLUMNS)} | minutes |\n|{'---|' * (len(COLUMNS) + 2)}")
-    for path in args.files:
+    for source in args.sources:
+        path = Path(source) if Path(source).suffix else named(source, args.data, args.films)
         settings = [f"steps={args.steps}", *args.set]
         print(row(path.stem, measure(path, args.out / path.stem, settings, args.episodes)), flush=True)
     return 0
