@@ -19,20 +19,6 @@ from dlp_dyn.settings import parse_json
 
 Reward = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " B"]]
 Storage = Literal["float16", "float32", "uint8"]
-
-
-class GoalSamples(NamedTuple):
-    """What SB3's buffers give, and beside it `steps`: after how many of them the episode went on to reach the goal,
-    infinity where it did not, or nobody knows."""
-
-    observations: dict[str, Tensor]
-    actions: Float[Tensor, "B A"]
-    next_observations: dict[str, Tensor]
-    dones: Float[Tensor, "B 1"]
-    rewards: Float[Tensor, "B 1"]
-    steps: Float[Tensor, "B 1"]
-
-
 SAVED = (
     "observations",
     "achieved",
@@ -51,6 +37,20 @@ UNREACHED = (
 DRAWS = 4  # of other steps for those whose goals were reached already
 POOL = 16  # steps of a draw for each that is wanted: where chance plays, few steps are followed by anything
 OF_ENVIRONMENTS = ("head", "is_open")  # one value for each environment; the others have rows
+
+
+class GoalSamples(NamedTuple):
+    """What SB3's buffers give, and beside it `steps`: after how many of them the episode went on to reach the goal.
+
+    Infinity where it did not, where nobody knows, and for goals that do not count as reached even so, as of what fell.
+    """
+
+    observations: dict[str, Tensor]
+    actions: Float[Tensor, "B A"]
+    next_observations: dict[str, Tensor]
+    dones: Float[Tensor, "B 1"]
+    rewards: Float[Tensor, "B 1"]
+    steps: Float[Tensor, "B 1"]
 
 
 class GoalReplayBuffer(ReplayBuffer):
@@ -233,11 +233,13 @@ class GoalReplayBuffer(ReplayBuffer):
         """The first `n_virtual` have goals from later in their episodes, the first `n_mixed` of them goals that are put
         together."""
         there = (here + 1) % self.rows
-        steps = np.full(len(here), np.inf, np.float32)
-        steps[n_mixed:n_virtual] = (goal - here)[n_mixed:n_virtual] % self.rows
-        goal = goal % self.rows
         evaluated = self.observations if self.achieved is None else self.achieved
+        ahead, goal = (goal - here) % self.rows, goal % self.rows
         wanted = evaluated[goal, envs]
+        steps = np.full(len(here), np.inf, np.float32)
+        known = slice(n_mixed, n_virtual)
+        if n_virtual > n_mixed:
+            steps[known] = np.where(self.reward(wanted[known], wanted[known]) >= 0, ahead[known], np.inf)
         if n_mixed:
             wanted[:n_mixed] = self._mixed(here[:n_mixed], envs[:n_mixed])
         reward = self.reward(evaluated[there, envs], wanted)

@@ -6,6 +6,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from stable_baselines3 import HerReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -106,6 +107,20 @@ def test_a_sample_is_a_step_of_one_episode_and_its_goal_lies_ahead(steps: int, d
         steps == 200
     ):  # the ring has turned: only the newest episodes are left, and all but one of them is whole
         assert here[:, 1].min() > 0
+
+
+def test_what_does_not_count_as_reached_bounds_nothing() -> None:
+    """As an object that has fallen, which earns nothing even where its fall is the goal."""
+    buffer, play = (
+        make(her=1.0, reward=lambda a, b: np.minimum(gap(a, b), 1.0 * (b[:, 0, 2] % 2) - 1)),
+        Play(3),
+    )
+    for _ in range(30):
+        play(buffer)
+    batch = buffer.sample(500)
+    odd = batch.observations["desired_goal"][:, 0, 2] % 2 == 1
+    assert 100 < odd.sum() < 400
+    assert torch.equal(batch.steps[:, 0].isfinite(), odd)
 
 
 def test_every_future_step_is_equally_likely() -> None:
