@@ -51,6 +51,7 @@ class GoalSamples(NamedTuple):
     dones: Float[Tensor, "B 1"]
     rewards: Float[Tensor, "B 1"]
     steps: Float[Tensor, "B 1"]
+    discounts: None = None  # SB3's SAC asks for those of several steps
 
 
 class GoalReplayBuffer(ReplayBuffer):
