@@ -1,5 +1,7 @@
 """Diffusion over clips: its limits in closed form, what is given stays, frames do not see later ones."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -25,9 +27,9 @@ def scenes(*shape, n=4, seed=0):
     return Scene(Particles(*parts), torch.randn(*shape, 5, generator=g))
 
 
-def small(causal=True):
+def small(causal=True, attention="joint"):
     torch.manual_seed(0)
-    model = ClipDiffusion(DiffusionConfig(**{**vars(CFG), "causal": causal}), 4, PACKING)
+    model = ClipDiffusion(replace(CFG, causal=causal, attention=attention), 4, PACKING)
     for parameter in model.denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     model.normalizer.fit(scenes(50, 3))
@@ -108,9 +110,10 @@ def test_times_end_at_no_noise():
     assert len(schedule.times(5)) == 6
 
 
+@pytest.mark.parametrize("attention", ["joint", "factorised"])
 @pytest.mark.parametrize("causal", [True, False])
-def test_frames_see_later_ones_only_where_they_may(causal):
-    model, x = small(causal).denoiser, torch.randn(1, 3, 5, 8)
+def test_frames_see_later_ones_only_where_they_may(causal, attention):
+    model, x = small(causal, attention).denoiser, torch.randn(1, 3, 5, 8)
     changed = x.clone()
     changed[:, 2] += 1
     t = torch.tensor([4])

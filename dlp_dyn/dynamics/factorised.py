@@ -16,13 +16,22 @@ class FactorisedTrunk(nn.Module):
     """Blocks over space and time in turns, all steered by a condition through adaptive norms (arXiv 2603.04553).
 
     Token and place in the window are learned tables that are part of the condition; nothing is added to the tokens.
-    With its gates at zero, as they start, the trunk is a normalised linear layer.
+    With its gates at zero, as they start, the trunk is a normalised linear layer. causal: tokens see their own past
+    alone, otherwise their future too, and `resume` is not to be called.
     """
 
     def __init__(
-        self, dim: int, n_layers: int, n_heads: int, dropout: float, n_frames: int, n_tokens: int
+        self,
+        dim: int,
+        n_layers: int,
+        n_heads: int,
+        dropout: float,
+        n_frames: int,
+        n_tokens: int,
+        causal: bool = True,
     ) -> None:
         super().__init__()
+        self.causal = causal
         self.space, self.time = (
             nn.ModuleList(Block(dim, n_heads, dropout, True) for _ in range(n_layers)) for _ in range(2)
         )
@@ -42,7 +51,8 @@ class FactorisedTrunk(nn.Module):
         condition: beside the tables, the same for all clips or tokens where its axes say so.
         """
         modulation = partial(self._modulation, self._tables(x.shape[2]), condition, 0, x.shape[1])
-        seen = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+        everything = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device)
+        seen = everything.tril() if self.causal else None
         for i, (space, time) in enumerate(zip(self.space, self.time, strict=True)):
             x = space(x, None, modulation(2 * i))
             x, m = (y.transpose(-3, -2).contiguous() for y in (x, modulation(2 * i + 1)))

@@ -23,6 +23,8 @@ class DiffusionConfig:
     """Heads of attention."""
     dropout: Fraction = 0.1
     """Share of activations that are dropped in training."""
+    attention: Literal["joint", "factorised"] = "joint"
+    """Of all rows of a clip to each other, as published; or among the rows of a frame and along each row, in turns."""
     causal: bool = True
     """Frames see no later ones, as published; off for clips that are completed from their end as well."""
     error: Literal["l1", "l2"] = "l1"

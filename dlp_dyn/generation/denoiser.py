@@ -1,4 +1,4 @@
-"""The network of DiffuseDDLP: PINT's transformer over the tokens of a noisy clip."""
+"""Networks that take noise off the tokens of a clip: PINT's transformer as published, and one over space and time in turns."""
 
 import math
 
@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dlp_dyn.dynamics.blocks import Block, RelativeBias, init_linear
+from dlp_dyn.dynamics.factorised import FactorisedTrunk
 from dlp_dyn.generation.config import DiffusionConfig
 from dlp_dyn.nn import mlp
 
@@ -45,7 +46,41 @@ class Denoiser(nn.Module):
         return self.read(x) + self.time_code(t)[:, None, None]
 
     def time_code(self, t: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
-        half = self.cfg.dim // 2
-        index = torch.arange(half, device=t.device)
-        angle = t[:, None] * (-math.log(_LONGEST) / (half - 1) * index.to(self.out.weight.dtype)).exp()
-        return self.time(torch.cat([angle.sin(), angle.cos()], -1))
+        return self.time(sinusoids(t, self.cfg.dim, self.out.weight.dtype))
+
+
+class FactorisedDenoiser(nn.Module):
+    """Noisy rows and the step they are at -> the rows without noise, by LPWM's trunk, steered by the step.
+
+    Rows of a frame attend to each other, then each row to itself in other frames, in turns: that a row stays the same
+    thing, which joint attention has to learn, is where it starts from, and costs grow with frames plus rows.
+    """
+
+    def __init__(self, cfg: DiffusionConfig, n_rows: int, width: int) -> None:
+        super().__init__()
+        dim = cfg.dim
+        self.time = mlp([dim, 4 * dim, dim])
+        self.read = mlp([width, dim, dim])
+        self.trunk = FactorisedTrunk(
+            dim, cfg.n_layers, cfg.n_heads, cfg.dropout, cfg.frames, n_rows, cfg.causal
+        )
+        self.write = mlp([dim, dim, width])
+
+    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, " B"]) -> Float[Tensor, "B T M C"]:
+        code = self.time(sinusoids(t, self.trunk.frames.shape[-1], self.trunk.frames.dtype))
+        condition = code[:, None, None].expand(-1, x.shape[1], -1, -1)
+        return self.write(self.trunk(self.read(x), condition))
+
+
+def denoiser(cfg: DiffusionConfig, n_rows: int, width: int) -> Denoiser | FactorisedDenoiser:
+    """The network that `cfg.attention` names."""
+    kind = FactorisedDenoiser if cfg.attention == "factorised" else Denoiser
+    return kind(cfg, n_rows, width)
+
+
+def sinusoids(t: Int[Tensor, " B"], dim: int, dtype: torch.dtype) -> Float[Tensor, "B D"]:
+    """Sines and cosines of a step at `dim` / 2 rates each."""
+    half = dim // 2
+    index = torch.arange(half, device=t.device).to(dtype)
+    angle = t[:, None] * (-math.log(_LONGEST) / (half - 1) * index).exp()
+    return torch.cat([angle.sin(), angle.cos()], -1)

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from dlp_dyn.generation.config import DiffusionConfig
-from dlp_dyn.generation.denoiser import Denoiser
+from dlp_dyn.generation.denoiser import denoiser
 from dlp_dyn.generation.packing import Normalizer, ScenePacking
 from dlp_dyn.generation.schedule import CosineSchedule
 from dlp_dyn.particles import Scene
@@ -37,7 +37,7 @@ class ClipDiffusion(nn.Module):
         self.cfg, self.n_rows, self.packing = cfg, n_particles + 1, packing
         self.normalizer = Normalizer(packing)
         self.schedule = CosineSchedule(cfg.steps)
-        self.denoiser = Denoiser(cfg, self.n_rows, packing.width)
+        self.denoiser = denoiser(cfg, self.n_rows, packing.width)
 
     def rows(self, scenes: Scene) -> Float[Tensor, "B T M C"]:
         """Scenes as what is diffused."""

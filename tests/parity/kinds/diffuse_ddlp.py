@@ -11,6 +11,7 @@ from torch import Tensor
 from dlp_dyn import official
 from dlp_dyn.config import OptimizerConfig
 from dlp_dyn.dynamics.rollout import rollout
+from dlp_dyn.generation.denoiser import Denoiser
 from dlp_dyn.generation.diffusion import ClipDiffusion
 from dlp_dyn.generation.packing import ScenePacking
 from dlp_dyn.generation.schedule import CosineSchedule
@@ -63,6 +64,7 @@ def one_step(model: ClipDiffusion, inputs: Mapping[str, Tensor]) -> Iterator[tup
     noisy = model.schedule.add_noise(x, swap(inputs["noise"]), t)
     yield "x_t", swap(noisy)
     denoiser = model.denoiser
+    assert isinstance(denoiser, Denoiser)
     yield "time_embedding", denoiser.time_code(t)
     hook = denoiser.out.register_forward_hook(lambda _module, _args, out: found.update(trunk=out))
     denoised = denoiser(noisy, t)
