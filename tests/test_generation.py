@@ -9,7 +9,7 @@ from dlp_dyn.dynamics.config import DynamicsConfig
 from dlp_dyn.errors import InputError
 from dlp_dyn.generation.config import DiffusionConfig
 from dlp_dyn.generation.diffusion import ClipDiffusion
-from dlp_dyn.generation.model import VideoGenerator
+from dlp_dyn.generation.model import VideoGenerator, in_order_of
 from dlp_dyn.generation.packing import Normalizer, ScenePacking
 from dlp_dyn.generation.schedule import CosineSchedule
 from dlp_dyn.image.config import DLPConfig
@@ -154,3 +154,31 @@ def test_generated_clips_begin_with_diffusion_and_go_on_with_dynamics():
 def test_video_models_with_actions_are_refused():
     with pytest.raises(InputError, match="actions"):
         VideoGenerator(VideoConfig(IMAGE, dynamics=DynamicsConfig(kind="graph", action_dim=2)), CFG)
+
+
+def test_a_gap_is_filled_between_frames_that_are_seen():
+    torch.manual_seed(0)
+    model = VideoGenerator(VideoConfig(IMAGE, dynamics=DynamicsConfig(kind="graph")), CFG).eval()
+    video = torch.rand(2, 3, 3, IMAGE.image_size, IMAGE.image_size)
+    found = model.complete(video, [1], steps=3, generator=torch.Generator().manual_seed(0))
+    around = model.around(video, [1])
+    torch.testing.assert_close(
+        found.background[:, [0, 2]], around.background[:, [0, 2]], atol=1e-4, rtol=1e-4
+    )
+    assert not torch.allclose(found.background[:, 1], around.background[:, 1])
+    other = video.clone()
+    other[:, 1] = 0
+    assert torch.equal(model.around(other, [1]).particles.position, around.particles.position)
+    with pytest.raises(InputError, match="first frame is missing"):
+        model.complete(video, [0])
+    with pytest.raises(InputError, match="clips of 2 frames"):
+        model.complete(video[:, :2], [1])
+
+
+def test_particles_after_a_gap_take_the_rows_that_they_had():
+    scene = scenes(2, 3)
+    scene.particles.transparency.fill_(0.9)
+    turned = scene.particles.map(lambda x: x.roll(1, 2))
+    again = in_order_of(scene.particles[:, 0], Scene(turned, scene.background))
+    torch.testing.assert_close(again.particles.position, scene.particles.position)
+    assert again.background is scene.background

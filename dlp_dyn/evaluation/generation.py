@@ -54,8 +54,9 @@ def speed_values(clips: Trajectories, side: int) -> Float[np.ndarray, " n"]:
 
 
 def speed_distance(clips: Trajectories, reference: Trajectories, side: int) -> float:
-    """Of the two distributions of speeds, in pixels a frame (Wasserstein, order 1)."""
-    return float(wasserstein_distance(speed_values(clips, side), speed_values(reference, side)))
+    """Of the two distributions of speeds, in pixels a frame (Wasserstein, order 1); NaN where one has none."""
+    speeds = speed_values(clips, side), speed_values(reference, side)
+    return float(wasserstein_distance(*speeds)) if all(map(len, speeds)) else float("nan")
 
 
 def diversity(clips: Trajectories) -> float:

@@ -1,4 +1,4 @@
-"""Networks that take noise off the tokens of a clip: PINT's transformer as published, and one over space and time in turns."""
+"""Networks that take noise off a clip: PINT's transformer as published, and one over space and time in turns."""
 
 import math
 

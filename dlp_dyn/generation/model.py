@@ -1,6 +1,7 @@
 """VideoGenerator: a video model, and a diffusion model of the clips that its rollouts start from."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -11,13 +12,16 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.generation.config import DiffusionConfig
 from dlp_dyn.generation.diffusion import ClipDiffusion
 from dlp_dyn.generation.packing import ScenePacking
-from dlp_dyn.particles import Scene
+from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.settings import has_section, read_section
 from dlp_dyn.sharing.mixin import SharedModel
+from dlp_dyn.tracking.matching import Matcher
+from dlp_dyn.tracking.state import MatchState
 from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoConfig, VideoModel
 
 _AT_ONCE = 64  # clips
+_ANYWHERE = 4.0  # no two places of a picture, from -1 to 1, are farther apart
 
 
 class VideoGenerator(SharedModel):
@@ -92,15 +96,55 @@ class VideoGenerator(SharedModel):
     ) -> Scene:
         """Clips (B, T, 3, H, W) with the particles of some frames drawn anew, to fit those before and after them.
 
-        What the missing frames show is not looked at: particles are followed from the frames before, and on those after
-        them. rounds: see `ClipDiffusion.complete`.
-        Raises InputError for clips of another length than the model's.
+        What the missing frames show is not looked at (see `around`). rounds: see `ClipDiffusion.complete`.
+        Raises InputError for clips of another length than the model's, and where the first frame is missing.
         """
         n_frames = self.cfg.frames
         if video.shape[1] != n_frames:
             raise InputError(f"clips of {video.shape[1]} frames, the model completes clips of {n_frames}")
-        held = [max(i for i in range(t + 1) if i not in missing) for t in range(n_frames)]
-        scenes = self.video.encode(video[:, held])[0].scene
+        scenes = self.around(video, missing)
         given = torch.ones(len(video), n_frames, self.diffusion.n_rows, device=video.device)
         given[:, list(missing)] = 0
         return self.diffusion.complete(scenes, given, steps, eta, rounds, generator)
+
+    @torch.no_grad()
+    def around(self, video: Tensor, missing: Sequence[int]) -> Scene:
+        """Particles of clips (B, T, 3, H, W); missing frames hold those of the frame before the gap.
+
+        Nothing follows particles through a gap: those after it take the rows of those that the dynamics expect
+        there, by distance and looks, but on a grid, where rows are patches.
+        Raises InputError where nothing is seen before a gap: the first frame is missing.
+        """
+        if 0 in missing:
+            raise InputError(
+                "the first frame is missing: a gap is filled from the frames before and after it"
+            )
+        parts: list[Scene] = []
+        seen: Scene | None = None
+        for gap, run in groupby(range(video.shape[1]), lambda t: t in missing):
+            frames = list(run)
+            if gap:
+                assert seen is not None
+                parts.append(cat([seen[:, -1:]] * len(frames), 1))
+                continue
+            found = self.video.encode(video[:, frames])[0].scene
+            if seen is not None and self.video.cfg.tracking.kind != "grid":
+                n_missing = parts[-1].background.shape[1]
+                expected = rollout(self.video.dynamics, seen, n_missing + 1)[:, -1].particles
+                found = in_order_of(expected, found)
+            parts.append(found)
+            seen = found
+        return cat(parts, 1)
+
+
+def in_order_of(expected: Particles, found: Scene) -> Scene:
+    """Scenes whose particles stand in the rows of those that their first frame was expected to show."""
+    missed = torch.where(expected.visible, 0, 1)
+    state = MatchState(expected, torch.zeros_like(expected.position), missed)
+    order, _ = Matcher(patience=0, reach=_ANYWHERE).follow(found.particles[:, 0], state)
+    index = order[:, None, :, None]
+
+    def moved(x: torch.Tensor) -> torch.Tensor:
+        return x.gather(2, index.expand(-1, x.shape[1], -1, x.shape[3]))
+
+    return Scene(found.particles.map(moved), found.background)
