@@ -5,7 +5,7 @@
 
 Labelled frames are of the training part, errors of the test part.
 faces: MAFL's protocol (`landmark_errors`), per cent of the distance between the eyes; beside it regression from
-principal components of the pixels, found on the training part without labels, and the mean landmarks, which see nothing.
+principal components of the pixels, found on the training part without labels, and the mean landmarks: they see nothing.
 centres: pixels; of each object the particle nearest to it is taken: its position itself (`as it is`, no labels), and
 regression from its position and from all that it has.
 """
