@@ -6,11 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dlp_dyn.clip import to_images
+from dlp_dyn.checkpoint import rollouts_of
+from dlp_dyn.clip import Clip, to_images
 from dlp_dyn.data import densities
 from dlp_dyn.data.rollouts import Part, Rollouts
+from dlp_dyn.data.strided import read_strided
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.images import check_frames, spread_frames
+from dlp_dyn.evaluation.video import check_fits
 from dlp_dyn.generation.model import VideoGenerator
 from dlp_dyn.particles import Scene
 from dlp_dyn.plotting import pictures, samples, videos
@@ -96,4 +99,43 @@ def draw_generated(
     scenes = model.generate(n, frames, steps, eta, torch.Generator(device).manual_seed(seed))
     frames_drawn = videos.prediction_video(model.video, scenes, None, min(model.cfg.frames, frames))
     pictures.write_video(out, frames_drawn, fps)
+    return scenes
+
+
+def draw_filled(
+    run: str | Path,
+    data: str | Path,
+    out: str | Path,
+    missing: range,
+    n: int = 4,
+    steps: int | None = None,
+    rounds: int = 5,
+    seed: int = 0,
+    part: Part = "test",
+    device: str = "cpu",
+    fps: float = 6.0,
+) -> Scene:
+    """Fill a gap in the first clips of n episodes of a file, drawn beside the truth; gives their scenes.
+
+    steps, rounds: as of `VideoGenerator.complete`.
+    Raises InputError for a run that generates nothing, a file that does not fit, and frames that clips do not have.
+    """
+    out = check_out(out)
+    model = VideoGenerator.from_pretrained(run, device=device)
+    rollouts, n_frames = rollouts_of(run, data), model.cfg.frames
+    check_fits(model.video, rollouts)
+    if not 0 < missing.start < missing.stop < n_frames:
+        raise InputError(
+            f"missing {missing.start}:{missing.stop}: a gap in clips of {n_frames} frames begins at 1 or later and "
+            f"ends before {n_frames}"
+        )
+    stride = model.video.cfg.stride
+    clips = [read_strided(rollouts, int(i), n_frames, stride).frames for i in rollouts.some_of(part, n)]
+    truth = np.stack(clips)
+    generator = torch.Generator(device).manual_seed(seed)
+    scenes = model.complete(
+        Clip(torch.from_numpy(truth).to(device)).video, missing, steps, rounds=rounds, generator=generator
+    )
+    drawn = videos.prediction_video(model.video, scenes, truth, missing.start, len(missing))
+    pictures.write_video(out, drawn, fps)
     return scenes

@@ -27,6 +27,14 @@ whole, side, seed = up_to(10**9), up_to(16_384), up_to(2**32 - 1, 0)
 many = up_to(10_000)  # of what is all in memory at once
 
 
+def frame_range(text: str) -> range:
+    """`A:B`, for argparse: from A to before B."""
+    ends = text.split(":")
+    if len(ends) != 2:
+        raise ArgumentTypeError(f"{text[:40]!r} is not of the form A:B, as 5:15")
+    return range(*map(whole, ends))
+
+
 def add_part(sub: ArgumentParser, default: str = "test") -> None:
     parts = ("train", "validation", "test")
     sub.add_argument("--part", choices=parts, default=default, help=f"(default: {default})")

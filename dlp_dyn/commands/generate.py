@@ -2,7 +2,7 @@
 
 import argparse
 
-from dlp_dyn.commands.arguments import add_device, device, many, seed
+from dlp_dyn.commands.arguments import add_device, device, frame_range, many, seed
 
 
 def arguments(sub: argparse.ArgumentParser) -> None:
@@ -18,6 +18,14 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of a Soft-IntroVAE: ways between n pairs of a rollout file's test frames",
     )
+    sub.add_argument(
+        "--fill",
+        metavar="FILE",
+        help="of a generator: fill a gap in clips of n test episodes of a rollout file",
+    )
+    sub.add_argument(
+        "--missing", type=frame_range, metavar="A:B", help="the gap: frames A to before B, counted from 0"
+    )
     sub.add_argument("--frames", type=many, default=40, help="of each (default: 40)")
     sub.add_argument("--steps", type=many, help="of diffusion: fewer take less time (default: all)")
     sub.add_argument("--eta", type=float, default=1.0, help="noise in every step, 0 to 1 (default: 1)")
@@ -27,10 +35,26 @@ def arguments(sub: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw videos that a generator makes up, or samples of a Soft-IntroVAE."""
-    from dlp_dyn.generate import draw_between, draw_generated, draw_samples
+    from dlp_dyn.errors import InputError
+    from dlp_dyn.generate import draw_between, draw_filled, draw_generated, draw_samples
     from dlp_dyn.soft_intro.families import is_intro
 
-    if args.between is not None:
+    if (args.fill is None) != (args.missing is None):
+        raise InputError(
+            "--fill and --missing belong together: give a file and the frames of it that are to be filled"
+        )
+    if args.fill is not None:
+        draw_filled(
+            args.run_folder,
+            args.fill,
+            args.out,
+            args.missing,
+            args.n,
+            args.steps,
+            seed=args.seed,
+            device=device(args.device),
+        )
+    elif args.between is not None:
         draw_between(args.run_folder, args.between, args.out, args.n, device=device(args.device))
     elif is_intro(args.run_folder):
         draw_samples(args.run_folder, args.out, args.n, args.seed, device(args.device))

@@ -28,13 +28,19 @@ _CONTEXT, _PREDICTED = (80, 200, 120), (235, 90, 70)
 
 @torch.no_grad()
 def prediction_video(
-    model: VideoModel, scene: Scene, truth: UInt8[np.ndarray, "B T H W 3"] | None, n_context: int
+    model: VideoModel,
+    scene: Scene,
+    truth: UInt8[np.ndarray, "B T H W 3"] | None,
+    n_context: int,
+    n_predicted: int | None = None,
 ) -> UInt8[np.ndarray, "F h w 3"]:
-    """One row a clip. Rim and time line are green while the context lasts, red in the prediction.
+    """One row a clip. Rim and time line are green while frames are seen, red in the prediction.
 
     scene: over (B, T'), what `VideoModel.predict` gave. truth: where known; past its end it stands still and grey.
+    n_predicted: frames after the context, after which they are seen again; without it, all to the end.
     """
     n_clips, n_frames = scene.background.shape[:2]
+    predicted = range(n_context, n_frames if n_predicted is None else n_context + n_predicted)
     position = scene.particles.position.float().cpu().numpy()
     size = scene.particles.size.float().cpu().numpy()
     on = scene.particles.visible.cpu().numpy()
@@ -48,14 +54,14 @@ def prediction_video(
             drawn = to_uint8(image)
             row = {"truth": _truth(truth[clip], t)} if truth is not None else {}
             row |= {
-                "prediction": _rim(enlarge(drawn), t >= n_context),
+                "prediction": _rim(enlarge(drawn), t in predicted),
                 "particles": draw_trails(drawn, position[clip, : t + 1], on[clip, : t + 1], size[clip, t]),
                 "masks": draw_masks(drawn, mask),
             }
             pictures[clip].append(row)
     grids = [label_grid([clip[t] for clip in pictures]) for t in range(n_frames)]
     return np.stack(
-        [np.concatenate([g, _time_line(g.shape[1], t, n_context, n_frames)]) for t, g in enumerate(grids)]
+        [np.concatenate([g, _time_line(g.shape[1], t, predicted, n_frames)]) for t, g in enumerate(grids)]
     )
 
 
@@ -99,8 +105,8 @@ def _rim(picture: Picture, predicted: bool) -> Picture:
     return np.asarray(cv2.rectangle(picture.copy(), (0, 0), (wide - 1, high - 1), colour, 3), np.uint8)
 
 
-def _time_line(width: int, t: int, n_context: int, n_frames: int) -> Picture:
-    """How far frame t is: a bar that is green in the context and red after it, and the same in words."""
+def _time_line(width: int, t: int, predicted: range, n_frames: int) -> Picture:
+    """How far frame t is: a bar that is green where frames are seen and red where not, and the same in words."""
     strip = np.full((TIME_LINE, width, 3), 255, np.uint8)
     left, right, top, bottom = GAP, width - GAP - _WORDS, TIME_LINE // 2 - 5, TIME_LINE // 2 + 3
 
@@ -109,14 +115,17 @@ def _time_line(width: int, t: int, n_context: int, n_frames: int) -> Picture:
 
     pale = [tuple((255 + c) // 2 for c in colour) for colour in (_CONTEXT, _PREDICTED)]
     for begin, end, faint, full in (
-        (0, n_context, pale[0], _CONTEXT),
-        (n_context, n_frames, pale[1], _PREDICTED),
+        (0, predicted.start, pale[0], _CONTEXT),
+        (predicted.start, predicted.stop, pale[1], _PREDICTED),
+        (predicted.stop, n_frames, pale[0], _CONTEXT),
     ):
+        if begin >= end:
+            continue
         cv2.rectangle(strip, (x(begin), top), (x(end) - 2, bottom), faint, cv2.FILLED)
         if t + 1 > begin:
             cv2.rectangle(strip, (x(begin), top), (x(min(t + 1, end)) - 2, bottom), full, cv2.FILLED)
-    seen = t < n_context
-    words = f"frame {t + 1}: seen" if seen else f"predicted, {t + 1 - n_context} ahead"
+    seen = t not in predicted
+    words = f"frame {t + 1}: seen" if seen else f"predicted, {t + 1 - predicted.start} ahead"
     colour = tuple(int(0.75 * c) for c in (_CONTEXT if seen else _PREDICTED))
     cv2.putText(
         strip, words, (right + GAP, bottom + 2), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA

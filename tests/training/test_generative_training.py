@@ -2,6 +2,7 @@
 
 import shutil
 
+import imageio.v3 as iio
 import pytest
 
 from dlp_dyn import config
@@ -56,6 +57,27 @@ def test_a_generator_on_the_bundled_model(tmp_path):
     out = tmp_path / "made_up.gif"
     assert main(["generate", str(folder), "--out", str(out), "--n", "2", "--frames", "5"]) == 0
     assert out.stat().st_size > 1000
+
+
+def test_gaps_are_filled_from_the_command_line(tmp_path, capsys):
+    data = tmp_path / "balls.h5"
+    write_balls(data, (2, 2, 1), 12)
+    video = shutil.copytree("dlp_dyn/bundled/balls", tmp_path / "video")
+    folder = run(
+        "balls_gaps", tmp_path, f"data.path={data}", f"image={video}", "generation.dim=8", "generation.n_layers=1",
+        "generation.steps=5", "generation.frames=6",
+    )  # fmt: skip
+    out, fill = (
+        tmp_path / "gap.gif",
+        ["generate", str(folder), "--out", str(tmp_path / "gap.gif"), "--fill", str(data)],
+    )
+    assert main([*fill, "--n", "1", "--missing", "2:4"]) == 0
+    assert len(iio.imread(out)) == 6
+    for words, complaint in (
+        ([], "belong together"), (["--missing", "0:4"], "begins at 1"), (["--missing", "4:6"], "before 6")
+    ):  # fmt: skip
+        assert main([*fill, *words]) == 2
+        assert complaint in capsys.readouterr().err
 
 
 def test_a_generator_needs_a_video_model():
