@@ -46,6 +46,15 @@ def test_packing_there_and_back_whichever_row_is_longer():
         assert packing.mask(4).sum() == n_values
 
 
+def test_particles_that_are_off_are_all_alike():
+    scene, packing = scenes(2, 3), ScenePacking(2, 5, hide_off=True)
+    scene.particles.transparency.copy_(torch.tensor([0.9, 0.1, 0.8, 0.0])[:, None])
+    rows, plain = packing.pack(scene), PACKING.pack(scene)
+    assert not rows[..., [1, 3], :].any()
+    assert torch.equal(rows[..., [0, 2, 4], :], plain[..., [0, 2, 4], :])
+    assert not packing.unpack(rows).particles.visible[..., [1, 3]].any()
+
+
 def test_limits_become_one_and_padding_stays():
     scene, normalizer = scenes(200), Normalizer(PACKING)
     normalizer.fit(scene)

@@ -27,6 +27,8 @@ class DiffusionConfig:
     """Of all rows of a clip to each other, as published; or among the rows of a frame and along each row, in turns."""
     causal: bool = True
     """Frames see no later ones, as published; off for clips that are completed from their end as well."""
+    hide_off: bool = False
+    """All particles that are off are alike, so that nothing is learned of what nobody sees; off as published."""
     error: Literal["l1", "l2"] = "l1"
     """Of what the clip without noise is thought to be."""
     normalization: Literal["minmax", "std"] = "minmax"

@@ -40,7 +40,9 @@ class VideoGenerator(SharedModel):
         self.video = VideoModel(video).requires_grad_(False)
         image = video.image
         n = image.n_patches if video.tracking.kind == "grid" else image.n_particles
-        self.diffusion = ClipDiffusion(cfg, n, ScenePacking(image.feature_dim, image.background_dim))
+        self.diffusion = ClipDiffusion(
+            cfg, n, ScenePacking(image.feature_dim, image.background_dim, cfg.hide_off)
+        )
 
     @classmethod
     def from_config(cls, file: Path) -> "VideoGenerator":

@@ -19,10 +19,13 @@ class ScenePacking:
 
     Shorter rows end in padding. Scale is (height, width), as published: with the particles' rows the background's share
     the denoiser's weights, so that no order of its own could be made good there.
+
+    hide_off: rows of particles that are off are zero, whatever they look like, which nobody sees.
     """
 
     feature_dim: int
     background_dim: int
+    hide_off: bool = False
 
     @property
     def particle_width(self) -> int:
@@ -37,6 +40,8 @@ class ScenePacking:
             ParticleLayout(self.feature_dim).pack(_flipped(scene.particles)),
             scene.background,
         )
+        if self.hide_off:
+            particles = particles * scene.particles.visible[..., None]
         middle = torch.zeros_like(background[..., :1]).expand(*background.shape[:-1], 2)
         last = torch.cat([middle, background], -1)[..., None, :]
         padded = [nn.functional.pad(x, (0, self.width - x.shape[-1])) for x in (particles, last)]
