@@ -13,6 +13,7 @@ from dlp_dyn.generation.model import VideoGenerator, in_order_of
 from dlp_dyn.generation.packing import Normalizer, ScenePacking
 from dlp_dyn.generation.schedule import CosineSchedule
 from dlp_dyn.image.config import DLPConfig
+from dlp_dyn.objectives.denoising import levels
 from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.video import VideoConfig
 
@@ -191,3 +192,40 @@ def test_particles_after_a_gap_take_the_rows_that_they_had():
     again = in_order_of(scene.particles[:, 0], Scene(turned, scene.background))
     torch.testing.assert_close(again.particles.position, scene.particles.position)
     assert again.background is scene.background
+
+
+def test_every_second_clip_has_a_gap_between_frames_without_noise():
+    model = small(causal=False)
+    assert levels(model, 7).shape == (7,)
+    model.cfg = replace(model.cfg, causal=False, gaps=True, frames=6)
+    t = levels(model, 400)
+    whole, gaps = t[::2], t[1::2]
+    assert (whole == whole[:, :1]).all()
+    assert (whole >= 0).all()
+    assert (gaps[:, [0, -1]] == -1).all()
+    noisy = gaps >= 0
+    assert (noisy.int().diff(dim=1) == 1).sum(1).eq(1).all()  # one gap each
+    assert noisy[:, 1:-1].any(0).all()
+    assert set(noisy.sum(1).tolist()) == {1, 2, 3, 4}
+    with pytest.raises(InputError, match="causal=false"):
+        replace(CFG, gaps=True).check()
+
+
+def test_frames_around_a_gap_are_shown_without_noise_to_a_model_that_knows_gaps():
+    model, scene, seen = small(causal=False), scenes(2, 3), []
+    model.denoiser.register_forward_pre_hook(lambda _module, args: seen.append(args))
+    given = torch.ones(2, 3, 5)
+    given[:, 1] = 0
+    rows = model.rows(scene)
+    for gaps in (False, True):
+        seen.clear()
+        model.cfg = replace(model.cfg, gaps=gaps)
+        model.complete(scene, given, steps=4, generator=torch.Generator().manual_seed(0))
+        shown = [torch.equal(x[:, [0, 2]], rows[:, [0, 2]]) for x, _ in seen]
+        assert shown == [gaps] * 4
+        if gaps:
+            assert all((t[:, [0, 2]] == -1).all() and (t[:, 1] >= 0).all() for _, t in seen)
+    given[:, 1, :2] = 1  # one row of a frame cannot be told from the others: it replaces what is drawn
+    seen.clear()
+    model.complete(scene, given, steps=4)
+    assert all(t.ndim == 1 for _, t in seen)

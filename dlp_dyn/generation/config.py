@@ -27,6 +27,8 @@ class DiffusionConfig:
     """Of all rows of a clip to each other, as published; or among the rows of a frame and along each row, in turns."""
     causal: bool = True
     """Frames see no later ones, as published; off for clips that are completed from their end as well."""
+    gaps: bool = False
+    """In training half of the clips have a gap of noise alone between frames that are given; causal=false."""
     hide_off: bool = False
     """All particles that are off are alike, so that nothing is learned of what nobody sees; off as published."""
     error: Literal["l1", "l2"] = "l1"
@@ -39,6 +41,10 @@ class DiffusionConfig:
     def check(self) -> None:
         """Raise InputError for values that no model can be built from."""
         check(self, "generation")
+        if self.gaps and (self.causal or self.frames < 3):
+            raise InputError(
+                "generation.gaps=true fills frames from those around them: give causal=false and 3 frames or more"
+            )
         if self.dim % self.n_heads or self.dim % 2:
             raise InputError(
                 f"generation.dim={self.dim} is not an even multiple of n_heads={self.n_heads}: change one of them"

@@ -15,7 +15,7 @@ _LONGEST = 1e4  # period of the time code, over two pi
 
 
 class Denoiser(nn.Module):
-    """Noisy rows and the step they are at -> the rows without noise (DiffuseDDLP, official code).
+    """Noisy rows and the step that clips or frames are at -> the rows without noise (DiffuseDDLP, official code).
 
     One token a row and frame; particles are told apart by where they stand, as in PINT.
     """
@@ -35,22 +35,22 @@ class Denoiser(nn.Module):
         init_linear(self.out)
         self.write = mlp([dim, dim, width])
 
-    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, " B"]) -> Float[Tensor, "B T M C"]:
+    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]) -> Float[Tensor, "B T M C"]:
         n_frames, n_rows = x.shape[1:3]
         tokens = self.tokens(x, t).flatten(1, 2)[:, None]
         for block, bias in zip(self.blocks, self.biases, strict=True):
             tokens = block(tokens, bias(n_frames, n_rows, causal=self.cfg.causal))
         return self.write(self.out(self.norm(tokens[:, 0]))).unflatten(1, (n_frames, n_rows))
 
-    def tokens(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, " B"]) -> Float[Tensor, "B T M D"]:
-        return self.read(x) + self.time_code(t)[:, None, None]
+    def tokens(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]) -> Float[Tensor, "B T M D"]:
+        return self.read(x) + _of_frames(self.time_code(t), x.shape[1])
 
-    def time_code(self, t: Int[Tensor, " B"]) -> Float[Tensor, "B D"]:
+    def time_code(self, t: Int[Tensor, "B *T"]) -> Float[Tensor, "B *T D"]:
         return self.time(sinusoids(t, self.cfg.dim, self.out.weight.dtype))
 
 
 class FactorisedDenoiser(nn.Module):
-    """Noisy rows and the step they are at -> the rows without noise, by LPWM's trunk, steered by the step.
+    """The same by LPWM's trunk, steered by the step.
 
     Rows of a frame attend to each other, then each row to itself in other frames, in turns: that a row stays the same
     thing, which joint attention has to learn, is where it starts from, and costs grow with frames plus rows.
@@ -66,10 +66,9 @@ class FactorisedDenoiser(nn.Module):
         )
         self.write = mlp([dim, dim, width])
 
-    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, " B"]) -> Float[Tensor, "B T M C"]:
+    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]) -> Float[Tensor, "B T M C"]:
         code = self.time(sinusoids(t, self.trunk.frames.shape[-1], self.trunk.frames.dtype))
-        condition = code[:, None, None].expand(-1, x.shape[1], -1, -1)
-        return self.write(self.trunk(self.read(x), condition))
+        return self.write(self.trunk(self.read(x), _of_frames(code, x.shape[1])))
 
 
 def denoiser(cfg: DiffusionConfig, n_rows: int, width: int) -> Denoiser | FactorisedDenoiser:
@@ -78,9 +77,15 @@ def denoiser(cfg: DiffusionConfig, n_rows: int, width: int) -> Denoiser | Factor
     return kind(cfg, n_rows, width)
 
 
-def sinusoids(t: Int[Tensor, " B"], dim: int, dtype: torch.dtype) -> Float[Tensor, "B D"]:
+def _of_frames(code: Float[Tensor, "B *T D"], n_frames: int) -> Float[Tensor, "B F 1 D"]:
+    """Beside the rows of each frame; of a clip, the same for all."""
+    whole = code if code.ndim == 3 else code[:, None].expand(-1, n_frames, -1)
+    return whole[:, :, None]
+
+
+def sinusoids(t: Int[Tensor, "B *T"], dim: int, dtype: torch.dtype) -> Float[Tensor, "B *T D"]:
     """Sines and cosines of a step at `dim` / 2 rates each."""
     half = dim // 2
     index = torch.arange(half, device=t.device).to(dtype)
-    angle = t[:, None] * (-math.log(_LONGEST) / (half - 1) * index).exp()
+    angle = t[..., None] * (-math.log(_LONGEST) / (half - 1) * index).exp()
     return torch.cat([angle.sin(), angle.cos()], -1)

@@ -46,8 +46,11 @@ class ClipDiffusion(nn.Module):
     def scenes(self, rows: Float[Tensor, "B T M C"]) -> Scene:
         return self.packing.unpack(self.normalizer.inverse(rows))
 
-    def clean(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, " B"]) -> Float[Tensor, "B T M C"]:
-        """What rows without noise are thought to be, in the range of the training data."""
+    def clean(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]) -> Float[Tensor, "B T M C"]:
+        """What rows without noise are thought to be, in the range of the training data.
+
+        t: of clips or of each frame, -1 where a frame has no noise.
+        """
         return self.denoiser(x, t).clamp(-1, 1)
 
     @torch.no_grad()
@@ -70,8 +73,9 @@ class ClipDiffusion(nn.Module):
     ) -> Scene:
         """Clips with what is not given drawn anew: frames, or particles within frames (the last is the background).
 
-        given: 1 where a row of the clip holds. rounds: every step is taken so often, with fresh noise in between, which
-        fits what is drawn to what is given (RePaint, Lugmayr et al. 2022).
+        given: 1 where a row of the clip holds. Whole frames are shown without noise to a model that knows gaps
+        (`cfg.gaps`); otherwise what is given replaces what is drawn in every step. rounds: every step is taken so
+        often, with fresh noise in between, which fits what is drawn to what is given (RePaint, Lugmayr et al. 2022).
         A causal model fills frames without regard to those after them.
         """
         rows = self.rows(scenes)
@@ -95,11 +99,20 @@ class ClipDiffusion(nn.Module):
             for again in range(rounds):
                 if again:
                     x = self.schedule.renoise(x, noise(now), to, t)
-                clean = self.clean(x, t)
-                if known is not None:
-                    clean = torch.where(known.where > 0, known.rows, clean)
+                clean = self._clean_beside(x, t, known)
                 x = self.schedule.step(x, clean, t, to, noise(now) if now else torch.zeros_like(x), eta)
         return x if known is None else torch.where(known.where > 0, known.rows, x)
+
+    def _clean_beside(self, x: Tensor, t: Int[Tensor, " B"], known: Known | None) -> Tensor:
+        """`clean`, told what is known."""
+        if known is None:
+            return self.clean(x, t)
+        held = known.where.flatten(2) > 0
+        frames = held.all(-1)
+        if self.cfg.gaps and torch.equal(frames, held.any(-1)):
+            x = torch.where(known.where > 0, known.rows, x)
+            t = torch.where(frames, -1, t[:, None])
+        return torch.where(known.where > 0, known.rows, self.clean(x, t))
 
     def _noise(self, shape: tuple[int, ...], generator: torch.Generator | None) -> Noise:
         device = next(self.parameters()).device

@@ -24,9 +24,9 @@ class CosineSchedule(nn.Module):
         self.register_buffer("kept", (1 - beta).cumprod(0).float(), persistent=False)
 
     def add_noise(
-        self, x: Float[Tensor, "B T M C"], noise: Float[Tensor, "B T M C"], t: Int[Tensor, " B"]
+        self, x: Float[Tensor, "B T M C"], noise: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]
     ) -> Float[Tensor, "B T M C"]:
-        """What x is at step t; at -1 it is itself."""
+        """What x is at step t, of clips or of each of their frames; at -1 it is itself."""
         kept = self._kept(t, x)
         return kept.sqrt() * x + (1 - kept).sqrt() * noise
 
@@ -65,6 +65,6 @@ class CosineSchedule(nn.Module):
         spread = torch.linspace(self.n_steps - 1, 0, n).round().long().unique().flip(0).tolist()
         return [*spread, -1]
 
-    def _kept(self, t: Int[Tensor, " B"], like: Tensor) -> Tensor:
+    def _kept(self, t: Int[Tensor, "B *T"], like: Tensor) -> Tensor:
         kept = torch.cat([self.kept, self.kept.new_ones(1)])[t]  # index -1 is no noise
-        return kept.to(like.dtype).view(-1, *[1] * (like.ndim - 1))
+        return kept.to(like.dtype).view(*t.shape, *[1] * (like.ndim - t.ndim))

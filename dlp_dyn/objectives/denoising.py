@@ -26,15 +26,29 @@ class DenoisingError(Objective):
     def forward(self, batch: SceneClip, update: str = "denoiser", step: int = 1) -> Losses:  # noqa: ARG002
         diffusion = self.model.diffusion
         rows = diffusion.rows(batch.scene)
-        t = torch.randint(diffusion.schedule.n_steps, rows.shape[:1], device=rows.device)
+        t = levels(diffusion, len(rows)).to(rows.device)
         return Losses({"denoising": denoising_error(diffusion, rows, torch.randn_like(rows), t)}, {})
+
+
+def levels(diffusion: ClipDiffusion, n: int, generator: torch.Generator | None = None) -> Int[Tensor, "B *T"]:
+    """Steps of noise of n clips; with `gaps` of each frame, -1 around the gap in every second clip."""
+    t = torch.randint(diffusion.schedule.n_steps, (n,), generator=generator)
+    if not diffusion.cfg.gaps:
+        return t
+    n_frames = diffusion.cfg.frames
+    first = torch.randint(1, n_frames - 1, (n,), generator=generator)
+    after = first + 1 + (torch.rand(n, generator=generator) * (n_frames - 1 - first)).long()
+    frame = torch.arange(n_frames)
+    noisy = (frame >= first[:, None]) & (frame < after[:, None])
+    noisy[::2] = True
+    return torch.where(noisy, t[:, None], -1)
 
 
 def denoising_error(
     diffusion: ClipDiffusion,
     rows: Float[Tensor, "B T M C"],
     noise: Float[Tensor, "B T M C"],
-    t: Int[Tensor, " B"],
+    t: Int[Tensor, "B *T"],
 ) -> Float[Tensor, " B"]:
     """Mean over all entries; padding counts as right."""
     gap = diffusion.denoiser(diffusion.schedule.add_noise(rows, noise, t), t) - rows

@@ -12,7 +12,7 @@ from dlp_dyn.data.clips import ClipDataset
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.generation.model import VideoGenerator
-from dlp_dyn.objectives.denoising import denoising_error
+from dlp_dyn.objectives.denoising import denoising_error, levels
 from dlp_dyn.plotting import pictures, videos
 from dlp_dyn.training import particle_clips
 from dlp_dyn.training.particle_clips import ParticleClips
@@ -48,7 +48,7 @@ class GenerationTask:
         rows = diffusion.rows(self.held_out.to(next(model.parameters()).device))
         g = torch.Generator().manual_seed(0)
         noise = torch.randn(rows.shape, generator=g).to(rows)
-        t = torch.randint(diffusion.schedule.n_steps, rows.shape[:1], generator=g).to(rows.device)
+        t = levels(diffusion, len(rows), g).to(rows.device)
         error = denoising_error(diffusion, rows, noise, t).mean()
         model.train(training)
         return {"denoising": float(error)}
