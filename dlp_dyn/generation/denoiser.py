@@ -35,17 +35,17 @@ class Denoiser(nn.Module):
         init_linear(self.out)
         self.write = mlp([dim, dim, width])
 
-    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]) -> Float[Tensor, "B T M C"]:
+    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
         n_frames, n_rows = x.shape[1:3]
         tokens = self.tokens(x, t).flatten(1, 2)[:, None]
         for block, bias in zip(self.blocks, self.biases, strict=True):
             tokens = block(tokens, bias(n_frames, n_rows, causal=self.cfg.causal))
         return self.write(self.out(self.norm(tokens[:, 0]))).unflatten(1, (n_frames, n_rows))
 
-    def tokens(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]) -> Float[Tensor, "B T M D"]:
+    def tokens(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M D"]:
         return self.read(x) + _of_frames(self.time_code(t), x.shape[1])
 
-    def time_code(self, t: Int[Tensor, "B *T"]) -> Float[Tensor, "B *T D"]:
+    def time_code(self, t: Int[Tensor, "*S"]) -> Float[Tensor, "*S D"]:
         return self.time(sinusoids(t, self.cfg.dim, self.out.weight.dtype))
 
 
@@ -66,7 +66,7 @@ class FactorisedDenoiser(nn.Module):
         )
         self.write = mlp([dim, dim, width])
 
-    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]) -> Float[Tensor, "B T M C"]:
+    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
         code = self.time(sinusoids(t, self.trunk.frames.shape[-1], self.trunk.frames.dtype))
         return self.write(self.trunk(self.read(x), _of_frames(code, x.shape[1])))
 
@@ -77,13 +77,13 @@ def denoiser(cfg: DiffusionConfig, n_rows: int, width: int) -> Denoiser | Factor
     return kind(cfg, n_rows, width)
 
 
-def _of_frames(code: Float[Tensor, "B *T D"], n_frames: int) -> Float[Tensor, "B F 1 D"]:
+def _of_frames(code: Float[Tensor, "*S D"], n_frames: int) -> Float[Tensor, "B F 1 D"]:
     """Beside the rows of each frame; of a clip, the same for all."""
     whole = code if code.ndim == 3 else code[:, None].expand(-1, n_frames, -1)
     return whole[:, :, None]
 
 
-def sinusoids(t: Int[Tensor, "B *T"], dim: int, dtype: torch.dtype) -> Float[Tensor, "B *T D"]:
+def sinusoids(t: Int[Tensor, "*S"], dim: int, dtype: torch.dtype) -> Float[Tensor, "*S D"]:
     """Sines and cosines of a step at `dim` / 2 rates each."""
     half = dim // 2
     index = torch.arange(half, device=t.device).to(dtype)

@@ -46,7 +46,7 @@ class ClipDiffusion(nn.Module):
     def scenes(self, rows: Float[Tensor, "B T M C"]) -> Scene:
         return self.packing.unpack(self.normalizer.inverse(rows))
 
-    def clean(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]) -> Float[Tensor, "B T M C"]:
+    def clean(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
         """What rows without noise are thought to be, in the range of the training data.
 
         t: of clips or of each frame, -1 where a frame has no noise.

@@ -24,7 +24,7 @@ class CosineSchedule(nn.Module):
         self.register_buffer("kept", (1 - beta).cumprod(0).float(), persistent=False)
 
     def add_noise(
-        self, x: Float[Tensor, "B T M C"], noise: Float[Tensor, "B T M C"], t: Int[Tensor, "B *T"]
+        self, x: Float[Tensor, "B T M C"], noise: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]
     ) -> Float[Tensor, "B T M C"]:
         """What x is at step t, of clips or of each of their frames; at -1 it is itself."""
         kept = self._kept(t, x)
@@ -65,6 +65,6 @@ class CosineSchedule(nn.Module):
         spread = torch.linspace(self.n_steps - 1, 0, n).round().long().unique().flip(0).tolist()
         return [*spread, -1]
 
-    def _kept(self, t: Int[Tensor, "B *T"], like: Tensor) -> Tensor:
+    def _kept(self, t: Int[Tensor, "*S"], like: Tensor) -> Tensor:
         kept = torch.cat([self.kept, self.kept.new_ones(1)])[t]  # index -1 is no noise
         return kept.to(like.dtype).view(*t.shape, *[1] * (like.ndim - t.ndim))

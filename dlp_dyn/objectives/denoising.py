@@ -30,7 +30,7 @@ class DenoisingError(Objective):
         return Losses({"denoising": denoising_error(diffusion, rows, torch.randn_like(rows), t)}, {})
 
 
-def levels(diffusion: ClipDiffusion, n: int, generator: torch.Generator | None = None) -> Int[Tensor, "B *T"]:
+def levels(diffusion: ClipDiffusion, n: int, generator: torch.Generator | None = None) -> Int[Tensor, "*S"]:
     """Steps of noise of n clips; with `gaps` of each frame, -1 around the gap in every second clip."""
     t = torch.randint(diffusion.schedule.n_steps, (n,), generator=generator)
     if not diffusion.cfg.gaps:
@@ -48,7 +48,7 @@ def denoising_error(
     diffusion: ClipDiffusion,
     rows: Float[Tensor, "B T M C"],
     noise: Float[Tensor, "B T M C"],
-    t: Int[Tensor, "B *T"],
+    t: Int[Tensor, "*S"],
 ) -> Float[Tensor, " B"]:
     """Mean over all entries; padding counts as right."""
     gap = diffusion.denoiser(diffusion.schedule.add_noise(rows, noise, t), t) - rows
