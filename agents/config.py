@@ -261,6 +261,8 @@ class AgentConfig:
     replay: ReplayConfig = field(default_factory=ReplayConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     warm_up: WarmUpConfig = field(default_factory=WarmUpConfig)
+    init: str | None = None
+    """a run or checkpoint folder: an agent whose weights learning begins with; it may have had other objects."""
     steps: Count = 50_000
     """Environment steps, those of the warm-up among them; from data, updates."""
     seed: Seed = 0

@@ -55,6 +55,10 @@ class Learner(Protocol):
         """The rest that going on needs, in types that `torch.load(weights_only=True)` accepts."""
         ...
 
+    def begin_from(self, saved: Checkpoint) -> None:
+        """Take over another agent's weights, and nothing else of it. Raises InputError for other networks."""
+        ...
+
     def restore(self, saved: Checkpoint) -> list[str]:
         """Bring back what was saved; gives what could not be, in words.
 

@@ -118,6 +118,10 @@ class OnlineLearner:
         )
         return {checkpoint.REPLAY: write}
 
+    def begin_from(self, saved: Checkpoint) -> None:
+        """Take over another agent's weights, those of target networks too. Raises InputError for other networks."""
+        checkpoint.fill(self.algorithm.policy, saved)
+
     def restore(self, saved: Checkpoint) -> list[str]:
         """Bring back what was saved; gives what could not be, in words.
 

@@ -58,14 +58,23 @@ def _from_anywhere(cfg: AgentConfig) -> AgentConfig:
         encoder=seen.encoder and folders.absolute(seen.encoder),
         normalizer=seen.normalizer and folders.absolute(seen.normalizer),
     )
-    return replace(cfg, observation=seen, data=replace(data, path=data.path and folders.absolute(data.path)))
+    return replace(
+        cfg,
+        observation=seen,
+        data=replace(data, path=data.path and folders.absolute(data.path)),
+        init=cfg.init and folders.absolute(cfg.init),
+    )
 
 
 def _train(cfg: AgentConfig, resume: bool) -> Path:
     run = Path(cfg.out)
     saved = checkpoint.find(run, "last") if resume else None
+    other = checkpoint.find(cfg.init) if cfg.init and not resume else None
+    known = saved or other
     encoder = (
-        saved.load_encoder(cfg.observation.encoder, cfg.device) if saved else fit_observation.encoder_for(cfg)
+        known.load_encoder(cfg.observation.encoder, cfg.device)  # scaled as its weights are used to
+        if known and known.encoder
+        else fit_observation.encoder_for(cfg)
     )
     reward, extras = _reward(cfg, encoder, saved)
     eval_env = environments.make(cfg, min(N_ENVS, cfg.eval_episodes), encoder)
@@ -83,8 +92,11 @@ def _train(cfg: AgentConfig, resume: bool) -> Path:
             lost = "".join(f"; {note}" for note in learner.restore(saved))
         begun = [f"{run}: going on after step {saved.step} of {cfg.steps}{lost}"]
     else:
-        agent.save("last")  # whatever comes, there is something to go on from
         begun = []
+        if other:
+            learner.begin_from(other)
+            begun = [f"begins with the weights of {other.folder}, after its step {other.step}"]
+        agent.save("last")  # whatever comes, there is something to go on from
     with (
         run_log.RunLog(run, cfg, torch.device(cfg.device), learner.step, cfg.log_with) as log,
         interrupts() as interrupt,

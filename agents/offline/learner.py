@@ -97,6 +97,10 @@ class OfflineLearner:
     def files(self) -> dict[str, Any]:
         return {}
 
+    def begin_from(self, saved: Checkpoint) -> None:
+        """Take over another agent's weights. Raises InputError for other networks."""
+        checkpoint.fill(self.model, saved)
+
     def restore(self, saved: Checkpoint) -> list[str]:
         state = load_training_state(saved.folder)
         checkpoint.fill(self.model, saved)

@@ -367,3 +367,29 @@ def test_without_goals_a_run_goes_on_to_the_last_bit_too(kind: str, tmp_path: Pa
     assert train.main(["--resume", str(left), "steps=120"]) == 0
     for name, x in weights(left).items():
         assert torch.equal(x, expected[name]), name
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("kind", ["state", "particles"])
+def test_an_agent_begins_with_the_weights_of_one_of_fewer_objects(
+    push: Push, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = train.train(push(f"out={tmp_path / 'one'}", "steps=90", "env.settings.n_objects=1", kind=kind))
+    settings = [
+        f"out={tmp_path / 'two'}",
+        f"init={one}",
+        "env.settings.n_objects=2",
+        "seed=1",
+        "algorithm.lr=1e-30",
+    ]
+    two = train.train(push(*settings, "steps=90", kind=kind))
+    assert "begins with the weights of" in capsys.readouterr().err
+    begun, now = weights(one, "best"), weights(two)
+    assert all(torch.equal(x, now[name]) for name, x in begun.items() if "target" not in name)
+    if kind == "particles":
+        files = [checkpoint.find(run).folder / checkpoint.NORMALIZER for run in (one, two)]
+        assert files[0].read_text() == files[1].read_text()
+    with pytest.raises(InputError, match="its network is for other observations"):
+        train.train(push(f"out={tmp_path / 'flat'}", f"init={one}", "network.kind=flat", kind=kind))
+    with pytest.raises(InputError, match="no such run folder"):
+        train.train(push(f"out={tmp_path / 'none'}", f"init={tmp_path / 'nothing'}", kind=kind))
