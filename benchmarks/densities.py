@@ -2,6 +2,7 @@
 
     python -m benchmarks.densities runs/rings runs/moons                runs of soft_intro_2d; prints a table
     python -m benchmarks.densities --train runs/2d --set steps=4000     trains them first, but for those that are done
+    python -m benchmarks.densities --train runs/2d --only '*-plain-*'   some of them
 
 Trained are the published sets with their published weights, 8gaussians with three seeds: each as the published game,
 with the target of a reconstruction detached, and as a plain VAE of the same networks and steps.
@@ -9,6 +10,7 @@ with the target of a reconstruction detached, and as a plain VAE of the same net
 
 import argparse
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -65,9 +67,11 @@ def experiments() -> Iterator[tuple[str, list[str]]]:
                 yield f"{name}-{variant}-{seed}", [f"data.path={name}", f"seed={seed}", *weights, *changes]
 
 
-def trained(folder: Path, overrides: Sequence[str]) -> Iterator[Path]:
-    """Every run of `experiments`: made, gone on with, or as it is where it is done."""
+def trained(folder: Path, overrides: Sequence[str], only: Sequence[str] = ("*",)) -> Iterator[Path]:
+    """Every run of `experiments` with one of these names: made, gone on with, or as it is where it is done."""
     for name, settings in experiments():
+        if not any(fnmatch(name, pattern) for pattern in only):
+            continue
         run = folder / name
         if (run / "config.yaml").is_file():
             yield resume(run)
@@ -97,9 +101,10 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", nargs="*", type=Path, help="of soft_intro_2d")
     parser.add_argument("--train", type=Path, metavar="FOLDER", help="of the runs to train")
+    parser.add_argument("--only", nargs="+", default=["*"], metavar="NAME", help="runs to train, * for any letters")
     parser.add_argument("--set", nargs="+", default=[], help="settings for all of them alike")
     args = parser.parse_args(words)
-    table(trained(args.train, args.set) if args.train else iter(args.runs))
+    table(trained(args.train, args.set, args.only) if args.train else iter(args.runs))
     return 0
 
 
