@@ -1,9 +1,11 @@
 """How well novelty tells pictures of unseen things from held-out ones, and the stranger among its particles: AUROC.
 
-python -m benchmarks.novelty RUN...     runs of image models of Balls; prints a table for each
+python -m benchmarks.novelty balls|push RUN...     runs of image models of Balls, or of Push with three squares; prints a
+                                                   table for each
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +18,15 @@ from dlp_dyn.data.balls import COLOURS, render, to_position
 from dlp_dyn.image.model import DLP
 from dlp_dyn.metrics import auroc
 from dlp_dyn.observation.novelty import novelty
+from envs.drawing import PALETTE, Painter
+from envs.push import PushEnv
+from envs.table import FOOTPRINTS
 
 _N, _AT_ONCE = 200, 50
 _RADIUS, _BALLS = 8.0, 3
 _UNSEEN = np.array([[0, 1, 0], [1, 1, 1]], np.float32)
 _ON = 0.5  # transparency from which a particle is one
+_SQUARES = 3  # of Push: red, green and blue
 Frames = UInt8[np.ndarray, "N S S 3"]
 Places = Float[np.ndarray, "N O 2"]
 
@@ -53,6 +59,45 @@ def frames(
             inside = (np.abs(grid - at[0]) <= half)[None] & (np.abs(grid - at[1]) <= half)[:, None]
             picture[inside] = (255 * rgb).astype(np.uint8)
     return pictures, pixels
+
+
+def tables(
+    n: int,
+    side: int,
+    rng: np.random.Generator,
+    colours: Sequence[int] = range(_SQUARES),
+    towards_unseen: float = 0.0,
+    shape: str | None = None,
+) -> tuple[Frames, Places]:
+    """Beginnings of Push, and where the first object is, in pixels.
+
+    colours: of each object, by its place in the palette, of which models have seen the first three. towards_unseen: how
+    far the first one's is on the way to one of the others. shape: of the first one, where it is no square.
+    """
+    env = PushEnv(n_objects=len(colours), image_size=side)
+    pictures, places = [], []
+    for _ in range(n):
+        env.reset(seed=int(rng.integers(2**31)))
+        rgb = PALETTE[list(colours)].astype(float)
+        rgb[0] += towards_unseen * (PALETTE[rng.integers(_SQUARES, len(PALETTE))] - rgb[0])
+        env.colours = np.rint(rgb).astype(np.uint8)
+        picture = env.render()
+        if shape is not None:
+            picture = _with_first(env, shape)
+        pictures.append(picture)
+        places.append((env.table.poses[:1, :2] + 1) * (side - 1) / 2 + 0.5)
+    return np.stack(pictures), np.stack(places)
+
+
+def _with_first(env: PushEnv, shape: str) -> UInt8[np.ndarray, "S S 3"]:
+    """The picture with the first object in another shape."""
+    table, only = env.table, np.arange(env.n_objects) == 0
+    others = env.painter.draw(table.poses, env.colours, ~only, table.pusher)
+    painter = Painter(env.painter.image_size, env.layout, FOOTPRINTS[shape])
+    alone = painter.draw(table.poses, env.colours, only, None)
+    empty = painter.draw(table.poses, env.colours, np.zeros_like(only), None)
+    changed = (alone != empty).any(-1, keepdims=True)
+    return np.where(changed, alone, others)
 
 
 def _apart(rng: np.random.Generator, n: int, side: int, radius: float) -> Float[np.ndarray, "n 2"]:
@@ -90,26 +135,44 @@ def among_particles(model: DLP, pictures: Frames, pixels: Places) -> float:
     return auroc(torch.cat(others).numpy(), torch.cat(stranger).numpy())
 
 
-def main(runs: list[str]) -> None:
+def strange_balls(side: int, rng: np.random.Generator) -> dict[str, tuple[Frames, Places]]:
+    return {
+        "a green or white ball": frames(_N, side, rng, towards_unseen=1.0),
+        "a ball half way to green or white": frames(_N, side, rng, towards_unseen=0.5),
+        "a ball a fifth of the way": frames(_N, side, rng, towards_unseen=0.2),
+        "a ball a twentieth of the way": frames(_N, side, rng, towards_unseen=0.05),
+        "a square": frames(_N, side, rng, square=True),
+        "four balls": frames(_N, side, rng, n_balls=4),
+        "five balls, smaller": frames(_N, side, rng, n_balls=5, radius=7.0),
+        "balls a twentieth larger": frames(_N, side, rng, radius=1.05 * _RADIUS),
+        "balls half as large again, two": frames(_N, side, rng, n_balls=2, radius=1.5 * _RADIUS),
+    }
+
+
+def strange_tables(side: int, rng: np.random.Generator) -> dict[str, tuple[Frames, Places]]:
+    return {
+        "a yellow, magenta or cyan square": tables(_N, side, rng, towards_unseen=1.0),
+        "a square half way there": tables(_N, side, rng, towards_unseen=0.5),
+        "a square a fifth of the way": tables(_N, side, rng, towards_unseen=0.2),
+        "a disc": tables(_N, side, rng, shape="disc"),
+        "a T": tables(_N, side, rng, shape="tee"),
+        "four squares": tables(_N, side, rng, [0, 1, 2, 0]),
+        "five squares": tables(_N, side, rng, [0, 1, 2, 0, 1]),
+        "two squares": tables(_N, side, rng, [0, 1]),
+        "two red squares, one green": tables(_N, side, rng, [0, 0, 1]),
+    }
+
+
+def main(data: str, runs: list[str]) -> None:
+    usual_pictures, strange = {"balls": (frames, strange_balls), "push": (tables, strange_tables)}[data]
     for run in runs:
         model = load_model(run)
         side = model.cfg.image_size
         rng = np.random.default_rng(0)
-        usual = scores(model, frames(_N, side, rng)[0])
-        strangers = {
-            "a green or white ball": frames(_N, side, rng, towards_unseen=1.0),
-            "a ball half way to green or white": frames(_N, side, rng, towards_unseen=0.5),
-            "a ball a fifth of the way": frames(_N, side, rng, towards_unseen=0.2),
-            "a ball a twentieth of the way": frames(_N, side, rng, towards_unseen=0.05),
-            "a square": frames(_N, side, rng, square=True),
-            "four balls": frames(_N, side, rng, n_balls=4),
-            "five balls, smaller": frames(_N, side, rng, n_balls=5, radius=7.0),
-            "balls a twentieth larger": frames(_N, side, rng, radius=1.05 * _RADIUS),
-            "balls half as large again, two": frames(_N, side, rng, n_balls=2, radius=1.5 * _RADIUS),
-        }
+        usual = scores(model, usual_pictures(_N, side, rng)[0])
         columns = [*usual, "which particle"]
         print(f"\n{Path(run).name}\n\n| unseen | {' | '.join(columns)} |\n| --- |{' --- |' * len(columns)}")
-        for name, (pictures, pixels) in strangers.items():
+        for name, (pictures, pixels) in strange(side, rng).items():
             row = [f"{auroc(usual[kind], values):.2f}" for kind, values in scores(model, pictures).items()]
             one = name.startswith("a ")
             row.append(f"{among_particles(model, pictures, pixels):.2f}" if one else "")
@@ -117,4 +180,4 @@ def main(runs: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(sys.argv[1], sys.argv[2:])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from dlp_dyn.checkpoint import rollouts_of
@@ -21,6 +22,7 @@ from dlp_dyn.predict import check_out
 from dlp_dyn.settings import read_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
 from dlp_dyn.soft_intro import families
+from dlp_dyn.soft_intro.translation import TranslationVAE
 
 _ROWS, _BETWEEN = 6, 7  # of samples; drawings on a way
 
@@ -58,18 +60,47 @@ def draw_between(
     model = families.load(run, device)
     if model.cfg.image_size is None:
         raise InputError(f"{run}: a model of points; frames lie between those of images")
+    ends = model.shown(_two_sets(data, model.cfg.image_size, n, part).to(device))
+    drawn = model.interpolate(ends[:n], ends[n:], _BETWEEN)
+    columns = {"from": ends[:n]} | {str(i + 1): x for i, x in enumerate(drawn.unbind(1))} | {"to": ends[n:]}
+    pictures.write_image(out, samples.sample_picture(samples.image_picture, columns))
+    return drawn
+
+
+def draw_translated(
+    run: str | Path, data: str | Path, out: str | Path, n: int = 4, part: Part = "test", device: str = "cpu"
+) -> Tensor:
+    """Draw the contents of n frames of a file in the classes of n others; gives them as (n classes, n, C, H, W).
+
+    The first column of the picture is the frames whose content is drawn, the first row those of the classes.
+    Raises InputError for a run of another kind, and for frames that do not fit or are too few.
+    """
+    out = _picture_file(out)
+    model = families.load(run, device)
+    if not isinstance(model, TranslationVAE):
+        raise InputError(f"{run}: has no codes of content and class; train one with soft_intro_translation")
+    frames = model.shown(_two_sets(data, model.own.image_size, n, part).to(device))
+    contents, classes = frames[:n], frames[n:]
+    drawn = torch.stack([model.translate(contents, kind.expand_as(contents)) for kind in classes])
+    corner = torch.ones_like(contents[:1])
+    columns = {"content": torch.cat([corner, contents])}
+    columns |= {
+        f"class {i + 1}": torch.cat([classes[i : i + 1], column]) for i, column in enumerate(drawn.unbind(0))
+    }
+    pictures.write_image(out, samples.sample_picture(samples.image_picture, columns))
+    return drawn
+
+
+def _two_sets(data: str | Path, side: int, n: int, part: Part) -> Float[Tensor, "F 3 S S"]:
+    """n frames, and n others of later episodes."""
     rollouts = Rollouts(data)
-    check_frames(model.cfg.image_size, rollouts)
+    check_frames(side, rollouts)
     frames = spread_frames(rollouts, part, 2 * n).frames
     if len(frames) < 2 * n:
         raise InputError(
             f"{data}: {len(frames)} frames in the {part} part, {n} pairs are {2 * n}: give a smaller --n"
         )
-    ends = model.shown(to_images(frames).to(device))
-    drawn = model.interpolate(ends[:n], ends[n:], _BETWEEN)
-    columns = {"from": ends[:n]} | {str(i + 1): x for i, x in enumerate(drawn.unbind(1))} | {"to": ends[n:]}
-    pictures.write_image(out, samples.sample_picture(samples.image_picture, columns))
-    return drawn
+    return to_images(frames)
 
 
 def _picture_file(out: str | Path) -> Path:

@@ -87,9 +87,20 @@ class ImageConfig:
         factor = 2 ** len(self.channels)
         if not self.channels or self.image_size % factor:
             raise InputError(
-                f"config: soft_intro.images.image_size is {self.image_size}, halved {len(self.channels)} times: give "
+                f"config: soft_intro: image_size is {self.image_size}, halved {len(self.channels)} times: give "
                 f"a multiple of {factor}, or other channels"
             )
+
+
+@dataclass(frozen=True)
+class TranslationConfig(ImageConfig):
+    """Images in two codes: the class, which the frames of a clip have in common, and the content, `latent_dim`, in
+    which they differ."""
+
+    class_dim: Count = 16
+    """Numbers of the class code."""
+    frames: Annotated[int, at_least(2, "frames")] = 4
+    """Of a clip, `data.clip_length`: in training the class code of each is the mean of the others'."""
 
 
 @dataclass(frozen=True)
@@ -165,20 +176,22 @@ class SoftIntroConfig:
     """a section, or null: `data.path` is primitives, or a folder of OFF, PLY or NPY files."""
     style: StyleConfig | None = None
     """a section, or null: `data.path` is as for particle models."""
+    translation: TranslationConfig | None = None
+    """a section, or null: `data.path` is as for particle models, and the frames of an episode are of one class."""
     game: GameConfig = field(default_factory=GameConfig)
 
     def __post_init__(self) -> None:
-        families = (self.densities, self.images, self.point_clouds, self.style)
+        families = (self.densities, self.images, self.point_clouds, self.style, self.translation)
         if sum(family is not None for family in families) != 1:
             raise InputError(
-                "config: soft_intro wants exactly one of the sections densities, images, point_clouds and style; set "
-                "the others to null"
+                "config: soft_intro wants exactly one of the sections densities, images, point_clouds, style and "
+                "translation; set the others to null"
             )
 
     @property
     def image_size(self) -> int | None:
         """Pixels of a side; None where data are no images."""
-        family = self.images or self.style
+        family = self.images or self.style or self.translation
         return None if family is None else family.image_size
 
 

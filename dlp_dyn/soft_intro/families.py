@@ -12,6 +12,7 @@ from dlp_dyn.soft_intro.images import ImageVAE
 from dlp_dyn.soft_intro.model import IntroVAE, read_config
 from dlp_dyn.soft_intro.point_clouds import PointCloudVAE
 from dlp_dyn.soft_intro.style import StyleVAE
+from dlp_dyn.soft_intro.translation import TranslationVAE
 
 
 def family(cfg: SoftIntroConfig) -> type[IntroVAE]:
@@ -20,6 +21,8 @@ def family(cfg: SoftIntroConfig) -> type[IntroVAE]:
         return DensityVAE
     if cfg.images is not None:
         return ImageVAE
+    if cfg.translation is not None:
+        return TranslationVAE
     return PointCloudVAE if cfg.point_clouds is not None else StyleVAE
 
 

@@ -81,11 +81,12 @@ class ImageDecoder(nn.Module):
 
 
 class ImageVAE(IntroVAE):
-    """Images in [0, 1]."""
+    """Images in [0, 1]. encoder: where it is not an `ImageEncoder`."""
 
-    def __init__(self, cfg: SoftIntroConfig, own: ImageConfig) -> None:
+    def __init__(self, cfg: SoftIntroConfig, own: ImageConfig, encoder: nn.Module | None = None) -> None:
         n_values = own.image_channels * own.image_size**2
-        super().__init__(cfg, ImageEncoder(own), ImageDecoder(own), own.latent_dim, n_values)
+        encoder = ImageEncoder(own) if encoder is None else encoder
+        super().__init__(cfg, encoder, ImageDecoder(own), own.latent_dim, n_values)
         self.own = own
 
     @classmethod

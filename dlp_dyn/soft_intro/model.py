@@ -104,7 +104,11 @@ class IntroVAE(SharedModel):
 
     def kl(self, posterior: Normal) -> Float[Tensor, " B"]:
         """To the prior, in nats."""
-        return kl_divergence(posterior, self.prior(len(posterior.loc)).expand(posterior.loc.shape)).sum(-1)
+        return self.kls(posterior).sum(-1)
+
+    def kls(self, posterior: Normal) -> Float[Tensor, "B Z"]:
+        """To the prior, of every number of a latent."""
+        return kl_divergence(posterior, self.prior(len(posterior.loc)).expand(posterior.loc.shape))
 
     def error(self, x: Tensor, drawn: Tensor) -> Float[Tensor, " B"]:
         """Of what is drawn: summed squared differences."""

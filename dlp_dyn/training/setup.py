@@ -48,6 +48,8 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
     """
     if cfg.generation is not None:
         return _resolve_generation(cfg, cfg.generation)
+    if cfg.soft_intro is not None and cfg.soft_intro.translation is not None:
+        return replace(cfg, data=replace(cfg.data, clip_length=cfg.soft_intro.translation.frames))
     if cfg.keypoint_vae is not None or cfg.soft_intro is not None:
         return cfg
     if cfg.introspection is not None and cfg.image is None:

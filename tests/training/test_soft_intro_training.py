@@ -16,6 +16,7 @@ from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.game import game_warnings
+from dlp_dyn.generate import draw_translated
 from dlp_dyn.soft_intro import families
 from dlp_dyn.soft_intro.model import IntroVAE
 from dlp_dyn.training.loop import resume, train
@@ -30,6 +31,13 @@ FAMILIES = {
         "soft_intro.style.start_channels": 4,
         "soft_intro.style.latent_dim": 4,
         "soft_intro.style.grow_every": 2,
+    },
+    "soft_intro_translation": {
+        "soft_intro.translation.channels": "[8, 8]",
+        "soft_intro.translation.latent_dim": 4,
+        "soft_intro.translation.class_dim": 2,
+        "soft_intro.translation.frames": 2,
+        "soft_intro.game.warm_up_steps": 2,
     },
     "soft_intro_clouds": {
         "soft_intro.point_clouds.n_points": 24,
@@ -57,8 +65,8 @@ def small(balls_file: Path, balls8: Path, tmp_path: Path, monkeypatch: pytest.Mo
             "out": tmp_path / "run", "device": "cpu", "steps": 6, "batch_size": 4, "log_every": 1, "eval_every": 3,
             "eval_frames": 8, "save_every": 3, "sample_every": 6,
         }  # fmt: skip
-        if family in ("soft_intro_images", "soft_intro_style"):
-            settings["data.path"] = balls_file if family == "soft_intro_images" else balls8
+        if family in ("soft_intro_images", "soft_intro_style", "soft_intro_translation"):
+            settings["data.path"] = balls8 if family == "soft_intro_style" else balls_file
         settings |= FAMILIES[family] | {k.replace("__", "."): v for k, v in overrides.items()}
         return config.load(family, [f"{name}={value}" for name, value in settings.items()])
 
@@ -117,6 +125,21 @@ def test_commands_evaluate_and_draw_ways_between_frames(
         capsys.readouterr()
         assert cli.main(words) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_command_draws_contents_in_other_classes(
+    small: Make, balls_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = str(train(small("soft_intro_translation", steps=3))), tmp_path / "translated.png"
+    drawn = draw_translated(run, balls_file, out, n=2)
+    assert drawn.shape[:2] == (2, 2)
+    assert (drawn[0] != drawn[1]).any()
+    assert cli.main(["generate", run, "--translate", str(balls_file), "--out", str(out), "--n", "2"]) == 0
+    assert iio.imread(out).std() > 0
+    other = str(train(small("soft_intro_images", steps=1, out=tmp_path / "images")))
+    capsys.readouterr()
+    assert cli.main(["generate", other, "--translate", str(balls_file), "--out", str(out)]) == 2
+    assert "no codes of content and class" in capsys.readouterr().err
 
 
 def test_a_style_model_grows_while_it_trains(small: Make) -> None:
