@@ -101,7 +101,9 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("runs", nargs="*", type=Path, help="of soft_intro_2d")
     parser.add_argument("--train", type=Path, metavar="FOLDER", help="of the runs to train")
-    parser.add_argument("--only", nargs="+", default=["*"], metavar="NAME", help="runs to train, * for any letters")
+    parser.add_argument(
+        "--only", nargs="+", default=["*"], metavar="NAME", help="runs to train, * for any letters"
+    )
     parser.add_argument("--set", nargs="+", default=[], help="settings for all of them alike")
     args = parser.parse_args(words)
     table(trained(args.train, args.set, args.only) if args.train else iter(args.runs))

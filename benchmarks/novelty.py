@@ -1,7 +1,8 @@
 """How well novelty tells pictures of unseen things from held-out ones, and the stranger among its particles: AUROC.
 
-python -m benchmarks.novelty balls|push RUN...     runs of image models of Balls, or of Push with three squares; prints a
-                                                   table for each
+python -m benchmarks.novelty balls|push RUN...
+
+RUN: of image models of Balls, or of Push with three squares; a table is printed for each.
 """
 
 import sys

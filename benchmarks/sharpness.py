@@ -2,8 +2,8 @@
 
     python -m benchmarks.sharpness VIDEO DATA RUN...    prints a table, of the video model's own first
 
-VIDEO: a video model; its dynamics predict the first test episodes of DATA, with their actions. RUN: image or video models that began as its
-image model; they encode the context and draw what is predicted.
+VIDEO: a video model; its dynamics predict the first test episodes of DATA, with their actions. RUN: image or video
+models that began as its image model; they encode the context and draw what is predicted.
 """
 
 import sys

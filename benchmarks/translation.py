@@ -27,7 +27,14 @@ from envs.table import FOOTPRINTS
 from envs.tasks import layout_of
 
 _FRAMES, _SHIFT = 400, 150  # of the test part; how far apart the two of a pair are
-_COLUMNS = ("PSNR", "of reconstructions", "content as it is", "colour of the class", "of the content", "of neither")
+_COLUMNS = (
+    "PSNR",
+    "of reconstructions",
+    "content as it is",
+    "colour of the class",
+    "of the content",
+    "of neither",
+)
 
 
 def pairs(rollouts: Rollouts) -> tuple[Tensor, Tensor, Tensor, np.ndarray, np.ndarray, np.ndarray]:
