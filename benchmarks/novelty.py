@@ -21,7 +21,7 @@ from dlp_dyn.metrics import auroc
 from dlp_dyn.observation.novelty import novelty
 from envs.drawing import PALETTE, Painter
 from envs.push import PushEnv
-from envs.table import FOOTPRINTS
+from envs.table import FOOTPRINTS, Shape
 
 _N, _AT_ONCE = 200, 50
 _RADIUS, _BALLS = 8.0, 3
@@ -68,7 +68,7 @@ def tables(
     rng: np.random.Generator,
     colours: Sequence[int] = range(_SQUARES),
     towards_unseen: float = 0.0,
-    shape: str | None = None,
+    shape: Shape | None = None,
 ) -> tuple[Frames, Places]:
     """Beginnings of Push, and where the first object is, in pixels.
 
@@ -90,7 +90,7 @@ def tables(
     return np.stack(pictures), np.stack(places)
 
 
-def _with_first(env: PushEnv, shape: str) -> UInt8[np.ndarray, "S S 3"]:
+def _with_first(env: PushEnv, shape: Shape) -> UInt8[np.ndarray, "S S 3"]:
     """The picture with the first object in another shape."""
     table, only = env.table, np.arange(env.n_objects) == 0
     others = env.painter.draw(table.poses, env.colours, ~only, table.pusher)
