@@ -303,10 +303,10 @@ def test_settings_that_cannot_be():
 
 def test_points_are_drawn_and_read_finer_than_half_precision_tells_apart():
     torch.manual_seed(0)
-    model = build(SoftIntroConfig(densities=SMALL))
+    model = build(SoftIntroConfig(densities=DensityConfig(hidden_dim=64, n_hidden=1)))
     z, x = torch.randn(500, 2), points(500)
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
         drawn = model.decode(z)
-        apart = model.encode(x).loc - model.encode(x + 1e-3).loc
+        apart = model.encode(x).loc - model.encode(x + 3e-4).loc
     assert (drawn != drawn.bfloat16().float()).float().mean() > 0.9
-    assert (apart != 0).any(-1).float().mean() > 0.9  # a thousandth, near 1, is a quarter of bf16's step
+    assert (apart != 0).any(-1).float().mean() > 0.8  # of networks all in bf16 it is 0.3
