@@ -13,7 +13,7 @@ from dlp_dyn.generation.model import VideoGenerator, in_order_of
 from dlp_dyn.generation.packing import Normalizer, ScenePacking
 from dlp_dyn.generation.schedule import CosineSchedule
 from dlp_dyn.image.config import DLPConfig
-from dlp_dyn.objectives.denoising import levels
+from dlp_dyn.objectives.denoising import denoising_error, levels
 from dlp_dyn.particles import Particles, Scene
 from dlp_dyn.video import VideoConfig
 
@@ -104,6 +104,26 @@ def test_steps_back_keep_the_distribution():
         assert abs(float(x.std()) - float((1 - kept).sqrt())) < 0.02
         again = schedule.renoise(x, torch.randn(x_0.shape, generator=g), to, t)
         assert abs(float(again.std()) - float((1 - schedule.kept[80]).sqrt())) < 0.02
+
+
+def test_a_velocity_tells_the_clip_and_the_network_is_asked_for_it():
+    """At any step; where there is no noise the clip stays what it is, whatever the network says."""
+    schedule, t = CosineSchedule(100), torch.tensor([[50, 3], [-1, 99]])
+    x, noise = torch.randn(2, 2, 4, 8), torch.randn(2, 2, 4, 8)
+    velocity = schedule.velocity(x, noise, t)
+    torch.testing.assert_close(
+        schedule.against(schedule.add_noise(x, noise, t), velocity, t), x, atol=2e-4, rtol=1e-3
+    )
+    model = small(causal=False, attention="factorised")
+    model.cfg = replace(model.cfg, predicts="velocity")
+    rows, steps = model.rows(scenes(1, 3)).clamp(-1, 1), torch.tensor([[-1, 5, -1]])
+    noise = torch.randn_like(rows)
+    noisy = model.schedule.add_noise(rows, noise, steps)
+    found = model.clean(noisy, steps)
+    assert torch.equal(found[:, [0, 2]], rows[:, [0, 2]])
+    gap = model.denoiser(noisy, steps) - model.schedule.velocity(rows, noise, steps)
+    expected = (gap[:, 1].abs() * model.packing.mask(4)).sum() / gap.numel()
+    torch.testing.assert_close(denoising_error(model, rows, noise, steps)[0], expected)
 
 
 def test_the_last_step_gives_the_clip_itself():

@@ -29,6 +29,9 @@ class DiffusionConfig:
     """Frames see no later ones, as published; off for clips that are completed from their end as well."""
     gaps: bool = False
     """In training half of the clips have a gap of noise alone between frames that are given; causal=false."""
+    predicts: Literal["clip", "velocity"] = "clip"
+    """What the network gives: the clip without noise, as published, or noise and clip mixed (v-prediction), which keeps
+    what little noise there is near the end from being redrawn."""
     hide_off: bool = False
     """All particles that are off are alike, so that nothing is learned of what nobody sees; off as published."""
     error: Literal["l1", "l2"] = "l1"

@@ -51,7 +51,9 @@ class ClipDiffusion(nn.Module):
 
         t: of clips or of each frame, -1 where a frame has no noise.
         """
-        return self.denoiser(x, t).clamp(-1, 1)
+        given = self.denoiser(x, t)
+        clip = given if self.cfg.predicts == "clip" else self.schedule.against(x, given, t)
+        return clip.clamp(-1, 1)
 
     @torch.no_grad()
     def sample(

@@ -30,6 +30,20 @@ class CosineSchedule(nn.Module):
         kept = self._kept(t, x)
         return kept.sqrt() * x + (1 - kept).sqrt() * noise
 
+    def velocity(
+        self, x: Float[Tensor, "B T M C"], noise: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]
+    ) -> Float[Tensor, "B T M C"]:
+        """The direction in which a clip turns into noise at step t (v of Salimans & Ho 2022)."""
+        kept = self._kept(t, x)
+        return kept.sqrt() * noise - (1 - kept).sqrt() * x
+
+    def against(
+        self, x_t: Float[Tensor, "B T M C"], velocity: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]
+    ) -> Float[Tensor, "B T M C"]:
+        """The clip that is x_t at step t and turns into noise with that velocity."""
+        kept = self._kept(t, x_t)
+        return kept.sqrt() * x_t - (1 - kept).sqrt() * velocity
+
     def step(
         self,
         x_t: Float[Tensor, "B T M C"],

@@ -50,7 +50,12 @@ def denoising_error(
     noise: Float[Tensor, "B T M C"],
     t: Int[Tensor, "*S"],
 ) -> Float[Tensor, " B"]:
-    """Mean over all entries; padding counts as right."""
-    gap = diffusion.denoiser(diffusion.schedule.add_noise(rows, noise, t), t) - rows
+    """Mean over all entries of what the network gives; padding counts as right, as do frames without noise."""
+    schedule, velocity = diffusion.schedule, diffusion.cfg.predicts == "velocity"
+    target = schedule.velocity(rows, noise, t) if velocity else rows
+    gap = diffusion.denoiser(schedule.add_noise(rows, noise, t), t) - target
     error = gap.abs() if diffusion.cfg.error == "l1" else gap.square()
-    return (error * diffusion.packing.mask(diffusion.n_rows - 1, rows.device)).mean((1, 2, 3))
+    error = error * diffusion.packing.mask(diffusion.n_rows - 1, rows.device)
+    if velocity:
+        error = error * (t >= 0).view(*t.shape, *[1] * (error.ndim - t.ndim))
+    return error.mean((1, 2, 3))
