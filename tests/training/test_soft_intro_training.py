@@ -25,7 +25,11 @@ from dlp_dyn.training.tasks import soft_intro as tasks
 Make = Callable[..., TrainConfig]
 FAMILIES = {
     "soft_intro_2d": {"soft_intro.densities.hidden_dim": 16, "soft_intro.game.warm_up_steps": 2},
-    "soft_intro_images": {"soft_intro.images.channels": "[8, 8]", "soft_intro.images.latent_dim": 4},
+    "soft_intro_images": {
+        "soft_intro.images.channels": "[8, 8]",
+        "soft_intro.images.latent_dim": 4,
+        "soft_intro.game.warm_up_steps": 2,
+    },
     "soft_intro_style": {
         "soft_intro.style.image_size": 8,
         "soft_intro.style.start_channels": 4,
@@ -125,6 +129,16 @@ def test_commands_evaluate_and_draw_ways_between_frames(
         capsys.readouterr()
         assert cli.main(words) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_preset_of_images_plays_when_it_is_warm(small: Make) -> None:
+    preset = config.load("soft_intro_images")
+    assert preset.soft_intro is not None
+    assert 0 < preset.soft_intro.game.warm_up_steps < preset.steps / 2
+    run = train(small("soft_intro_images"))
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    played = {row["step"]: row["train/loss/exp_sample"] > 0 for row in rows if "train/lr" in row}
+    assert played == {1: False, 2: False, 3: True, 4: True, 5: True, 6: True}
 
 
 def test_a_command_draws_contents_in_other_classes(
