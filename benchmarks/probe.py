@@ -17,6 +17,7 @@ from jaxtyping import Float
 from dlp_dyn import checkpoint
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Part
+from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
 from dlp_dyn.particles import Particles
 
@@ -41,6 +42,8 @@ def look(model: DLP, rollouts: Rollouts, part: Part, n_frames: int, k: int) -> S
     starts, ends = rollouts.episode_starts[episodes], rollouts.episode_ends[episodes]
     rows = np.concatenate([np.arange(a, b) for a, b in zip(starts, ends, strict=True)])
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, n_frames).round().astype(int))]
+    if "angle" not in rollouts.state_names:
+        raise InputError(f"{rollouts.path}: no states/angle in it; give a file that has true angles")
     truth, half = rollouts.states_at(rows), (rollouts.image_size[0] - 1) / 2
     looks, distances = [], []
     for i in range(0, len(rows), _BATCH):

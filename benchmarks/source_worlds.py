@@ -72,7 +72,8 @@ def push_t(image_size: int = 64) -> gym.Env:
         angle = world.block.angle
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         middle = np.asarray(world.block.position) + turn @ T_MIDDLE
-        return seen(np.stack([middle, np.asarray(world.agent.position)]) / TABLE, image_size)
+        truth = seen(np.stack([middle, np.asarray(world.agent.position)]) / TABLE, image_size)
+        return {**truth, "angle": np.array([angle, 0.0], np.float32)}  # the agent is round
 
     import gym_pusht  # noqa: F401  # pyright: ignore[reportMissingImports, reportUnusedImport]
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from benchmarks import source_files
+from benchmarks.probe import look
 from benchmarks.source_files import Filmed, Played, named
-from dlp_dyn.data.balls import to_pixels
+from dlp_dyn.checkpoint import load_model
+from dlp_dyn.data.balls import to_pixels, write_balls
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 
@@ -84,3 +86,13 @@ def test_where_truth_says_a_thing_is_the_picture_differs_from_the_ground(name: s
         differs = np.abs(frame - ground).sum(-1) > 30
         hits.extend(differs[y.astype(int), x.astype(int)])
     assert np.mean(hits) > 0.85
+
+
+def test_angles_are_told_and_a_file_without_them_is_refused(tmp_path: Path) -> None:
+    write_balls(tmp_path / "balls.h5", (2, 1, 1), 4)
+    with pytest.raises(InputError, match="no states/angle"):
+        look(load_model("dlp_dyn/bundled/balls"), Rollouts(tmp_path / "balls.h5"), "train", 4, 0)
+    if find_spec("gym_pusht") is None:
+        pytest.skip("gym_pusht is not installed")
+    _, info = gym.make("benchmarks.source_worlds:Told-PushT-v0").reset(seed=0)
+    assert info["ground_truth"]["angle"].shape == (2,)
