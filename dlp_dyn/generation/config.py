@@ -28,14 +28,14 @@ class DiffusionConfig:
     causal: bool = True
     """Frames see no later ones, as published; off for clips that are completed from their end as well."""
     gaps: bool = False
-    """In training half of the clips have a gap of noise alone between frames that are given; causal=false."""
+    """In training every second clip has a gap: the frames around it are shown without noise. Needs causal=false."""
     predicts: Literal["clip", "velocity"] = "clip"
-    """What the network gives: the clip without noise, as published, or noise and clip mixed (v-prediction), which keeps
-    what little noise there is near the end from being redrawn."""
+    """What the network gives: the clip without noise, as published, or its velocity into noise (v-prediction), whose
+    errors count for less the less noise there is."""
     hide_off: bool = False
-    """All particles that are off are alike, so that nothing is learned of what nobody sees; off as published."""
+    """Particles that are off all have the same row: nothing is learned of what nobody sees. False as published."""
     error: Literal["l1", "l2"] = "l1"
-    """Of what the clip without noise is thought to be."""
+    """Of what the network gives."""
     normalization: Literal["minmax", "std"] = "minmax"
     """Of columns before noise is added; sampling is clipped to [-1, 1], so std cuts at one deviation."""
     quantile: Annotated[float, between(0, 0.5, "most")] = 0.0
