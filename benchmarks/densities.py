@@ -3,6 +3,7 @@
     python -m benchmarks.densities runs/rings runs/moons                runs of soft_intro_2d; prints a table
     python -m benchmarks.densities --train runs/2d --set steps=4000     trains them first, but for those that are done
     python -m benchmarks.densities --train runs/2d --only '*-plain-*'   some of them
+    python -m benchmarks.densities runs/2d/rings-* --draw rings.png     and a picture, a row for each set
 
 Trained are the published sets with their published weights, 8gaussians with three seeds: each as the published game,
 with the target of a reconstruction detached, and as a plain VAE of the same networks and steps.
@@ -20,8 +21,10 @@ from jaxtyping import Float
 from dlp_dyn.config import load, read
 from dlp_dyn.data import densities
 from dlp_dyn.evaluation.densities import divergences, mode_figures, published_jsd, published_kl
+from dlp_dyn.plotting import pictures, samples
 from dlp_dyn.soft_intro import families
 from dlp_dyn.training.loop import resume, train
+from dlp_dyn.training.tasks.soft_intro import density_pictures
 
 PUBLISHED = {
     "8gaussians": (0.3, 0.9),
@@ -79,9 +82,11 @@ def trained(folder: Path, overrides: Sequence[str], only: Sequence[str] = ("*",)
             yield train(load("soft_intro_2d", [*settings, *overrides, f"out={run}"]))
 
 
-def table(runs: Iterator[Path]) -> None:
+def table(runs: Iterator[Path]) -> dict[str, dict[str, samples.Picture]]:
+    """Prints it; gives data, samples and likelihoods as pictures, by the names of sets."""
     print(f"| run | {' | '.join(_COLUMNS)} |\n| --- |{' --- |' * len(_COLUMNS)}")
     names: dict[str, Points] = {}
+    drawn: dict[str, dict[str, samples.Picture]] = {}
     for run in runs:
         last = run / "checkpoints" / "last"
         name = read(last / "config.yaml").data.path
@@ -89,10 +94,16 @@ def table(runs: Iterator[Path]) -> None:
             rng = np.random.default_rng(100)
             names[name] = densities.points(name, _N, rng)
             again = densities.points(name, _N, rng)
+            drawn[name] = {"data": samples.points_picture(names[name], densities.limit(name))}
             floor = " | ".join(figures(name, names[name], again))
             print(f"| {name}, another draw of the data | {floor} |", flush=True)
-        fake = families.load(last).sample(_N, torch.Generator().manual_seed(1)).numpy()
+        model = families.load(last)
+        fake = model.sample(_N, torch.Generator().manual_seed(1)).numpy()
         print(f"| {run.name} | {' | '.join(figures(name, names[name], fake))} |", flush=True)
+        kind = run.name.removeprefix(f"{name}-")
+        for what, picture in density_pictures(model, fake, densities.limit(name)).items():
+            drawn[name][f"{kind}: {what}"] = picture
+    return drawn
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -105,8 +116,16 @@ def main(words: Sequence[str] | None = None) -> int:
         "--only", nargs="+", default=["*"], metavar="NAME", help="runs to train, * for any letters"
     )
     parser.add_argument("--set", nargs="+", default=[], help="settings for all of them alike")
+    parser.add_argument(
+        "--draw",
+        type=Path,
+        metavar="FILE",
+        help="data, samples and likelihoods; the same variants of every set",
+    )
     args = parser.parse_args(words)
-    table(trained(args.train, args.set, args.only) if args.train else iter(args.runs))
+    drawn = table(trained(args.train, args.set, args.only) if args.train else iter(args.runs))
+    if args.draw is not None:
+        pictures.write_image(args.draw, pictures.label_grid(list(drawn.values())))
     return 0
 
 

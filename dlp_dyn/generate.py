@@ -22,6 +22,7 @@ from dlp_dyn.predict import check_out
 from dlp_dyn.settings import read_yaml
 from dlp_dyn.sharing.locate import CONFIG, resolve
 from dlp_dyn.soft_intro import families
+from dlp_dyn.soft_intro.style import StyleVAE
 from dlp_dyn.soft_intro.translation import TranslationVAE
 
 _ROWS, _BETWEEN = 6, 7  # of samples; drawings on a way
@@ -82,13 +83,47 @@ def draw_translated(
     frames = model.shown(_two_sets(data, model.own.image_size, n, part).to(device))
     contents, classes = frames[:n], frames[n:]
     drawn = torch.stack([model.translate(contents, kind.expand_as(contents)) for kind in classes])
-    corner = torch.ones_like(contents[:1])
-    columns = {"content": torch.cat([corner, contents])}
-    columns |= {
-        f"class {i + 1}": torch.cat([classes[i : i + 1], column]) for i, column in enumerate(drawn.unbind(0))
-    }
-    pictures.write_image(out, samples.sample_picture(samples.image_picture, columns))
+    pictures.write_image(out, _every_pair(drawn, contents, classes, ("content", "class")))
     return drawn
+
+
+def draw_mixed(
+    run: str | Path,
+    data: str | Path,
+    out: str | Path,
+    first: int | None = None,
+    n: int = 4,
+    part: Part = "test",
+    device: str = "cpu",
+) -> Tensor:
+    """Draw n frames of a file with the finer styles of n others; gives them as (n others, n, C, H, W).
+
+    first: the finer styles are those from this one on, of two a side from 4 pixels up; None is their finer half.
+    The first column of the picture is the frames that give the coarse styles, the first row the others.
+    Raises InputError for a run of another kind, for frames that do not fit or are too few, and where nothing is mixed.
+    """
+    out = _picture_file(out)
+    model = families.load(run, device)
+    if not isinstance(model, StyleVAE):
+        raise InputError(f"{run}: does not draw by styles; train one with soft_intro_style")
+    frames = model.shown(_two_sets(data, model.own.image_size, n, part).to(device))
+    coarse, fine = frames[:n], frames[n:]
+    first = model.own.n_levels if first is None else first
+    drawn = torch.stack([model.mix(coarse, other.expand_as(coarse), first) for other in fine])
+    pictures.write_image(out, _every_pair(drawn, coarse, fine, ("coarse", "fine")))
+    return drawn
+
+
+def _every_pair(
+    drawn: Float[Tensor, "n m 3 S S"],
+    rows: Float[Tensor, "m 3 S S"],
+    columns: Float[Tensor, "n 3 S S"],
+    names: tuple[str, str],
+) -> samples.Picture:
+    """Drawings of a frame at the left and one at the top each, with those frames."""
+    left = {names[0]: torch.cat([torch.ones_like(rows[:1]), rows])}
+    others = {f"{names[1]} {i + 1}": torch.cat([columns[i : i + 1], each]) for i, each in enumerate(drawn)}
+    return samples.sample_picture(samples.image_picture, left | others)
 
 
 def _two_sets(data: str | Path, side: int, n: int, part: Part) -> Float[Tensor, "F 3 S S"]:

@@ -31,6 +31,17 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="of a soft_intro_translation: n test frames of a rollout file in the classes of n others",
     )
+    sub.add_argument(
+        "--mix",
+        metavar="FILE",
+        help="of a soft_intro_style: n test frames of a rollout file with the finer styles of n others",
+    )
+    sub.add_argument(
+        "--first",
+        type=int,
+        metavar="K",
+        help="of --mix: the finer styles are those from this one on, of two a side (default: the finer half)",
+    )
     sub.add_argument("--frames", type=many, default=40, help="of each (default: 40)")
     sub.add_argument("--steps", type=many, help="of diffusion: fewer take less time (default: all)")
     sub.add_argument("--eta", type=float, default=1.0, help="noise in every step, 0 to 1 (default: 1)")
@@ -41,7 +52,14 @@ def arguments(sub: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw videos that a generator makes up, or samples of a Soft-IntroVAE."""
     from dlp_dyn.errors import InputError
-    from dlp_dyn.generate import draw_between, draw_filled, draw_generated, draw_samples, draw_translated
+    from dlp_dyn.generate import (
+        draw_between,
+        draw_filled,
+        draw_generated,
+        draw_mixed,
+        draw_samples,
+        draw_translated,
+    )
     from dlp_dyn.soft_intro.families import is_intro
 
     if (args.fill is None) != (args.missing is None):
@@ -63,6 +81,8 @@ def run(args: argparse.Namespace) -> None:
         draw_between(args.run_folder, args.between, args.out, args.n, device=device(args.device))
     elif args.translate is not None:
         draw_translated(args.run_folder, args.translate, args.out, args.n, device=device(args.device))
+    elif args.mix is not None:
+        draw_mixed(args.run_folder, args.mix, args.out, args.first, args.n, device=device(args.device))
     elif is_intro(args.run_folder):
         draw_samples(args.run_folder, args.out, args.n, args.seed, device(args.device))
     else:

@@ -16,7 +16,7 @@ from dlp_dyn.config import TrainConfig
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.errors import InputError
 from dlp_dyn.evaluation.game import game_warnings
-from dlp_dyn.generate import draw_translated
+from dlp_dyn.generate import draw_mixed, draw_translated
 from dlp_dyn.soft_intro import families
 from dlp_dyn.soft_intro.model import IntroVAE
 from dlp_dyn.training.loop import resume, train
@@ -154,6 +154,32 @@ def test_a_command_draws_contents_in_other_classes(
     capsys.readouterr()
     assert cli.main(["generate", other, "--translate", str(balls_file), "--out", str(out)]) == 2
     assert "no codes of content and class" in capsys.readouterr().err
+
+
+def test_a_command_draws_frames_with_the_finer_styles_of_others(
+    small: Make, balls8: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, out = (
+        str(train(small("soft_intro_style", steps=4))),
+        tmp_path / "mixed.png",
+    )  # the second side is faded in
+    half, late = (draw_mixed(run, balls8, out, first, n=2) for first in (None, 3))
+    assert half.shape == (2, 2, 3, 8, 8)
+    changed = [(drawn[0] - drawn[1]).abs().mean() for drawn in (half, late)]
+    assert changed[0] > changed[1] > 0  # by the other frame: two styles of four, one of four
+    told = {
+        "give 1 to 3": ["generate", run, "--mix", str(balls8), "--out", str(out), "--n", "2", "--first", "4"],
+        "does not draw by styles": [
+            "generate", str(train(small("soft_intro_images", steps=1, out=tmp_path / "images"))),
+            "--mix", str(balls8), "--out", str(out),
+        ],
+    }  # fmt: skip
+    assert cli.main(["generate", run, "--mix", str(balls8), "--out", str(out), "--n", "2"]) == 0
+    assert iio.imread(out).std() > 0
+    for message, words in told.items():
+        capsys.readouterr()
+        assert cli.main(words) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_style_model_grows_while_it_trains(small: Make) -> None:

@@ -31,6 +31,7 @@ _N_CLOUDS = (2_000, 200)  # for training, held out
 _LARGER = 1e9  # more than kernel distances differ
 _PATIENCE = 3  # evaluations in a row
 _DRAWN = 6  # rows of a picture
+_GRID = 120  # cells of a side
 
 
 class Tensors(Dataset[Tensor]):
@@ -118,17 +119,21 @@ class DensityTask(GameTask):
 
     def picture(self, model: IntroVAE) -> samples.Picture:
         limit = densities.limit(self.name)
-        grid = negative_elbo_grid(model, limit, 120)
-        row = {
-            "data": samples.points_picture(self.real, limit),
-            "samples": samples.points_picture(self._sample(model), limit),
-            "likelihood": samples.likelihood_picture(grid.cpu().numpy()),
-        }
-        return pictures.label_grid([row])
+        row = {"data": samples.points_picture(self.real, limit)}
+        return pictures.label_grid([row | density_pictures(model, self._sample(model), limit)])
 
     def _sample(self, model: IntroVAE) -> np.ndarray:
         g = torch.Generator(next(model.parameters()).device).manual_seed(0)
         return model.sample(_N_JUDGED, g).cpu().numpy()
+
+
+def density_pictures(model: IntroVAE, sampled: np.ndarray, limit: float) -> dict[str, samples.Picture]:
+    """Of a model of the plane: points that it drew, and exp(ELBO)."""
+    grid = negative_elbo_grid(model, limit, _GRID)
+    return {
+        "samples": samples.points_picture(sampled, limit),
+        "likelihood": samples.likelihood_picture(grid.cpu().numpy()),
+    }
 
 
 class PictureTask(GameTask):
