@@ -151,6 +151,21 @@ def test_frames_see_later_ones_only_where_they_may(causal, attention):
     assert torch.equal(before[:, :2], after[:, :2]) == causal
 
 
+def test_rows_hold_all_their_frames_and_know_which_are_given():
+    model, x = small(False, "rows").denoiser, torch.randn(1, 3, 5, 8)
+    changed = x.clone()
+    changed[:, 2, 1] += 1
+    whole = model(x, torch.tensor([4]))
+    assert (
+        (model(changed, torch.tensor([4])) != whole).flatten(2).any(-1).all()
+    )  # every frame sees the last one
+    assert torch.equal(model(x, torch.tensor([[4, 4, 4]])), whole)
+    gaps = [model(x, torch.tensor([levels])) for levels in ([-1, 4, 4], [-1, 4, -1], [4, 4, -1])]
+    assert len({float(found.detach().sum()) for found in (whole, *gaps)}) == 4
+    with pytest.raises(InputError, match="attention=rows"):
+        replace(CFG, attention="rows").check()
+
+
 def test_what_is_given_stays_and_the_rest_is_drawn():
     model, scene = small(), scenes(2, 3)
     given = torch.ones(2, 3, 5)
@@ -249,3 +264,88 @@ def test_frames_around_a_gap_are_shown_without_noise_to_a_model_that_knows_gaps(
     seen.clear()
     model.complete(scene, given, steps=4)
     assert all(t.ndim == 1 for _, t in seen)
+
+
+MOVING = ScenePacking(feature_dim=2, background_dim=5, hide_off=True, motion=True)
+
+
+def moving(n_frames=6):
+    """Balls that go straight, at sizes of steps that are small beside positions; the last one comes in later."""
+    scene = scenes(3, n_frames)
+    at = torch.arange(n_frames)[:, None, None]
+    velocity = 0.05 * torch.randn(3, 1, 4, 2, generator=torch.Generator().manual_seed(1))
+    scene.particles.position.copy_(scene.particles.position[:, :1] + at * velocity)
+    scene.particles.transparency.fill_(0.9)
+    scene.particles.transparency[:, :2, 3] = 0.0
+    return scene
+
+
+def with_motion(**settings):
+    model = ClipDiffusion(replace(CFG, frames=6, hide_off=True, motion=True, **settings), 4, MOVING)
+    model.normalizer.fit(moving())
+    return model.eval()
+
+
+def test_motion_there_and_back():
+    scene, model = moving(), with_motion()
+    rows, raw = model.rows(scene), MOVING.pack(scene)
+    step, position = raw[..., :-1, MOVING.steps], scene.particles.position
+    torch.testing.assert_close(step[:, 1:, :3], position.diff(dim=1)[:, :, :3])
+    assert not step[:, 0].any()
+    assert not step[:, :3, 3].any()  # off until the third frame, from where it moves in the fourth
+    assert step[:, 3:, 3].all()
+    assert rows[..., :-1, MOVING.steps].abs().max() == pytest.approx(1, abs=1e-3)  # a range of its own
+    again = model.scenes(rows).particles
+    shown = scene.particles.visible
+    torch.testing.assert_close(again.position[shown], position[shown], atol=1e-5, rtol=0)
+    assert torch.equal(again.visible, shown)
+
+
+def test_steps_tell_where_positions_are_uncertain():
+    """Positions that are off by chance, steps that are right: a line comes out, in the place of all of them."""
+    scene, model = moving(), with_motion()
+    rows = model.rows(scene)
+    noise = 0.1 * torch.randn(3, 6, 3, 2, generator=torch.Generator().manual_seed(2))
+    noisy = rows.clone()
+    noisy[..., :3, :2] += noise
+    found, truth = (model.scenes(x).particles.position[:, :, :3] for x in (noisy, rows))
+    wrong = found - truth
+    middle = (noise * model.normalizer.particle_scale[:2]).mean(1, keepdim=True)
+    assert (wrong - middle).abs().max() < 0.1 * noise.abs().max()
+    assert wrong.diff(dim=1).abs().max() < 0.02 * noise.diff(dim=1).abs().max()
+
+
+def test_frames_that_are_given_hold_and_a_gap_joins_them():
+    scene, model = moving(), with_motion()
+    given, truth = torch.ones(3, 6, 5), scene.particles.position[:, :, :3]
+    given[:, 2:5] = 0
+    rows = model.rows(scene)
+    rows[:, 2:5, :3, :2] += 0.1 * torch.randn(3, 3, 3, 2, generator=torch.Generator().manual_seed(3))
+    found = model.scenes(rows, given).particles.position[:, :, :3]
+    torch.testing.assert_close(found[:, [0, 1, 5]], truth[:, [0, 1, 5]], atol=1e-5, rtol=0)
+    assert (found - truth).abs().max() < 0.01 * model.normalizer.particle_scale[:2].max()
+    rows[:, 2:, :3, MOVING.steps] += (
+        1  # each step too long: their sum is given, and so each gets what it should
+    )
+    again = model.scenes(rows, given).particles.position[:, :, :3]
+    torch.testing.assert_close(again, found, atol=1e-3, rtol=0)
+
+
+def test_a_step_has_the_noise_of_both_frames():
+    model = with_motion(causal=False, gaps=True, attention="factorised")
+    t = torch.tensor([[-1, 4, 7, -1, -1, -1]])
+    entries = model.levels(t)
+    assert (entries[..., :-1, :8] == t[..., None, None]).all()
+    assert (entries[..., -1, :] == t[..., None]).all()
+    assert (entries[..., :-1, MOVING.steps] == torch.tensor([-1, 4, 7, 7, -1, -1])[:, None, None]).all()
+    seen, given = [], torch.ones(3, 6, 5)
+    given[:, 1:3] = 0
+    scene = moving()
+    model.denoiser.register_forward_pre_hook(lambda _module, args: seen.append(args[0]))
+    model.complete(scene, given, steps=3, generator=torch.Generator().manual_seed(0))
+    rows = model.rows(scene)
+    for x in seen:  # the step into the first frame after the gap is not known
+        shown = x == rows
+        assert shown[:, [0, 4, 5]].all()
+        assert shown[:, 3, :, :8].all()
+        assert not shown[:, 3, :-1, MOVING.steps].any()

@@ -23,8 +23,9 @@ class DiffusionConfig:
     """Heads of attention."""
     dropout: Fraction = 0.1
     """Share of activations that are dropped in training."""
-    attention: Literal["joint", "factorised"] = "joint"
-    """Of all rows of a clip to each other, as published; or among the rows of a frame and along each row, in turns."""
+    attention: Literal["joint", "factorised", "rows"] = "joint"
+    """Of all rows of a clip to each other, as published; among the rows of a frame and along each row, in turns; or
+    among `rows`, each a token of all its frames, which needs causal=false."""
     causal: bool = True
     """Frames see no later ones, as published; off for clips that are completed from their end as well."""
     gaps: bool = False
@@ -34,6 +35,8 @@ class DiffusionConfig:
     errors count for less the less noise there is."""
     hide_off: bool = False
     """Particles that are off all have the same row: nothing is learned of what nobody sees. False as published."""
+    motion: bool = False
+    """Steps between frames are columns of their own, scaled to their range; positions are those that fit both best."""
     error: Literal["l1", "l2"] = "l1"
     """Of what the network gives."""
     normalization: Literal["minmax", "std"] = "minmax"
@@ -48,6 +51,8 @@ class DiffusionConfig:
             raise InputError(
                 "generation.gaps=true fills frames from those around them: give causal=false and 3 frames or more"
             )
+        if self.attention == "rows" and self.causal:
+            raise InputError("generation.attention=rows sees all frames at once: give causal=false")
         if self.dim % self.n_heads or self.dim % 2:
             raise InputError(
                 f"generation.dim={self.dim} is not an even multiple of n_heads={self.n_heads}: change one of them"

@@ -71,10 +71,35 @@ class FactorisedDenoiser(nn.Module):
         return self.write(self.trunk(self.read(x), _of_frames(code, x.shape[1])))
 
 
-def denoiser(cfg: DiffusionConfig, n_rows: int, width: int) -> Denoiser | FactorisedDenoiser:
+class RowDenoiser(nn.Module):
+    """The same with one token a row, of all its frames and which of them have noise; tokens attend to each other.
+
+    That frames of a row agree, a linear layer tells; a clip costs as much as a frame.
+    """
+
+    def __init__(self, cfg: DiffusionConfig, n_rows: int, width: int) -> None:
+        super().__init__()
+        dim = cfg.dim
+        self.time = mlp([dim, 4 * dim, dim])
+        self.read = mlp([cfg.frames * (width + 1), dim, dim])
+        self.trunk = FactorisedTrunk(dim, cfg.n_layers, cfg.n_heads, cfg.dropout, 1, n_rows, causal=False)
+        self.write = mlp([dim, dim, cfg.frames * width])
+
+    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
+        of_frames = t if t.ndim == 2 else t[:, None].expand(-1, x.shape[1])
+        noisy = (of_frames >= 0).to(x.dtype)[:, :, None, None].expand_as(x[..., :1])
+        tokens = self.read(torch.cat([x, noisy], -1).transpose(1, 2).flatten(2))
+        code = self.time(sinusoids(of_frames.amax(1), self.trunk.frames.shape[-1], x.dtype))
+        clips = self.write(self.trunk(tokens[:, None], code[:, None, None]))[:, 0]
+        return clips.unflatten(-1, (x.shape[1], x.shape[3])).transpose(1, 2)
+
+
+_KINDS = {"joint": Denoiser, "factorised": FactorisedDenoiser, "rows": RowDenoiser}
+
+
+def denoiser(cfg: DiffusionConfig, n_rows: int, width: int) -> Denoiser | FactorisedDenoiser | RowDenoiser:
     """The network that `cfg.attention` names."""
-    kind = FactorisedDenoiser if cfg.attention == "factorised" else Denoiser
-    return kind(cfg, n_rows, width)
+    return _KINDS[cfg.attention](cfg, n_rows, width)
 
 
 def _of_frames(code: Float[Tensor, "*S D"], n_frames: int) -> Float[Tensor, "B F 1 D"]:

@@ -43,8 +43,20 @@ class ClipDiffusion(nn.Module):
         """Scenes as what is diffused."""
         return self.normalizer(self.packing.pack(scenes))
 
-    def scenes(self, rows: Float[Tensor, "B T M C"]) -> Scene:
-        return self.packing.unpack(self.normalizer.inverse(rows))
+    def scenes(self, rows: Float[Tensor, "B T M C"], given: Float[Tensor, "B T M"] | None = None) -> Scene:
+        """given: 1 where rows hold as they are, whatever steps say."""
+        rows = self.normalizer.inverse(rows)
+        scenes = self.packing.unpack(rows)
+        if not self.packing.motion:
+            return scenes
+        held = None if given is None else given > 0
+        return self.packing.joined(scenes, rows, self.normalizer.particle_scale, held)
+
+    def levels(self, t: Int[Tensor, "*S"]) -> Int[Tensor, "*E"]:
+        """Steps of noise of frames as those of their entries: what a frame moved since has the noise of both."""
+        if t.ndim == 1:
+            return t
+        return self.packing.entries(t[..., None].expand(*t.shape, self.n_rows), torch.maximum)
 
     def clean(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
         """What rows without noise are thought to be, in the range of the training data.
@@ -52,7 +64,7 @@ class ClipDiffusion(nn.Module):
         t: of clips or of each frame, -1 where a frame has no noise.
         """
         given = self.denoiser(x, t)
-        clip = given if self.cfg.predicts == "clip" else self.schedule.against(x, given, t)
+        clip = given if self.cfg.predicts == "clip" else self.schedule.against(x, given, self.levels(t))
         return clip.clamp(-1, 1)
 
     @torch.no_grad()
@@ -81,9 +93,9 @@ class ClipDiffusion(nn.Module):
         A causal model fills frames without regard to those after them.
         """
         rows = self.rows(scenes)
-        known = Known(rows, given[..., None].expand_as(rows))
+        known = Known(rows, self.packing.entries(given, torch.minimum))
         filled = self.denoise(self._noise(tuple(rows.shape), generator), steps, eta, known, rounds)
-        return self.scenes(filled)
+        return self.scenes(filled, given)
 
     def denoise(
         self,
@@ -109,7 +121,7 @@ class ClipDiffusion(nn.Module):
         """`clean`, told what is known."""
         if known is None:
             return self.clean(x, t)
-        held = known.where.flatten(2) > 0
+        held = known.where[..., 0] > 0
         frames = held.all(-1)
         if self.cfg.gaps and torch.equal(frames, held.any(-1)):
             x = torch.where(known.where > 0, known.rows, x)

@@ -41,7 +41,7 @@ class VideoGenerator(SharedModel):
         image = video.image
         n = image.n_patches if video.tracking.kind == "grid" else image.n_particles
         self.diffusion = ClipDiffusion(
-            cfg, n, ScenePacking(image.feature_dim, image.background_dim, cfg.hide_off)
+            cfg, n, ScenePacking(image.feature_dim, image.background_dim, cfg.hide_off, cfg.motion)
         )
 
     @classmethod

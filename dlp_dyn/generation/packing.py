@@ -1,13 +1,15 @@
 """The particles of a clip as one array, and its columns scaled to [-1, 1]."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from dlp_dyn.errors import InputError
+from dlp_dyn.generation.motion import fitted, in_both, step_between
 from dlp_dyn.particles import ParticleLayout, Particles, Scene
 
 _EPS = 1e-5  # of the quotient by a column's range
@@ -21,15 +23,22 @@ class ScenePacking:
     the denoiser's weights, so that no order of its own could be made good there.
 
     hide_off: rows of particles that are off are zero, whatever they look like, which nobody sees.
+    motion: of clips, rows of particles end in their step from the frame before; 0 where they are off in one of the two.
     """
 
     feature_dim: int
     background_dim: int
     hide_off: bool = False
+    motion: bool = False
 
     @property
     def particle_width(self) -> int:
-        return ParticleLayout(self.feature_dim).dim
+        return ParticleLayout(self.feature_dim).dim + 2 * self.motion
+
+    @property
+    def steps(self) -> slice:
+        """Columns of motion in the rows of particles; none without."""
+        return slice(ParticleLayout(self.feature_dim).dim, self.particle_width)
 
     @property
     def width(self) -> int:
@@ -42,14 +51,44 @@ class ScenePacking:
         )
         if self.hide_off:
             particles = particles * scene.particles.visible[..., None]
+        if self.motion:
+            step = step_between(particles[..., :2], in_both(scene.particles.visible))
+            particles = torch.cat([particles, step], -1)
         middle = torch.zeros_like(background[..., :1]).expand(*background.shape[:-1], 2)
         last = torch.cat([middle, background], -1)[..., None, :]
         padded = [nn.functional.pad(x, (0, self.width - x.shape[-1])) for x in (particles, last)]
         return torch.cat(padded, -2)
 
     def unpack(self, x: Float[Tensor, "*B M C"]) -> Scene:
-        particles = ParticleLayout(self.feature_dim).unpack(x[..., :-1, : self.particle_width])
+        particles = ParticleLayout(self.feature_dim).unpack(x[..., :-1, :])
         return Scene(_flipped(particles), x[..., -1, 2 : 2 + self.background_dim])
+
+    def joined(
+        self,
+        scene: Scene,
+        x: Float[Tensor, "B T M C"],
+        scale: Float[Tensor, " C"],
+        given: Bool[Tensor, "B T M"] | None,
+    ) -> Scene:
+        """A clip of rows x with the positions that fit their steps as well. scale: of columns. given: what stays."""
+        particles = scene.particles
+        position = fitted(
+            particles.position,
+            x[..., :-1, self.steps],
+            in_both(particles.visible),
+            (scale[:2] / scale[self.steps]).square(),
+            None if given is None else given[..., :-1],
+        )
+        return replace(scene, particles=replace(particles, position=position))
+
+    def entries(
+        self, rows: Shaped[Tensor, "B T M"], both: Callable[[Tensor, Tensor], Tensor]
+    ) -> Shaped[Tensor, "B T M C"]:
+        """Values of rows for each of their columns. both: of two frames, for the step from one to the other."""
+        values = rows[..., None].repeat(1, 1, 1, self.width)
+        before = torch.cat([rows[:, :1], rows[:, :-1]], 1)
+        values[..., :-1, self.steps] = both(rows, before)[..., :-1, None]
+        return values
 
     def mask(self, n_particles: int, device: torch.device | None = None) -> Float[Tensor, "M C"]:
         """0 where rows are padded, 1 elsewhere."""
@@ -86,7 +125,7 @@ class Normalizer(nn.Module):
             self.register_buffer(f"{name}_scale", torch.ones(n))
 
     def fit(self, scenes: Scene, kind: Literal["minmax", "std"] = "minmax", quantile: float = 0.0) -> None:
-        """Take the columns' statistics over all leading axes.
+        """Take the columns' statistics over all leading axes; of motion, the last of them is time.
 
         quantile: share of values at either end that limits leave out, against outliers; they are clipped to the limits
         in generation. 0 is the published way.

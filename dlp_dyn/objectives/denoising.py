@@ -52,10 +52,11 @@ def denoising_error(
 ) -> Float[Tensor, " B"]:
     """Mean over all entries of what the network gives; padding counts as right, as do frames without noise."""
     schedule, velocity = diffusion.schedule, diffusion.cfg.predicts == "velocity"
-    target = schedule.velocity(rows, noise, t) if velocity else rows
-    gap = diffusion.denoiser(schedule.add_noise(rows, noise, t), t) - target
+    levels = diffusion.levels(t)
+    target = schedule.velocity(rows, noise, levels) if velocity else rows
+    gap = diffusion.denoiser(schedule.add_noise(rows, noise, levels), t) - target
     error = gap.abs() if diffusion.cfg.error == "l1" else gap.square()
     error = error * diffusion.packing.mask(diffusion.n_rows - 1, rows.device)
     if velocity:
-        error = error * (t >= 0).view(*t.shape, *[1] * (error.ndim - t.ndim))
+        error = error * (levels >= 0).view(*levels.shape, *[1] * (error.ndim - levels.ndim))
     return error.mean((1, 2, 3))

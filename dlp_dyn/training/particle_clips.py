@@ -52,12 +52,18 @@ class ParticleClips(Dataset[SceneClip]):
     def __getitem__(self, index: int) -> SceneClip:
         return self.__getitems__([index])[0]
 
+    def whole(self) -> Scene:
+        """All clips, of all starts, in one batch."""
+        return self.scene[self._rows(self.clips.starts[np.arange(len(self))])]
+
     def __getitems__(self, indices: Sequence[int]) -> list[SceneClip]:
         starts = self.clips.starts[np.asarray(indices)]
-        frames = starts[:, None] + np.arange(self.clips.clip_length) * self.clips.stride
-        rows = torch.from_numpy(self.rows[frames])
         actions = self.clips.actions(starts) if self.clips.rollouts.has_actions else None
-        return [SceneClip(self.scene[rows], actions)]
+        return [SceneClip(self.scene[self._rows(starts)], actions)]
+
+    def _rows(self, starts: np.ndarray) -> torch.Tensor:
+        frames = starts[:, None] + np.arange(self.clips.clip_length) * self.clips.stride
+        return torch.from_numpy(self.rows[frames])
 
 
 def collate(clips: Sequence[SceneClip]) -> SceneClip:

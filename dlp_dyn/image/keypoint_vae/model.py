@@ -51,6 +51,7 @@ class KeypointVAE(SharedModel):
         self.glimpse_decoder = (
             GlimpseDecoder(cfg.feature_dim, cfg.glimpse_size) if cfg.decoder == "object" else None
         )
+        self.to(memory_format=torch.channels_last)  # half the time of a step on a CPU
 
     @classmethod
     def from_config(cls, file: Path) -> "KeypointVAE":

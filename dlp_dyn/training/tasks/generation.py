@@ -27,8 +27,10 @@ class GenerationTask:
     def __init__(self, cfg: TrainConfig, model: VideoGenerator, rollouts: Rollouts) -> None:
         n_frames = model.cfg.frames
         train, validation = (encoded(model.video, rollouts, part) for part in ("train", "validation"))
-        model.diffusion.normalizer.fit(train, model.cfg.normalization, model.cfg.quantile)
         self.clips = ParticleClips(ClipDataset(rollouts, "train", n_frames, cfg.data.stride), "train", train)
+        pairs = ParticleClips(ClipDataset(rollouts, "train", 2, cfg.data.stride), "train", train)
+        ranges = pairs.whole() if model.cfg.motion else train
+        model.diffusion.normalizer.fit(ranges, model.cfg.normalization, model.cfg.quantile)
         later = ClipDataset(rollouts, "validation", n_frames, cfg.data.stride)
         if not len(self.clips) or not len(later):
             raise InputError(
