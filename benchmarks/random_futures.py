@@ -6,8 +6,9 @@ Scenes are seen for some frames; from the last one the true world goes on many t
 draws as many futures. Balls turn left or right by a right angle at random (`turn_every` of `dlp-dyn collect balls`);
 push: a PlayfulPusher of Push, whose actions no model sees.
 
-energy: distance of the two sets of positions of an object at a step, in image sides, mean over objects and scenes; 0
-where they spread alike. `truth` is the true world's other half, `one future` the most likely one of a model.
+energy: distance of the two sets of positions of an object at a step, in image sides, mean over objects and then over
+scenes, with its 95% interval from scenes drawn with replacement; 0 where they spread alike. `truth` is the true world's
+other half, `one future` the most likely one of a model.
 branches: of balls that turn freely, shares of samples that went left, right, or neither way, and of forks whose both
 branches were taken by a tenth of the samples or more.
 """
@@ -166,15 +167,15 @@ def report(world: World, runs: Sequence[tuple[str, VideoModel]], forks: bool, se
         cells = []
         for t in STEPS:
             gap = np.where(known, energy(path[:, :, t], truth[:, :, t]), np.nan)
-            distances[name, t] = np.nanmean(gap, 1)
-            cells.append(f"{np.nanmean(gap):.4f}")
+            distances[name, t] = np.nanmean(gap[known.any(1)], 1)
+            value, low, high = paired_difference(distances[name, t], np.zeros(len(distances[name, t])))
+            cells.append(f"{value:.4f} ({low:.4f} to {high:.4f})")
         print(f"| {name} | " + " | ".join(cells) + " |" + _forks_cells(path, world, known, forks))
     names = [name for name, _ in runs]
     for other in names[1:]:
         for t in STEPS:
-            gap = distances[other, t] - distances[names[0], t]
-            low, high = paired_difference(distances[other, t], distances[names[0], t])[1:]
-            print(f"step {t}: {other} - {names[0]}: {np.nanmean(gap):.4f} ({low:.4f} to {high:.4f})")
+            value, low, high = paired_difference(distances[other, t], distances[names[0], t])
+            print(f"step {t}: {other} - {names[0]}: {value:.4f} ({low:.4f} to {high:.4f})")
 
 
 def _forks_head(forks: bool) -> str:

@@ -39,12 +39,12 @@ class LatentContext(MessagePassing):
 class Ahead:
     """What the steps of a rollout hand on.
 
-    latent: given latent actions, that leave the window's last frame and later ones; None for none. partial: where they
-    are NaN, the policy is asked.
+    latent: given latent actions, that leave the window's last frame and later ones; None for none. ask: the policy
+    too, which stands in where they are NaN.
     """
 
     latent: Float[Tensor, "B K M L"] | None = None
-    partial: bool = False
+    ask: bool = False
 
 
 class LatentGraphDynamics(Dynamics):
@@ -126,7 +126,7 @@ class LatentGraphDynamics(Dynamics):
         if state.latent is not None and state.latent.shape[1]:
             given, state.latent = state.latent[:, 0], state.latent[:, 1:]
         latent = given
-        if given is None or state.partial:
+        if given is None or state.ask:
             actions = conditions.actions
             _, policy = self.context(nodes, None if actions is None else actions[:, -1])
             latent = sample(policy)

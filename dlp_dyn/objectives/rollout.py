@@ -1,6 +1,6 @@
 """The objective of dynamics on the particles of a frozen image model: rollouts against what followed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from dlp_dyn.clip import SceneClip
-from dlp_dyn.dynamics.base import Conditions, Dynamics, State
+from dlp_dyn.dynamics.base import Conditions, Dynamics, Step
 from dlp_dyn.dynamics.rollout import unroll
 from dlp_dyn.objectives.base import Losses, Objective, Update
 from dlp_dyn.objectives.config import STEADY, RolloutWeights, ScheduleConfig
@@ -80,22 +80,29 @@ def _without_idle(clip: SceneClip, n_context: int) -> SceneClip:
 
 
 def rollout_terms(
-    dynamics: Dynamics, clip: SceneClip, n_context: int, n_steps: int, unit: float, state: State = None
+    dynamics: Dynamics, clip: SceneClip, n_context: int, n_steps: int, unit: float
 ) -> dict[str, Float[Tensor, " B"]]:
-    """`n_context` true scenes, then the means of `n_steps` predicted ones, compared with what followed.
+    """`n_context` true scenes, then the means of `n_steps` predicted ones, compared with what followed."""
+    return step_terms(
+        unroll(dynamics, clip.scene[:, :n_context], n_steps, Conditions(clip.actions)), clip, n_context, unit
+    )
+
+
+def step_terms(
+    steps: Iterable[Step], clip: SceneClip, n_context: int, unit: float
+) -> dict[str, Float[Tensor, " B"]]:
+    """Predicted scenes of the frames from `n_context` on, compared with what followed.
 
     Distances are not squared: a collision that came out the wrong way counts as much as it shows, and no more.
     rollout_position: distance in units of motion, of visible particles. rollout_attributes: squared error of all else.
     rollout_spread: minus log-likelihood around the means, which the means do not learn from. Means over particles
-    and steps. state: of the dynamics, None has them start one.
+    and steps.
     """
-    steps = unroll(dynamics, clip.scene[:, :n_context], n_steps, Conditions(clip.actions), state=state)
-    sums: dict[str, Tensor] = {}
-    for i, step in enumerate(steps):
-        target = clip.scene[:, n_context + i]
-        for name, value in _step_errors(step.scenes, step.drawn, target, unit).items():
-            sums[name] = sums[name] + value if name in sums else value
-    return {name: value / n_steps for name, value in sums.items()}
+    errors = [
+        _step_errors(step.scenes, step.drawn, clip.scene[:, n_context + i], unit)
+        for i, step in enumerate(steps)
+    ]
+    return {name: torch.stack([error[name] for error in errors]).mean(0) for name in errors[0]}
 
 
 def _step_errors(

@@ -47,6 +47,16 @@ def test_a_row_for_the_truth_and_two_for_a_model(tmp_path, capsys):
     assert (tmp_path / "x.png").stat().st_size > 1000
 
 
+def test_energies_stand_with_intervals_that_hold_them(capsys):
+    world = balls_world(scenes=12, futures=4, horizon=20, seed=0)
+    random_futures.report(world, [], forks=True, seed=0)
+    row = capsys.readouterr().out.splitlines()[-1]
+    cells = [cell.replace("(", " ").replace(")", " ").split() for cell in row.split("|")[2:5]]
+    for value, low, _, high in cells:
+        assert float(low) < float(value) < float(high)
+        assert float(low) < 0 < float(high)  # of draws of one law
+
+
 def test_a_probe_finds_what_is_linear_and_nothing_else():
     rng = np.random.default_rng(0)
     x, noise = rng.normal(size=(400, 3)), rng.normal(size=(400, 3))
