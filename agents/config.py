@@ -294,6 +294,15 @@ class AgentConfig:
             raise InputError(
                 f"config: network.kind is {network}, observation.kind {kind}; give network.kind={fits}"
             )
+        if self.network.entity.values == "each" and (self.algorithm.kind, kind, network) != (
+            "td3",
+            "state",
+            "entity",
+        ):
+            raise InputError(
+                "config: network.entity.values=each is of TD3 on states with entities; give "
+                "network.entity.values=set, or algorithm.kind=td3 observation.kind=state network.kind=entity"
+            )
         if self.algorithm.offline and network != "entity":
             raise InputError(
                 f"config: algorithm.kind is {self.algorithm.kind}, network.kind {network}; give network.kind=entity"

@@ -170,6 +170,19 @@ class AgentEnv(VecEnv):
                 )
         return np.asarray(self.envs[0].get_wrapper_attr("compute_reward")(achieved, desired, {}))
 
+    def reward_each(self, achieved: np.ndarray, desired: np.ndarray) -> Float[np.ndarray, "B K"]:
+        """0 for each object that is where it should be, -1 for the others: by the environment's `object_success`.
+
+        Raises InputError for an environment that has no such method.
+        """
+        if not self.envs[0].has_wrapper_attr("object_success"):
+            raise InputError(
+                f"network.entity.values is each: {self.envs[0]} has no object_success(achieved, desired); give "
+                "network.entity.values=set"
+            )
+        success = self.envs[0].get_wrapper_attr("object_success")(achieved, desired)
+        return np.asarray(success, np.float32) - 1
+
     def pictures(self) -> list[UInt8[np.ndarray, "H W 3"]]:
         """What each environment shows now."""
         frames = [env.render() for env in self.envs]

@@ -64,6 +64,23 @@ def entity_space(space: gym.Space) -> tuple[int, bool]:
     return dim, True
 
 
+def check_objects(space: gym.Space) -> None:
+    """Raise InputError for a space without goals, or with more of them than entities, whose last ones they are of."""
+    goals = space.spaces.get("desired_goal") if isinstance(space, gym.spaces.Dict) else None
+    if goals is None or goals.shape is None:
+        raise InputError(
+            "network.entity.values is each, and there are no goals; give network.entity.values=set"
+        )
+    assert isinstance(space, gym.spaces.Dict)
+    seen = space["observation"].shape
+    assert seen is not None
+    if goals.shape[0] > seen[0]:
+        raise InputError(
+            f"network.entity.values is each: {goals.shape[0]} goals, but {seen[0]} entities; give "
+            "network.entity.values=set"
+        )
+
+
 def _columns(space: gym.Space, name: str) -> int:
     if not isinstance(space, gym.spaces.Box) or len(space.shape) != 2:
         found = space.shape if isinstance(space, gym.spaces.Box) else type(space).__name__

@@ -34,6 +34,12 @@ class EntityConfig:
     """widths: the perceptron in every block."""
     head: tuple[Count, ...] = (256, 256)
     """widths: the perceptron behind the readout."""
+    matching: Literal["soft", "hard"] = "soft"
+    """How an entity of `pairs` finds its goal: a mean of all goals, weighed by attention (`soft`), or the one that gets
+    the most (`hard`), as it is; a mean is off by more than what counts as reached."""
+    values: Literal["set", "each"] = "set"
+    """What a critic tells: one value of the `set`, or one of `each` object, whose mean counts and which learns from
+    what becomes of its own object; of states, with TD3."""
     mask_column: Natural | None = None
     """A column: an entity's transparency, below half of which it is absent; null takes all as present. Set by
     itself for particles."""
@@ -123,6 +129,15 @@ class EntityTransformer(nn.Module):
         goal: Float[Tensor, "B M D"] | None = None,
         action: Float[Tensor, "B A"] | None = None,
     ) -> Float[Tensor, "B O"]:
+        return self.entities_and_set(entities, goal, action)[1]
+
+    def entities_and_set(
+        self,
+        entities: Float[Tensor, "B N D"],
+        goal: Float[Tensor, "B M D"] | None = None,
+        action: Float[Tensor, "B A"] | None = None,
+    ) -> tuple[Float[Tensor, "B K H"], Float[Tensor, "B O"]]:
+        """Of each entity that may be present, and of all."""
         entities = present_rows(entities, self.mask_column)
         goal = None if goal is None else present_rows(goal, self.mask_column)
         x, mask = self.embed(entities), self._present(entities)
@@ -141,7 +156,8 @@ class EntityTransformer(nn.Module):
             x = block(x, None, mask) if block.norm_context is None else block(x, context, goal_mask)
         if self.embed_action is not None:
             query = torch.cat([query, x[:, :1]], 1)
-        return self.out(self.norm(self.readout(query, x, mask))).flatten(1)
+        read = self.out(self.norm(self.readout(query, x, mask))).flatten(1)
+        return x if self.embed_action is None else x[:, 1:], read
 
     def _present(self, entities: Float[Tensor, "B N D"]) -> Bool[Tensor, "B N"] | None:
         return None if self.mask_column is None else entities[..., self.mask_column] >= ON

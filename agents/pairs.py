@@ -1,6 +1,7 @@
 """EntityPairs: what the entity interaction transformer is for, from pairs of entities; cheap where there are few."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ class EntityPairs(nn.Module):
         super().__init__()
         check_mask(cfg, entity_dim)
         self.mask_column, self.has_goal, self.n_heads = cfg.mask_column, has_goal, cfg.n_heads
+        self.hard = cfg.matching == "hard"
         self.out_dim = cfg.dim
         own = entity_dim * (2 if has_goal else 1) + (action_dim or 0)
         self.query = nn.Linear(entity_dim, cfg.dim) if has_goal else None
@@ -39,13 +41,23 @@ class EntityPairs(nn.Module):
         goal: Float[Tensor, "B M D"] | None = None,
         action: Float[Tensor, "B A"] | None = None,
     ) -> Float[Tensor, "B O"]:
+        return self.entities_and_set(entities, goal, action)[1]
+
+    def entities_and_set(
+        self,
+        entities: Float[Tensor, "B N D"],
+        goal: Float[Tensor, "B M D"] | None = None,
+        action: Float[Tensor, "B A"] | None = None,
+    ) -> tuple[Float[Tensor, "B K H"], Float[Tensor, "B O"]]:
+        """Of each entity that may be present, and of all."""
         entities = present_rows(entities, self.mask_column)
         goal = None if goal is None else present_rows(goal, self.mask_column)
         absent, parts = self._absent(entities), [entities]
         if self.query is not None and self.key is not None:
             assert goal is not None
             alike = self.query(entities) @ self.key(goal).mT / self.out_dim**0.5
-            parts.append(_shares(alike, self._absent(goal)) @ goal)
+            shares = _shares(alike, self._absent(goal))
+            parts.append((_chosen(shares) if self.hard else shares) @ goal)
         if action is not None:
             parts.append(action[:, None].expand(-1, entities.shape[1], -1))
         own = torch.cat(parts, -1)
@@ -57,10 +69,17 @@ class EntityPairs(nn.Module):
         read = shares @ x
         size = self.out_dim // self.n_heads
         read = torch.cat([read[:, h, h * size : (h + 1) * size] for h in range(self.n_heads)], -1)
-        return self.out(read).relu()
+        return x, self.out(read).relu()
 
     def _absent(self, entities: Float[Tensor, "B N D"]) -> Bool[Tensor, "B N"] | None:
         return None if self.mask_column is None else entities[..., self.mask_column] < ON
+
+
+def _chosen(shares: Float[Tensor, "B K N"]) -> Float[Tensor, "B K N"]:
+    """All to the one with the largest share, none to any where all are zero; the gradient is that of shares
+    (straight-through, arXiv 1308.3432)."""
+    most = F.one_hot(shares.argmax(-1), shares.shape[-1]).to(shares) * (shares.sum(-1, keepdim=True) > 0)
+    return most + shares - shares.detach()
 
 
 def _shares(scores: Float[Tensor, "B K N"], absent: Bool[Tensor, "B N"] | None) -> Float[Tensor, "B K N"]:

@@ -14,13 +14,17 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
-from agents.extractor import EntityExtractor, entities, entity_network, entity_space
-from agents.networks import SMALL, EntityConfig
+from agents.extractor import EntityExtractor, check_objects, entities, entity_network, entity_space
+from agents.networks import SMALL, EntityConfig, EntityTransformer
+from agents.pairs import EntityPairs
 from dlp_dyn.nn import mlp
 
 
 class EntityCritic(ContinuousCritic):
-    """Twin Q-functions of entities, goal and action, with nothing shared between them."""
+    """Twin Q-functions of entities, goal and action, with nothing shared between them.
+
+    With `values="each"` they tell a value of each of the goal's objects, which are the last entities, in its order.
+    """
 
     def __init__(
         self,
@@ -38,19 +42,33 @@ class EntityCritic(ContinuousCritic):
             entity_network(network, dim, has_goal=has_goal, action_dim=action_dim) for _ in range(n_critics)
         ]
         self.transformers = nn.ModuleList(networks)
-        self.heads = nn.ModuleList(mlp([net.out_dim, *network.head, 1], nn.ReLU) for net in networks)
+        self.each = network.values == "each"
+        if self.each:
+            check_objects(observation_space)
+        own = network.dim if self.each else 0
+        self.heads = nn.ModuleList(mlp([own + net.out_dim, *network.head, 1], nn.ReLU) for net in networks)
 
     def forward(self, obs: Tensor | dict[str, Tensor], actions: Float[Tensor, "B A"]) -> tuple[Tensor, ...]:
-        inputs = entities(obs)
-        return tuple(
-            head(transformer(*inputs, actions))
-            for transformer, head in zip(self.transformers, self.heads, strict=True)
-        )
+        """Of each Q-function (B, 1), or (B, K) of K objects."""
+        return tuple(self._values(i, obs, actions) for i in range(self.n_critics))
 
     def q1_forward(
         self, obs: Tensor | dict[str, Tensor], actions: Float[Tensor, "B A"]
     ) -> Float[Tensor, "B 1"]:
-        return self.heads[0](self.transformers[0](*entities(obs), actions))
+        return self._values(0, obs, actions).mean(1, keepdim=True)
+
+    def _values(
+        self, i: int, obs: Tensor | dict[str, Tensor], actions: Float[Tensor, "B A"]
+    ) -> Float[Tensor, "B K"]:
+        network = self.transformers[i]
+        assert isinstance(network, EntityTransformer | EntityPairs)
+        seen, goal = entities(obs)
+        own, read = network.entities_and_set(seen, goal, actions)
+        if not self.each:
+            return self.heads[i](read)
+        assert goal is not None
+        n = goal.shape[1]
+        return self.heads[i](torch.cat([own[:, -n:], read[:, None].expand(-1, n, -1)], -1)).squeeze(-1)
 
 
 class EntityTD3Policy(TD3Policy):

@@ -18,6 +18,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.settings import parse_json
 
 Reward = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, " B"]]
+RewardEach = Callable[[np.ndarray, np.ndarray], Float[np.ndarray, "B K"]]
 Storage = Literal["float16", "float32", "uint8"]
 SAVED = (
     "observations",
@@ -43,13 +44,14 @@ class GoalSamples(NamedTuple):
     """What SB3's buffers give, and beside it `steps`: after how many of them the episode went on to reach the goal.
 
     Infinity where it did not, where nobody knows, and for goals that do not count as reached even so, as of what fell.
+    K is 1, or the number of objects that have a reward of their own.
     """
 
     observations: dict[str, Tensor]
     actions: Float[Tensor, "B A"]
     next_observations: dict[str, Tensor]
     dones: Float[Tensor, "B 1"]
-    rewards: Float[Tensor, "B 1"]
+    rewards: Float[Tensor, "B K"]
     steps: Float[Tensor, "B 1"]
     discounts: None = None  # SB3's SAC asks for those of several steps
 
@@ -61,7 +63,8 @@ class GoalReplayBuffer(ReplayBuffer):
     a step still to come (HER "future", arXiv 1707.01495). Rewards are not stored but computed from what was achieved
     and what was desired. Nothing that is stored is ever written to again.
 
-    reward: `(achieved, desired) -> (B,)`. states: infos hold `achieved_state` and `desired_state`, which are kept
+    reward: `(achieved, desired) -> (B,)`. reward_each: `-> (B, K)`, of each object, which samples have in its place;
+    `reward` then only says what is reached. states: infos hold `achieved_state` and `desired_state`, which are kept
     beside the observations, and the reward is of those; otherwise it is of observations. goals: what is relabelled,
     rows of "observations" or of "states". unreached: three quarters of the steps with relabelled goals are ones that
     have not reached them, that is, of which the reward is below 0.
@@ -87,6 +90,7 @@ class GoalReplayBuffer(ReplayBuffer):
         her: float = 0.8,
         unreached: bool = False,
         each: float = 0.0,
+        reward_each: RewardEach | None = None,
         dtype: Storage | None = None,
         seed: int = 0,
     ) -> None:
@@ -107,6 +111,7 @@ class GoalReplayBuffer(ReplayBuffer):
                 f"replay: each is {each}, but goals are {goals}, which do not tell objects apart: give each=0"
             )
         self.reward, self.goals, self.her, self.unreached, self.each = reward, goals, her, unreached, each
+        self.reward_each = reward_each
         self.rng = np.random.default_rng(seed)
         self.rows = max(buffer_size // n_envs, 1)
         self.buffer_size = self.rows  # as SB3 counts
@@ -243,7 +248,11 @@ class GoalReplayBuffer(ReplayBuffer):
             steps[known] = np.where(self.reward(wanted[known], wanted[known]) >= 0, ahead[known], np.inf)
         if n_mixed:
             wanted[:n_mixed] = self._mixed(here[:n_mixed], envs[:n_mixed])
-        reward = self.reward(evaluated[there, envs], wanted)
+        reached = evaluated[there, envs]
+        if self.reward_each is None:
+            reward = self.reward(reached, wanted)[:, None]
+        else:
+            reward = self.reward_each(reached, wanted)
         if self.goals == "observations":
             wanted = self.observations[goal, envs]
         desired = self._tensor(wanted)
@@ -252,7 +261,7 @@ class GoalReplayBuffer(ReplayBuffer):
             self._tensor(self.actions[here, envs]),
             {"observation": self._tensor(self.observations[there, envs]), "desired_goal": desired},
             self._tensor(self.terminated[here, envs].astype(np.float32)[:, None]),
-            self._tensor(reward.astype(np.float32)[:, None]),
+            self._tensor(reward.astype(np.float32)),
             self._tensor(steps[:, None]),
         )
 

@@ -113,18 +113,22 @@ class GoalTD3(TD3):
                 self.logger.record(name, torch.stack(values).mean().item())
 
     @torch.no_grad()
-    def _target(self, batch: Any) -> Float[Tensor, "B 1"]:
+    def _target(self, batch: Any) -> Float[Tensor, "B K"]:
+        """Of the set, or of each object; the smaller one of the two critics' values."""
         noise = (self.target_policy_noise * torch.randn_like(batch.actions)).clamp(
             -self.target_noise_clip, self.target_noise_clip
         )
         following = batch.next_observations
         next_actions = (self.actor_target(following) + noise).clamp(-1, 1)
-        value = torch.cat(self.critic_target(following, next_actions), 1).amin(1, keepdim=True)
+        value = torch.stack(self.critic_target(following, next_actions)).amin(0)
         target = batch.rewards + (1 - batch.dones) * self.gamma * value
         if self.q_range is not None:
             target = target.clamp(*self.q_range)
         if self.lower_bound:
-            target = target.maximum(-(1 - self.gamma ** (batch.steps - 1)) / (1 - self.gamma))
+            least = -(1 - self.gamma ** (batch.steps - 1)) / (1 - self.gamma)
+            target = target + (least - target.mean(1, keepdim=True)).clamp(
+                min=0
+            )  # of objects the mean is known
         return target
 
     def _improve_actor(self, observations: Any, taken: Tensor) -> Tensor:

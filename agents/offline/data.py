@@ -23,7 +23,8 @@ TOGETHER = 32  # episodes that are encoded at the same time
 class Steps:
     """A batch of steps. goal: None where there are none. inside: which actions of a block the episode still has.
 
-    reward: of the step; where goals are, -1 until the goal is reached, at which `done` is 1.
+    reward: of the step; where goals are, -1 until the goal is reached, at which `done` is 1. led: the goal is one that
+    the episode had or went on to reach, so that its actions lead there.
     """
 
     observation: Float[Tensor, "B N D"]
@@ -33,6 +34,7 @@ class Steps:
     next_observation: Float[Tensor, "B N D"]
     reward: Float[Tensor, " B"]
     done: Float[Tensor, " B"]
+    led: Bool[Tensor, " B"]
 
     def to(self, device: torch.device | str) -> "Steps":
         return replace(
@@ -83,31 +85,33 @@ class Demonstrations:
         actions = self.actions[np.minimum(ahead, self.last[here, None])]
         inside = ahead < self.last[here, None]
         goal, reward, done = None, self.rewards[here], self.terminated[here].astype(np.float32)
+        led = np.ones(size, bool)
         if self.reachable is not None:
-            goal, reward = self._goals(rng, env, here, her, other)
+            goal, reward, led = self._goals(rng, env, here, her, other)
             done = (reward >= 0).astype(np.float32)
-        tensors = (self.observations[here], actions, inside, self.observations[here + 1], reward, done)
-        now, taken, real, then, gain, over = map(torch.as_tensor, tensors)
+        tensors = (self.observations[here], actions, inside, self.observations[here + 1], reward, done, led)
+        now, taken, real, then, gain, over, leads = map(torch.as_tensor, tensors)
         aim = None if goal is None else torch.as_tensor(goal)
-        return Steps(now, aim, taken, real, then, gain.float(), over)
+        return Steps(now, aim, taken, real, then, gain.float(), over, leads)
 
     def _goals(
         self, rng: np.random.Generator, env: AgentEnv, here: Int[np.ndarray, " B"], her: float, other: float
-    ) -> tuple[Float[np.ndarray, "B M D"], Float[np.ndarray, " B"]]:
-        """A goal for each step, and its reward."""
+    ) -> tuple[Float[np.ndarray, "B M D"], Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+        """A goal for each step, its reward, and whether the episode's actions lead there."""
         assert self.reachable is not None
         chance = rng.random(len(here))
         row = rng.integers(here + 1, self.last[here] + 1)
-        row = np.where(chance < other, rng.integers(0, len(self.last), len(here)), row)
+        led = chance >= other
+        row = np.where(led, row, rng.integers(0, len(self.last), len(here)))
         own = (chance >= other + (1 - other) * her) if self.goals is not None else np.zeros(len(here), bool)
         goal = self.reachable[row]
         if self.goals is not None:
             goal = np.where(own[:, None, None], self.goals[here], goal)
         if self.achieved is None or self.desired is None:
-            return goal, np.where(row == here + 1, 0.0, -1.0).astype(np.float32)
+            return goal, np.where(row == here + 1, 0.0, -1.0).astype(np.float32), led
         apart = (-1,) + (1,) * (self.achieved.ndim - 1)
         wanted = np.where(own.reshape(apart), self.desired[here], self.achieved[row])
-        return goal, env.compute_reward(self.achieved[here + 1], wanted).astype(np.float32)
+        return goal, env.compute_reward(self.achieved[here + 1], wanted).astype(np.float32), led
 
 
 def read(

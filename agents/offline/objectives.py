@@ -56,7 +56,9 @@ class ImplicitQ(Objective):
     """IQL (arXiv 2110.06169): values by expectile regression, and cloning weighed by advantages.
 
     The value of a state is an upper expectile of the values of the actions that were played there, so actions that
-    were never played are never asked for.
+    were never played are never asked for. Goals of other episodes teach values what is far; the policy does not learn
+    from them: of a state and a goal there is one action, whose advantage is about 0 wherever it leads (as HIQL draws
+    its goals, arXiv 2307.11949).
     """
 
     @dataclass(frozen=True)
@@ -101,6 +103,7 @@ class ImplicitQ(Objective):
         with torch.no_grad():
             advantage = worth - model.value(batch.observation, batch.goal)
             weight = (self.temperature * advantage).exp().clamp_max(MOST)
+            weight = weight * batch.led / batch.led.float().mean().clamp_min(1e-6)
         chosen = model.act(batch.observation, batch.goal)
         return Losses({"action": weight * _distance(chosen, played)}, {"advantage": advantage})
 

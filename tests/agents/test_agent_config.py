@@ -43,6 +43,7 @@ def test_presets_learn_a_few_steps(name: str, push: Callable[..., AgentConfig]) 
         (["observation.kind=pixels"], "give network.kind=cnn"),
         (["network.kind=cnn"], "give network.kind=entity or flat"),
         (["reward.kind=chamfer"], "of particles"),
+        (["network.entity.values=each", "algorithm.kind=sac"], "values=each is of TD3 on states"),
         (["observation.kind=particles"], "observation.encoder=RUN"),
         (["warm_up.random=2"], "warm_up.random is 2"),
     ],

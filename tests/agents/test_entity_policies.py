@@ -1,5 +1,6 @@
 """Entity policies inside Stable-Baselines3: sets in, actions out, saved and loaded; what GoalTD3 adds to TD3."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -251,6 +252,55 @@ def test_values_are_no_less_than_what_the_episode_went_on_to_get() -> None:
     assert target[2, 0] == pytest.approx(-10.0)  # the least that is possible
     good = made._target(worst._replace(rewards=torch.full((3, 1), 50.0)))
     assert good.min() > 40
+
+
+@pytest.mark.parametrize("interaction", ["attention", "pairs"])
+def test_each_object_has_a_value_that_goes_with_it(interaction: Any) -> None:
+    """Eight things, of which the last three have goals: in another order their values are in that order."""
+    network = replace(NETWORK, interaction=interaction, values="each")
+    space = gym.spaces.Dict({"observation": box(8, 4), "desired_goal": box(3, 4)})
+    critic = EntityTD3Policy(space, box(4), lambda _: 1e-3, network).critic
+    seen, actions = tensors(observation(m=3)), torch.zeros(4, 4)
+    values = critic(seen, actions)
+    assert [tuple(v.shape) for v in values] == [(4, 3), (4, 3)]
+    assert_close(critic.q1_forward(seen, actions), values[0].mean(1, keepdim=True))
+    order = torch.tensor([2, 0, 1])
+    turned = {
+        "observation": torch.cat([seen["observation"][:, :5], seen["observation"][:, 5:][:, order]], 1),
+        "desired_goal": seen["desired_goal"][:, order],
+    }
+    for now, then in zip(values, critic(turned, actions), strict=True):
+        assert_close(then, now[:, order])
+    assert values[0].std(1).min() > 1e-4  # and they are not all alike
+    assert len(critic({**seen, "desired_goal": seen["desired_goal"][:, :2]}, actions)[0][0]) == 2
+
+
+def test_each_value_learns_from_its_own_object() -> None:
+    """Targets have the reward of the object; what the episode went on to get is known of their mean."""
+    network = replace(NETWORK, interaction="pairs", values="each")
+    space = gym.spaces.Dict({"observation": box(8, 4), "desired_goal": box(2, 4)})
+    made = trained_on_random(GoalTD3, 0, lower_bound=True, gamma=0.9)
+    made.policy = EntityTD3Policy(space, box(4), lambda _: 1e-3, network)
+    made.actor_target, made.critic_target = made.policy.actor_target, made.policy.critic_target
+    seen, rewards = tensors(observation(m=2)), torch.tensor([[0.0, -1.0]] * 4)
+    del seen["achieved_goal"]
+    ended, unknown = torch.ones(4, 1), torch.full((4, 1), torch.inf)
+    batch = GoalSamples(seen, torch.zeros(4, 4), seen, ended, rewards, unknown)
+    assert_close(made._target(batch), rewards)
+    steps = torch.tensor([[1.0], [1.0], [2.0], [torch.inf]])
+    raised = made._target(batch._replace(steps=steps, rewards=rewards - 1))  # (-1, -2), whose mean is -1.5
+    wanted = torch.tensor([[0.5, -0.5], [0.5, -0.5], [-0.5, -1.5], [-1.0, -2.0]])  # with means 0, 0, -1, -1.5
+    assert_close(raised, wanted)
+
+
+@pytest.mark.parametrize(
+    ("goal", "message"), [(None, "there are no goals"), (box(9, 4), "9 goals, but 8 entities")]
+)
+def test_values_of_each_need_an_entity_for_every_goal(goal: Any, message: str) -> None:
+    goals = {} if goal is None else {"desired_goal": goal}
+    space = gym.spaces.Dict({"observation": box(8, 4), **goals})
+    with pytest.raises(InputError, match=message):
+        EntityTD3Policy(space, box(4), lambda _: 1e-3, replace(NETWORK, values="each"))
 
 
 def test_the_penalty_keeps_actions_small() -> None:

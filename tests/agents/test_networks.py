@@ -210,6 +210,30 @@ def test_ecrls_numbers_of_parameters() -> None:
         assert round((sum(weight.numel() for weight in net.parameters()) + head) / 1e6, 3) == millions
 
 
+def test_hard_matching_takes_one_goal_as_it_is_and_learns_which() -> None:
+    """A goal that nobody is matched with has no influence; the gradient of attention stays. Nothing absent is chosen."""
+    soft = transformer(replace(SMALL, interaction="pairs"))
+    hard = transformer(replace(SMALL, interaction="pairs", matching="hard"))
+    x, goal = entities(1, 3, on=1.0), entities(1, 6, seed=3, on=1.0)
+    assert hard.query is not None
+    assert hard.key is not None
+    taken = (hard.query(x) @ hard.key(goal).mT).argmax(-1)[0].tolist()
+    left = next(i for i in range(6) if i not in taken)
+    other = goal.clone()
+    other[0, left] *= 0.99
+    assert torch.equal(hard(x, other), hard(x, goal))
+    assert not torch.equal(soft(x, other), soft(x, goal))
+    only = goal[:, taken[0] : taken[0] + 1]
+    assert_close(hard(x[:, :1], goal), hard(x[:, :1], only))
+    assert (soft(x[:, :1], goal) - soft(x[:, :1], only)).abs().max() > 1e-3
+    hard(x, goal).square().sum().backward()
+    assert hard.query.weight.grad is not None
+    assert hard.query.weight.grad.abs().max() > 0
+    absent = goal.clone()
+    absent[..., MASK] = 0
+    assert torch.equal(hard(x, absent), hard(x, 2 * absent))
+
+
 def test_learns_which_goal_belongs_to_whom() -> None:
     """Where the rightmost of three things has to go: guessing without the colours leaves a loss of 1/3 or more."""
     torch.manual_seed(0)

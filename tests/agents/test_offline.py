@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ def test_goals_are_later_rows_or_those_of_the_episode(shown: tuple[Demonstration
         assert reward == expected
         assert done == (expected >= 0)
     assert own + later >= 400
+    assert steps.led.all()
+    far = demonstrations.sample(rng, env, 400, her=0.5, other=0.3)
+    assert 0.2 < 1 - far.led.float().mean() < 0.4
     assert 0.4 < own / 400 < 0.6
     assert all(
         (demonstrations.sample(rng, env, 50, her=1.0).goal != torch.as_tensor(demonstrations.goals[0])).any()
@@ -93,7 +97,7 @@ def walkers(n: int = 600, block: int = 1) -> Steps:
     action = (goal - place).clamp(-0.5, 0.5).transpose(1, 1)
     return Steps(
         place, goal, action.expand(-1, block, -1), torch.ones(n, block, dtype=torch.bool), place + action,
-        torch.full((n,), -1.0), torch.zeros(n),
+        torch.full((n,), -1.0), torch.zeros(n), torch.ones(n, dtype=torch.bool),
     )  # fmt: skip
 
 
@@ -145,8 +149,7 @@ def test_flow_matching_ignores_what_comes_after_an_episode() -> None:
     steps = walkers(5, block=3)
     inside = steps.inside.clone()
     inside[:, 1:] = False
-    cut = Steps(steps.observation, steps.goal, steps.actions, inside, *(getattr(steps, n) for n in (
-        "next_observation", "reward", "done")))  # fmt: skip
+    cut = replace(steps, inside=inside)
     torch.manual_seed(1)
     found = objective(cut).terms["block"]
     torch.manual_seed(1)
@@ -168,9 +171,8 @@ def test_the_value_of_a_state_is_an_expectile() -> None:
     actions = torch.zeros(n, 1, 2)
     actions[n // 2 :, 0, 0] = 1
     zeros = torch.zeros(n, 1, 2)
-    steps = Steps(
-        zeros, zeros, actions, torch.ones(n, 1, dtype=torch.bool), zeros, actions[:, 0, 0], torch.ones(n)
-    )
+    yes = torch.ones(n, 1, dtype=torch.bool)
+    steps = Steps(zeros, zeros, actions, yes, zeros, actions[:, 0, 0], torch.ones(n), yes[:, 0])
 
     class Exact(torch.nn.Module):
         def forward(self, seen: torch.Tensor, goal: torch.Tensor, action: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
@@ -187,6 +189,21 @@ def test_the_value_of_a_state_is_an_expectile() -> None:
     assert_close(found, actions[:, 0, 0].expand(2, -1), atol=0.1, rtol=0)
     good = model.act(zeros, zeros)[0, 0]
     assert good > 0.5  # the better action weighs more
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_policy_of_values_learns_from_goals_alone_that_its_actions_led_to() -> None:
+    """Half of the walkers go the other way, to a goal of another episode: values see them, the policy does not."""
+    torch.manual_seed(0)
+    objective = ImplicitQ(Valued(NETWORK, SPACE, ACTIONS), 0.9, 1.0, 0.9, tau=0.1)
+    steps, led = walkers(40), torch.arange(40) < 20
+    other = torch.where(led[:, None, None], steps.actions, -steps.actions)
+    one = objective(replace(steps, actions=other, led=led), "policy")
+    weight = one.terms["action"]
+    assert (weight[20:] == 0).all()
+    alone = objective(replace(steps, led=torch.ones(40, dtype=torch.bool)), "policy").terms["action"]
+    assert_close(weight[:20], 2 * alone[:20])  # the mean over the batch is that over those that count
+    assert (objective(replace(steps, led=led), "value").terms["value"] > 0).all()
 
 
 def test_slow_critics_follow() -> None:

@@ -334,6 +334,20 @@ def test_what_hardly_ever_happens_is_found() -> None:
     assert shares[1] > 0.2
 
 
+def test_rewards_of_each_object_are_of_its_own_goal() -> None:
+    def far(achieved: np.ndarray, desired: np.ndarray) -> np.ndarray:
+        return -np.abs(achieved - desired).sum(-1)
+
+    buffer, play = make(states=(2, 3), goals="states", each=1.0, her=1.0, reward_each=far), Play(3)
+    for _ in range(70):
+        play(buffer)
+    batch = buffer.sample(100)
+    goal, then = (batch.observations["desired_goal"], batch.next_observations["observation"])
+    assert batch.rewards.shape == (100, 2)
+    assert torch.equal(batch.rewards, -(goal - then).abs().sum(-1))
+    assert (batch.rewards[:, 0] != batch.rewards[:, 1]).any()
+
+
 def test_goals_put_together_have_every_object_from_a_later_step_of_its_episode() -> None:
     buffer, play = make(states=(2, 3), goals="states", each=1.0, her=1.0), Play(3)
     for _ in range(70):
