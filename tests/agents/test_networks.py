@@ -211,7 +211,7 @@ def test_ecrls_numbers_of_parameters() -> None:
 
 
 def test_hard_matching_takes_one_goal_as_it_is_and_learns_which() -> None:
-    """A goal that nobody is matched with has no influence; the gradient of attention stays. Nothing absent is chosen."""
+    """A goal that nobody is matched with changes nothing; attention still gets a gradient. Nothing absent is chosen."""
     soft = transformer(replace(SMALL, interaction="pairs"))
     hard = transformer(replace(SMALL, interaction="pairs", matching="hard"))
     x, goal = entities(1, 3, on=1.0), entities(1, 6, seed=3, on=1.0)
