@@ -17,7 +17,7 @@ from two_movers import HORIZON, TwoMovers
 
 from agents.extractor import EntityExtractor
 from agents.networks import EntityConfig
-from agents.policies import EntitySACPolicy, EntityTD3Policy
+from agents.policies import EntityCritic, EntitySACPolicy, EntityTD3Policy
 from agents.replay import GoalSamples
 from agents.td3 import Exploration, GoalTD3
 from dlp_dyn.errors import InputError
@@ -260,6 +260,7 @@ def test_each_object_has_a_value_that_goes_with_it(interaction: Any) -> None:
     network = replace(NETWORK, interaction=interaction, values="each")
     space = gym.spaces.Dict({"observation": box(8, 4), "desired_goal": box(3, 4)})
     critic = EntityTD3Policy(space, box(4), lambda _: 1e-3, network).critic
+    assert isinstance(critic, EntityCritic)
     seen, actions = tensors(observation(m=3)), torch.zeros(4, 4)
     values = critic(seen, actions)
     assert [tuple(v.shape) for v in values] == [(4, 3), (4, 3)]

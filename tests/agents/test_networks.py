@@ -215,7 +215,8 @@ def test_hard_matching_takes_one_goal_as_it_is_and_learns_which() -> None:
     soft = transformer(replace(SMALL, interaction="pairs"))
     hard = transformer(replace(SMALL, interaction="pairs", matching="hard"))
     x, goal = entities(1, 3, on=1.0), entities(1, 6, seed=3, on=1.0)
-    assert hard.query is not None
+    assert isinstance(hard, EntityPairs)
+    assert isinstance(hard.query, torch.nn.Linear)
     assert hard.key is not None
     taken = (hard.query(x) @ hard.key(goal).mT).argmax(-1)[0].tolist()
     left = next(i for i in range(6) if i not in taken)
