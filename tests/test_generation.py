@@ -10,6 +10,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.generation.config import DiffusionConfig
 from dlp_dyn.generation.diffusion import ClipDiffusion
 from dlp_dyn.generation.model import VideoGenerator, in_order_of
+from dlp_dyn.generation.motion import straight
 from dlp_dyn.generation.packing import Normalizer, ScenePacking
 from dlp_dyn.generation.schedule import CosineSchedule
 from dlp_dyn.image.config import DLPConfig
@@ -28,9 +29,9 @@ def scenes(*shape, n=4, seed=0):
     return Scene(Particles(*parts), torch.randn(*shape, 5, generator=g))
 
 
-def small(causal=True, attention="joint"):
+def small(causal=True, attention="joint", **settings):
     torch.manual_seed(0)
-    model = ClipDiffusion(replace(CFG, causal=causal, attention=attention), 4, PACKING)
+    model = ClipDiffusion(replace(CFG, causal=causal, attention=attention, **settings), 4, PACKING)
     for parameter in model.denoiser.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     model.normalizer.fit(scenes(50, 3))
@@ -247,19 +248,21 @@ def test_every_second_clip_has_a_gap_between_frames_without_noise():
 
 
 def test_frames_around_a_gap_are_shown_without_noise_to_a_model_that_knows_gaps():
-    model, scene, seen = small(causal=False), scenes(2, 3), []
-    model.denoiser.register_forward_pre_hook(lambda _module, args: seen.append(args))
+    scene, seen = scenes(2, 3), []
     given = torch.ones(2, 3, 5)
     given[:, 1] = 0
-    rows = model.rows(scene)
     for gaps in (False, True):
+        model = small(causal=False, gaps=gaps)
+        model.denoiser.register_forward_pre_hook(lambda _module, args: seen.append(args))
+        rows = model.rows(scene)
         seen.clear()
-        model.cfg = replace(model.cfg, gaps=gaps)
         model.complete(scene, given, steps=4, generator=torch.Generator().manual_seed(0))
-        shown = [torch.equal(x[:, [0, 2]], rows[:, [0, 2]]) for x, _ in seen]
+        shown = [torch.equal(x[:, [0, 2], :, :8], rows[:, [0, 2]]) for x, _ in seen]
         assert shown == [gaps] * 4
         if gaps:
             assert all((t[:, [0, 2]] == -1).all() and (t[:, 1] >= 0).all() for _, t in seen)
+            half_way = (rows[:, 0] + rows[:, 2]) / 2
+            assert all(torch.allclose(x[:, 1, :, 8:], half_way) for x, _ in seen)
     given[:, 1, :2] = 1  # one row of a frame cannot be told from the others: it replaces what is drawn
     seen.clear()
     model.complete(scene, given, steps=4)
@@ -345,7 +348,30 @@ def test_a_step_has_the_noise_of_both_frames():
     model.complete(scene, given, steps=3, generator=torch.Generator().manual_seed(0))
     rows = model.rows(scene)
     for x in seen:  # the step into the first frame after the gap is not known
-        shown = x == rows
+        shown = x[..., :10] == rows
         assert shown[:, [0, 4, 5]].all()
         assert shown[:, 3, :, :8].all()
         assert not shown[:, 3, :-1, MOVING.steps].any()
+
+
+@pytest.mark.parametrize("settings", [{"predicts": "clip"}, {"predicts": "velocity"}])
+def test_a_network_that_says_nothing_fills_gaps_with_straight_lines(settings):
+    model = with_motion(causal=False, gaps=True, attention="rows", **settings)
+    for parameter in model.denoiser.write.parameters():
+        torch.nn.init.zeros_(parameter)
+    scene, t = moving(), torch.tensor([[-1, -1, 9, 9, 9, -1]]).expand(3, 6)
+    scene.particles.transparency.fill_(0.9)
+    rows = model.rows(scene)
+    noise = torch.randn(rows.shape, generator=torch.Generator().manual_seed(0))
+    noisy = model.schedule.add_noise(rows, noise, model.levels(t))
+    found = model.network(noisy, t)
+    if settings["predicts"] == "velocity":
+        found = model.schedule.against(0 * noisy, found, model.levels(t)) / (1 - model.schedule.kept[9])
+    torch.testing.assert_close(found[:, 2:5, :3, :2], rows[:, 2:5, :3, :2], atol=1e-4, rtol=1e-4)
+    whole = straight(rows, torch.zeros(3, 6, dtype=torch.bool))
+    assert not whole.any()  # nothing is given
+    ends = torch.tensor([False, True, False, True, False, False]).expand(3, 6)
+    line = straight(rows, ends)
+    torch.testing.assert_close(line[:, 2], (rows[:, 1] + rows[:, 3]) / 2)
+    assert torch.equal(line[:, [1, 3]], rows[:, [1, 3]])
+    assert not line[:, [0, 4, 5]].any()

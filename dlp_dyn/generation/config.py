@@ -29,7 +29,8 @@ class DiffusionConfig:
     causal: bool = True
     """Frames see no later ones, as published; off for clips that are completed from their end as well."""
     gaps: bool = False
-    """In training every second clip has a gap: the frames around it are shown without noise. Needs causal=false."""
+    """In training every second clip has a gap: the frames around it are shown without noise, and straight lines between
+    them, from which what is filled is counted. Needs causal=false."""
     predicts: Literal["clip", "velocity"] = "clip"
     """What the network gives: the clip without noise, as published, or its velocity into noise (v-prediction), whose
     errors count for less the less noise there is."""

@@ -25,7 +25,7 @@ class Denoiser(nn.Module):
         self.cfg = cfg
         dim = cfg.dim
         self.time = mlp([dim, 4 * dim, dim])
-        self.read = mlp([width, dim, dim])
+        self.read = mlp([_seen(cfg, width), dim, dim])
         self.blocks = nn.ModuleList(Block(dim, cfg.n_heads, cfg.dropout, False) for _ in range(cfg.n_layers))
         self.biases = nn.ModuleList(
             RelativeBias(cfg.frames, n_rows, cfg.n_heads) for _ in range(cfg.n_layers)
@@ -35,14 +35,14 @@ class Denoiser(nn.Module):
         init_linear(self.out)
         self.write = mlp([dim, dim, width])
 
-    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
+    def forward(self, x: Float[Tensor, "B T M X"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
         n_frames, n_rows = x.shape[1:3]
         tokens = self.tokens(x, t).flatten(1, 2)[:, None]
         for block, bias in zip(self.blocks, self.biases, strict=True):
             tokens = block(tokens, bias(n_frames, n_rows, causal=self.cfg.causal))
         return self.write(self.out(self.norm(tokens[:, 0]))).unflatten(1, (n_frames, n_rows))
 
-    def tokens(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M D"]:
+    def tokens(self, x: Float[Tensor, "B T M X"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M D"]:
         return self.read(x) + _of_frames(self.time_code(t), x.shape[1])
 
     def time_code(self, t: Int[Tensor, "*S"]) -> Float[Tensor, "*S D"]:
@@ -60,13 +60,13 @@ class FactorisedDenoiser(nn.Module):
         super().__init__()
         dim = cfg.dim
         self.time = mlp([dim, 4 * dim, dim])
-        self.read = mlp([width, dim, dim])
+        self.read = mlp([_seen(cfg, width), dim, dim])
         self.trunk = FactorisedTrunk(
             dim, cfg.n_layers, cfg.n_heads, cfg.dropout, cfg.frames, n_rows, cfg.causal
         )
         self.write = mlp([dim, dim, width])
 
-    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
+    def forward(self, x: Float[Tensor, "B T M X"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
         code = self.time(sinusoids(t, self.trunk.frames.shape[-1], self.trunk.frames.dtype))
         return self.write(self.trunk(self.read(x), _of_frames(code, x.shape[1])))
 
@@ -81,17 +81,17 @@ class RowDenoiser(nn.Module):
         super().__init__()
         dim = cfg.dim
         self.time = mlp([dim, 4 * dim, dim])
-        self.read = mlp([cfg.frames * (width + 1), dim, dim])
+        self.read = mlp([cfg.frames * (_seen(cfg, width) + 1), dim, dim])
         self.trunk = FactorisedTrunk(dim, cfg.n_layers, cfg.n_heads, cfg.dropout, 1, n_rows, causal=False)
         self.write = mlp([dim, dim, cfg.frames * width])
 
-    def forward(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
+    def forward(self, x: Float[Tensor, "B T M X"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
         of_frames = t if t.ndim == 2 else t[:, None].expand(-1, x.shape[1])
         noisy = (of_frames >= 0).to(x.dtype)[:, :, None, None].expand_as(x[..., :1])
         tokens = self.read(torch.cat([x, noisy], -1).transpose(1, 2).flatten(2))
         code = self.time(sinusoids(of_frames.amax(1), self.trunk.frames.shape[-1], x.dtype))
         clips = self.write(self.trunk(tokens[:, None], code[:, None, None]))[:, 0]
-        return clips.unflatten(-1, (x.shape[1], x.shape[3])).transpose(1, 2)
+        return clips.unflatten(-1, (x.shape[1], -1)).transpose(1, 2)
 
 
 _KINDS = {"joint": Denoiser, "factorised": FactorisedDenoiser, "rows": RowDenoiser}
@@ -100,6 +100,11 @@ _KINDS = {"joint": Denoiser, "factorised": FactorisedDenoiser, "rows": RowDenois
 def denoiser(cfg: DiffusionConfig, n_rows: int, width: int) -> Denoiser | FactorisedDenoiser | RowDenoiser:
     """The network that `cfg.attention` names."""
     return _KINDS[cfg.attention](cfg, n_rows, width)
+
+
+def _seen(cfg: DiffusionConfig, width: int) -> int:
+    """Columns: of rows, and of the straight lines through a gap."""
+    return 2 * width if cfg.gaps else width
 
 
 def _of_frames(code: Float[Tensor, "*S D"], n_frames: int) -> Float[Tensor, "B F 1 D"]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dlp_dyn.generation.config import DiffusionConfig
 from dlp_dyn.generation.denoiser import denoiser
+from dlp_dyn.generation.motion import straight
 from dlp_dyn.generation.packing import Normalizer, ScenePacking
 from dlp_dyn.generation.schedule import CosineSchedule
 from dlp_dyn.particles import Scene
@@ -39,6 +40,21 @@ class ClipDiffusion(nn.Module):
         self.schedule = CosineSchedule(cfg.steps)
         self.denoiser = denoiser(cfg, self.n_rows, packing.width)
 
+    def network(self, x: Float[Tensor, "B T M C"], t: Int[Tensor, "*S"]) -> Float[Tensor, "B T M C"]:
+        """What the denoiser gives for noisy rows: the clip or its velocity.
+
+        One that knows gaps sees straight lines between the frames that are given, and says what clips are beside them.
+        """
+        if not self.cfg.gaps:
+            return self.denoiser(x, t)
+        given = (t if t.ndim == 2 else t[:, None].expand(x.shape[:2])) < 0
+        line = straight(x, given)
+        line[..., :-1, self.packing.steps] = 0  # the step out of a gap is not known
+        beside = self.denoiser(torch.cat([x, line], -1), t)
+        if self.cfg.predicts == "clip":
+            return beside + line
+        return beside + self.schedule.velocity(line, torch.zeros_like(line), self.levels(t))
+
     def rows(self, scenes: Scene) -> Float[Tensor, "B T M C"]:
         """Scenes as what is diffused."""
         return self.normalizer(self.packing.pack(scenes))
@@ -63,7 +79,7 @@ class ClipDiffusion(nn.Module):
 
         t: of clips or of each frame, -1 where a frame has no noise.
         """
-        given = self.denoiser(x, t)
+        given = self.network(x, t)
         clip = given if self.cfg.predicts == "clip" else self.schedule.against(x, given, self.levels(t))
         return clip.clamp(-1, 1)
 

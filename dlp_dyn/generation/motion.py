@@ -1,4 +1,4 @@
-"""Motion beside positions: the steps between frames, and the positions that fit both best."""
+"""Motion beside positions: the steps between frames, the positions that fit both best, straight lines through gaps."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -40,3 +40,16 @@ def fitted(
         fast = held.movedim(-2, -1)[..., None, :]
         normal, right = torch.where(fast[..., None], one, normal), torch.where(fast, x, right)
     return torch.linalg.solve(normal, right).movedim(-1, -3)
+
+
+def straight(x: Float[Tensor, "B T M C"], given: Bool[Tensor, "B T"]) -> Float[Tensor, "B T M C"]:
+    """Straight lines between the frames that are given; 0 in those that have none before or none after them."""
+    n_frames = x.shape[1]
+    frame = torch.arange(n_frames, device=x.device).expand_as(given)
+    before = torch.where(given, frame, -1).cummax(1).values
+    after = torch.where(given, frame, n_frames).flip(1).cummin(1).values.flip(1)
+    a, b = before.clamp_min(0), after.clamp_max(n_frames - 1)
+    share = ((frame - a) / (b - a).clamp_min(1))[..., None, None].to(x.dtype)
+    first, last = (x.gather(1, i[..., None, None].expand_as(x)) for i in (a, b))
+    line = torch.lerp(first, last, share)
+    return line * ((before >= 0) & (after < n_frames))[..., None, None]

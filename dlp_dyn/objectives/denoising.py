@@ -54,7 +54,7 @@ def denoising_error(
     schedule, velocity = diffusion.schedule, diffusion.cfg.predicts == "velocity"
     levels = diffusion.levels(t)
     target = schedule.velocity(rows, noise, levels) if velocity else rows
-    gap = diffusion.denoiser(schedule.add_noise(rows, noise, levels), t) - target
+    gap = diffusion.network(schedule.add_noise(rows, noise, levels), t) - target
     error = gap.abs() if diffusion.cfg.error == "l1" else gap.square()
     error = error * diffusion.packing.mask(diffusion.n_rows - 1, rows.device)
     if velocity:
