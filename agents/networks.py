@@ -50,6 +50,8 @@ class EntityConfig:
             raise InputError(
                 f"network: dim is {self.dim} with {self.n_heads} heads; give a dim that n_heads divides"
             )
+        if self.matching == "hard" and self.interaction != "pairs":
+            raise InputError("network: matching is hard, which is of pairs; give interaction=pairs")
 
 
 SMALL = EntityConfig()

@@ -267,6 +267,7 @@ def test_without_a_goal_entities_attend_to_one_another_only() -> None:
     [
         ({"dim": 30, "n_heads": 4}, "network: dim is 30 with 4 heads"),
         ({"n_layers": 0}, "n_layers is 0"),
+        ({"matching": "hard"}, "give interaction=pairs"),
         ({"mask_column": -1}, "mask_column is -1"),
     ],
 )
