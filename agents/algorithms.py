@@ -65,7 +65,7 @@ def build(cfg: AgentConfig, env: AgentEnv, columns: Sequence[str]) -> BaseAlgori
         policy, env, policy_delay=t.policy_delay, target_policy_noise=t.target_noise, target_noise_clip=t.noise_clip,
         action_l2=t.action_l2, q_range=(-1 / (1 - a.gamma), 0.0) if t.q_range else None, lower_bound=t.lower_bound,
         target_update=t.target_update, imitation=t.imitation, imitation_until=t.imitation_until,
-        exploration=t.exploration, **common,
+        identity=t.identity, exploration=t.exploration, **common,
     )  # fmt: skip
 
 

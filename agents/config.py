@@ -105,6 +105,9 @@ class Td3Config:
     """Pull towards the actions in the replay buffer; for buffers that begin with good play."""
     imitation_until: Annotated[int, at_least(0, "steps")] = 0
     """By when that pull has fallen to 0; 0 keeps it."""
+    identity: NonNegative = 0.0
+    """Weight of the cross-entropy of telling which goal is whose, where that is known: of goals that a later step of
+    the episode achieved, whose rows are the observation's. For `network.entity.interaction=pairs`."""
     exploration: Exploration = field(default_factory=Exploration)
 
 
@@ -303,6 +306,20 @@ class AgentConfig:
                 "config: network.entity.values=each is of TD3 on states with entities; give "
                 "network.entity.values=set, or algorithm.kind=td3 observation.kind=state network.kind=entity"
             )
+        if self.algorithm.td3.identity:
+            if (
+                self.algorithm.kind != "td3"
+                or network != "entity"
+                or self.network.entity.interaction != "pairs"
+            ):
+                raise InputError(
+                    "config: algorithm.td3.identity is of TD3 with pairs of entities; give algorithm.td3.identity=0, "
+                    "or network.entity.interaction=pairs"
+                )
+            if kind == "particles" and not self.observation.track:
+                raise InputError(
+                    "config: algorithm.td3.identity needs rows that follow things; give observation.track=true"
+                )
         if self.algorithm.offline and network != "entity":
             raise InputError(
                 f"config: algorithm.kind is {self.algorithm.kind}, network.kind {network}; give network.kind=entity"

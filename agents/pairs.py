@@ -53,10 +53,9 @@ class EntityPairs(nn.Module):
         entities = present_rows(entities, self.mask_column)
         goal = None if goal is None else present_rows(goal, self.mask_column)
         absent, parts = self._absent(entities), [entities]
-        if self.query is not None and self.key is not None:
+        if self.has_goal:
             assert goal is not None
-            alike = self.query(entities) @ self.key(goal).mT / self.out_dim**0.5
-            shares = _shares(alike, self._absent(goal))
+            shares = _shares(self._alike(entities, goal), self._absent(goal))
             parts.append((_chosen(shares) if self.hard else shares) @ goal)
         if action is not None:
             parts.append(action[:, None].expand(-1, entities.shape[1], -1))
@@ -70,6 +69,30 @@ class EntityPairs(nn.Module):
         size = self.out_dim // self.n_heads
         read = torch.cat([read[:, h, h * size : (h + 1) * size] for h in range(self.n_heads)], -1)
         return x, self.out(read).relu()
+
+    def matching_error(
+        self, entities: Float[Tensor, "B N D"], goal: Float[Tensor, "B M D"]
+    ) -> Float[Tensor, " B"]:
+        """Cross-entropy of finding each goal in its own row, where rows of entities and goals are of the same things.
+
+        Goals are of the last entities, in their order. Mean over things that are present in both; 0 where none is.
+        """
+        m = goal.shape[1]
+        own, absent = entities[:, -m:], self._absent(goal)
+        alike = self._alike(own, goal)
+        known = alike.new_ones(alike.shape[:2])
+        if absent is not None:
+            alike = alike.masked_fill(absent[:, None], -1e9)
+            known = (~absent & (own[..., self.mask_column] >= ON)).to(alike)
+        error = -alike.log_softmax(-1).diagonal(dim1=1, dim2=2)
+        return (error * known).sum(1) / known.sum(1).clamp_min(1)
+
+    def _alike(
+        self, entities: Float[Tensor, "B K D"], goal: Float[Tensor, "B M D"]
+    ) -> Float[Tensor, "B K M"]:
+        assert self.query is not None
+        assert self.key is not None
+        return self.query(entities) @ self.key(goal).mT / self.out_dim**0.5
 
     def _absent(self, entities: Float[Tensor, "B N D"]) -> Bool[Tensor, "B N"] | None:
         return None if self.mask_column is None else entities[..., self.mask_column] < ON

@@ -44,7 +44,8 @@ class GoalSamples(NamedTuple):
     """What SB3's buffers give, and beside it `steps`: after how many of them the episode went on to reach the goal.
 
     Infinity where it did not, where nobody knows, and for goals that do not count as reached even so, as of what fell.
-    K is 1, or the number of objects that have a reward of their own.
+    K is 1, or the number of objects that have a reward of their own. same_rows: goals of later in the episode, whose
+    rows are of the things in those of the observation (the last ones).
     """
 
     observations: dict[str, Tensor]
@@ -53,6 +54,7 @@ class GoalSamples(NamedTuple):
     dones: Float[Tensor, "B 1"]
     rewards: Float[Tensor, "B K"]
     steps: Float[Tensor, "B 1"]
+    same_rows: Bool[Tensor, " B"]
     discounts: None = None  # SB3's SAC asks for those of several steps
 
 
@@ -263,6 +265,7 @@ class GoalReplayBuffer(ReplayBuffer):
             self._tensor(self.terminated[here, envs].astype(np.float32)[:, None]),
             self._tensor(reward.astype(np.float32)),
             self._tensor(steps[:, None]),
+            torch.arange(len(here), device=self.device) < n_virtual,
         )
 
     def _mixed(self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B N D"]:

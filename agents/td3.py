@@ -11,8 +11,9 @@ from stable_baselines3 import TD3
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.type_aliases import GymEnv
 from stable_baselines3.td3.policies import TD3Policy
-from torch import Tensor
+from torch import Tensor, nn
 
+from agents.pairs import EntityPairs
 from dlp_dyn.nn.private import lerp_
 from dlp_dyn.settings import Count, Fraction, NonNegative, at_least, check
 
@@ -62,6 +63,8 @@ class GoalTD3(TD3):
     imitation: weight of the squared distance to the actions in the replay buffer in the actor's loss, where values
     are divided by their mean size (TD3+BC, arXiv 2106.06860, whose alpha is 1 / weight); for buffers that begin with
     good play. It falls linearly to 0 at `imitation_until` environment steps; 0: it does not fall.
+    identity: weight of the cross-entropy of finding each relabelled goal in its own row (`EntityPairs.matching_error`),
+    in the losses of critic and actor. For `GoalReplayBuffer` and policies of pairs, and rows that follow things.
     exploration: in place of `action_noise`.
     """
 
@@ -76,12 +79,13 @@ class GoalTD3(TD3):
         target_update: Literal["step", "cycle"] = "step",
         imitation: float = 0.0,
         imitation_until: int = 0,
+        identity: float = 0.0,
         exploration: Exploration | None = None,
         **kwargs: Any,
     ) -> None:
         self.action_l2, self.q_range, self.lower_bound = action_l2, q_range, lower_bound
         self.target_update, self.exploration = target_update, exploration
-        self.imitation, self.imitation_until = imitation, imitation_until
+        self.imitation, self.imitation_until, self.identity = imitation, imitation_until, identity
         self.held: Float[np.ndarray, "E A"] | None = (
             None  # uniform actions that go on; NaN where there is none
         )
@@ -90,7 +94,8 @@ class GoalTD3(TD3):
     def train(self, gradient_steps: int, batch_size: int = 100) -> None:
         self.policy.set_training_mode(True)
         self._update_learning_rate([self.actor.optimizer, self.critic.optimizer])
-        logged: dict[str, list[Tensor]] = {"train/critic_loss": [], "train/actor_loss": [], "train/q": []}
+        names = ("train/critic_loss", "train/actor_loss", "train/q", "train/mismatch")
+        logged: dict[str, list[Tensor]] = {name: [] for name in names}
         for _ in range(gradient_steps):
             self._n_updates += 1
             assert self.replay_buffer is not None
@@ -98,11 +103,14 @@ class GoalTD3(TD3):
             target = self._target(batch)
             values = self.critic(batch.observations, batch.actions)
             loss = torch.stack([F.mse_loss(value, target) for value in values]).sum()
-            _descend(self.critic.optimizer, loss)
+            mismatch = self._mismatch(self.critic, batch)
+            _descend(self.critic.optimizer, loss + mismatch)
             logged["train/critic_loss"].append(loss.detach())
+            if self.identity:
+                logged["train/mismatch"].append(mismatch.detach() / (self.identity * len(values)))
             logged["train/q"].append(values[0].detach().mean())
             if self._n_updates % self.policy_delay == 0:
-                logged["train/actor_loss"].append(self._improve_actor(batch.observations, batch.actions))
+                logged["train/actor_loss"].append(self._improve_actor(batch))
                 if self.target_update == "step":
                     self._move_targets()
         if self.target_update == "cycle":
@@ -131,7 +139,19 @@ class GoalTD3(TD3):
             )  # of objects the mean is known
         return target
 
-    def _improve_actor(self, observations: Any, taken: Tensor) -> Tensor:
+    def _mismatch(self, networks: nn.Module, batch: Any) -> Tensor:
+        """What `identity` adds to the loss of actor or critic."""
+        total = batch.actions.new_zeros(())
+        if not self.identity:
+            return total
+        seen, goal = (batch.observations[key][batch.same_rows] for key in ("observation", "desired_goal"))
+        errors = [
+            net.matching_error(seen, goal) for net in networks.modules() if isinstance(net, EntityPairs)
+        ]
+        return self.identity * torch.stack(errors).mean(1).sum() if len(seen) else total
+
+    def _improve_actor(self, batch: Any) -> Tensor:
+        observations, taken = batch.observations, batch.actions
         actions = self.actor(observations)
         self.critic.requires_grad_(False)  # only the action's gradient is wanted
         value = self.critic.q1_forward(observations, actions)
@@ -139,7 +159,7 @@ class GoalTD3(TD3):
         if weight := self._imitation_weight():
             size = value.detach().abs().mean()
             loss = loss + weight * size * (actions - taken).square().sum(1).mean()
-        _descend(self.actor.optimizer, loss)
+        _descend(self.actor.optimizer, loss + self._mismatch(self.actor, batch))
         self.critic.requires_grad_(True)
         return loss.detach()
 

@@ -44,6 +44,15 @@ def test_presets_learn_a_few_steps(name: str, push: Callable[..., AgentConfig]) 
         (["network.kind=cnn"], "give network.kind=entity or flat"),
         (["reward.kind=chamfer"], "of particles"),
         (["network.entity.values=each", "algorithm.kind=sac"], "values=each is of TD3 on states"),
+        (
+            ["algorithm.td3.identity=1", "network.entity.interaction=attention"],
+            "identity is of TD3 with pairs",
+        ),
+        (["algorithm.td3.identity=1", "algorithm.kind=sac"], "identity is of TD3 with pairs"),
+        (
+            ["algorithm.td3.identity=1", "observation.kind=particles", "observation.encoder=run"],
+            "observation.track=true",
+        ),
         (["observation.kind=particles"], "observation.encoder=RUN"),
         (["warm_up.random=2"], "warm_up.random is 2"),
     ],

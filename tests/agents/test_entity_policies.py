@@ -23,6 +23,7 @@ from agents.td3 import Exploration, GoalTD3
 from dlp_dyn.errors import InputError
 
 NETWORK = EntityConfig(dim=16, n_heads=2, hidden=(16,), head=(16,))
+PAIRS = replace(NETWORK, interaction="pairs")
 KINDS = [(GoalTD3, EntityTD3Policy), (SAC, EntitySACPolicy)]
 
 
@@ -166,10 +167,10 @@ def test_spaces_without_sets_are_refused(space: gym.Space, message: str) -> None
         EntityExtractor(space, NETWORK)
 
 
-def buffer_of(env: TwoMovers, rows: int) -> DictReplayBuffer:
+def buffer_of(env: TwoMovers, rows: int, kind: type[DictReplayBuffer] = DictReplayBuffer) -> DictReplayBuffer:
     """A buffer filled at random, whose draws come from numpy's global generator."""
     assert isinstance(env.observation_space, gym.spaces.Dict)
-    buffer = DictReplayBuffer(rows, env.observation_space, env.action_space, device="cpu")
+    buffer = kind(rows, env.observation_space, env.action_space, device="cpu")
     rng = np.random.default_rng(0)
     for row in range(rows):
         actions, rewards = rng.uniform(-1, 1, (1, 4)), -rng.random(1)
@@ -178,19 +179,40 @@ def buffer_of(env: TwoMovers, rows: int) -> DictReplayBuffer:
     return buffer
 
 
-def trained_on_random(kind: type, steps: int, calls: int = 1, **settings: Any) -> Any:
+class Moved(DictReplayBuffer):
+    """Goals in which things have gone elsewhere; the first half of a sample has them in the rows of the things."""
+
+    def sample(self, *args: Any, **kwargs: Any) -> Any:
+        batch = super().sample(*args, **kwargs)
+        seen = batch.observations["observation"]
+        goal = torch.cat([2 * torch.rand_like(seen[..., :2]) - 1, seen[..., 2:]], -1)
+        half = torch.arange(len(seen)) < len(seen) // 2
+        goal = torch.where(half[:, None, None], goal, goal.flip(1))
+        now, later = ({**x, "desired_goal": goal} for x in (batch.observations, batch.next_observations))
+        unknown = torch.full_like(batch.rewards, torch.inf)
+        return GoalSamples(now, batch.actions, later, batch.dones, batch.rewards, unknown, half)
+
+
+def trained_on_random(
+    kind: type,
+    steps: int,
+    calls: int = 1,
+    network: EntityConfig = NETWORK,
+    buffer: type[DictReplayBuffer] = DictReplayBuffer,
+    **settings: Any,
+) -> Any:
     env = TwoMovers()
     made = kind(
         EntityTD3Policy,
         env,
-        policy_kwargs={"network": NETWORK},
+        policy_kwargs={"network": network},
         buffer_size=10,
         seed=0,
         device="cpu",
         **settings,
     )
     made.set_logger(made_logger())
-    made.replay_buffer = buffer_of(env, 64)
+    made.replay_buffer = buffer_of(env, 64, buffer)
     np.random.seed(0)
     torch.manual_seed(0)
     for _ in range(calls):
@@ -246,7 +268,9 @@ def test_values_are_no_less_than_what_the_episode_went_on_to_get() -> None:
     batch = made.replay_buffer.sample(3)
     steps = torch.tensor([[1.0], [3.0], [torch.inf]])
     low = torch.full((3, 1), -50.0)
-    worst = GoalSamples(batch.observations, batch.actions, batch.next_observations, batch.dones, low, steps)
+    worst = GoalSamples(
+        batch.observations, batch.actions, batch.next_observations, batch.dones, low, steps, steps[:, 0] > 0
+    )
     target = made._target(worst)
     assert target[:2, 0].tolist() == pytest.approx([0.0, -1.9])
     assert target[2, 0] == pytest.approx(-10.0)  # the least that is possible
@@ -286,7 +310,9 @@ def test_each_value_learns_from_its_own_object() -> None:
     seen, rewards = tensors(observation(m=2)), torch.tensor([[0.0, -1.0]] * 4)
     del seen["achieved_goal"]
     ended, unknown = torch.ones(4, 1), torch.full((4, 1), torch.inf)
-    batch = GoalSamples(seen, torch.zeros(4, 4), seen, ended, rewards, unknown)
+    batch = GoalSamples(
+        seen, torch.zeros(4, 4), seen, ended, rewards, unknown, torch.ones(4, dtype=torch.bool)
+    )
     assert_close(made._target(batch), rewards)
     steps = torch.tensor([[1.0], [1.0], [2.0], [torch.inf]])
     raised = made._target(batch._replace(steps=steps, rewards=rewards - 1))  # (-1, -2), whose mean is -1.5
@@ -304,6 +330,26 @@ def test_values_of_each_need_an_entity_for_every_goal(goal: Any, message: str) -
         EntityTD3Policy(space, box(4), lambda _: 1e-3, replace(NETWORK, values="each"))
 
 
+def test_what_is_known_of_identity_is_learned_by_actor_and_critic() -> None:
+    """Errors of matching fall with it in all three networks; goals whose rows say nothing are not asked for."""
+    plain, told = (
+        trained_on_random(
+            GoalTD3, 60, identity=weight, policy_delay=1, learning_rate=5e-3, network=PAIRS, buffer=Moved
+        )
+        for weight in (0.0, 1.0)
+    )
+    errors = []
+    batch = told.replay_buffer.sample(64)
+    for made in (plain, told):
+        seen, goal = (batch.observations[key][batch.same_rows] for key in ("observation", "desired_goal"))
+        networks = [made.actor.features_extractor.transformer, *made.critic.transformers]
+        errors.append([net.matching_error(seen, goal).mean().item() for net in networks])
+    assert all(new < old - 0.25 for old, new in zip(*errors, strict=True))
+    unknown = batch._replace(same_rows=torch.zeros(64, dtype=torch.bool))
+    assert told._mismatch(told.critic, unknown) == 0
+    assert told._mismatch(told.critic, batch) > 0
+
+
 def test_the_penalty_keeps_actions_small() -> None:
     """With a weight that outweighs every value, actions go to zero."""
     plain, penalised = (
@@ -318,7 +364,7 @@ def test_the_actor_leaves_the_critic_alone() -> None:
     made = trained_on_random(GoalTD3, 0)
     before = [weight.clone() for weight in made.critic.parameters()]
     batch = made.replay_buffer.sample(16)
-    made._improve_actor(batch.observations, batch.actions)
+    made._improve_actor(batch)
     for weight, old in zip(made.critic.parameters(), before, strict=True):
         assert weight.requires_grad
         assert weight.grad is None

@@ -235,6 +235,48 @@ def test_hard_matching_takes_one_goal_as_it_is_and_learns_which() -> None:
     assert torch.equal(hard(x, absent), hard(x, 2 * absent))
 
 
+def test_the_error_of_matching_counts_what_is_there() -> None:
+    """The last five entities have goals; of those the absent ones, and entities that are absent, are not asked for."""
+    net = transformer(replace(SMALL, interaction="pairs"))
+    assert isinstance(net, EntityPairs)
+    x, goal = entities(8, 7), entities(8, 5, seed=3)
+    expected = []
+    for seen, wanted in zip(x, goal, strict=True):
+        there = wanted[:, MASK] > 0
+        alike = net._alike(seen[None], wanted[None, there])[0].log_softmax(-1)
+        own = [
+            -alike[2 + row, place].item()
+            for place, row in enumerate(there.nonzero()[:, 0].tolist())
+            if seen[2 + row, MASK] > 0
+        ]
+        expected.append(sum(own) / max(1, len(own)))
+    assert_close(net.matching_error(x, goal), torch.tensor(expected))
+    nothing = goal.clone()
+    nothing[..., MASK] = 0
+    assert net.matching_error(x, nothing).tolist() == [0.0] * 8
+
+
+def test_learns_from_rows_which_goal_belongs_to_whom() -> None:
+    """From goals in the rows of their things, in colours; then in other rows the right ones are found."""
+    torch.manual_seed(0)
+    cfg = EntityConfig(dim=32, n_heads=2, interaction="pairs")
+    net = EntityPairs(cfg, 5, has_goal=True)
+    optimizer = torch.optim.Adam(net.parameters(), 5e-3)
+    colour = torch.eye(3).expand(256, -1, -1)
+
+    def drawn() -> Tensor:
+        return torch.cat([2 * torch.rand(256, 3, 2) - 1, colour], -1)
+
+    for _ in range(150):
+        loss = net.matching_error(drawn(), drawn()).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    order = torch.tensor([2, 0, 1])
+    found = net._alike(drawn(), drawn()[:, order]).argmax(-1)
+    assert (order[found] == torch.arange(3)).float().mean() > 0.99
+
+
 def test_learns_which_goal_belongs_to_whom() -> None:
     """Where the rightmost of three things has to go: guessing without the colours leaves a loss of 1/3 or more."""
     torch.manual_seed(0)

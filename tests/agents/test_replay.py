@@ -95,6 +95,7 @@ def test_a_sample_is_a_step_of_one_episode_and_its_goal_lies_ahead(steps: int, d
     assert (there[:, 2] == here[:, 2] + 1).all()
     np.testing.assert_allclose(batch.actions.numpy()[:, 0], here[:, 2] / 10, rtol=1e-6)
     virtual, real = goal[:1600], goal[1600:]
+    assert batch.same_rows.tolist() == [True] * 1600 + [False] * (len(goal) - 1600)
     assert (virtual[:, 2] >= there[:1600, 2]).all()
     assert (real[:, 2] == -100).all()
     told = batch.steps.numpy()[:, 0]
