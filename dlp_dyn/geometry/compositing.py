@@ -10,6 +10,7 @@ from dlp_dyn.geometry import kernels
 from dlp_dyn.geometry.blending import blend
 from dlp_dyn.geometry.placing import across_glimpse
 from dlp_dyn.nn.chunks import n_chunks, works_in_chunks
+from dlp_dyn.nn.uncompiled import uncompiled
 
 
 def covering_window(
@@ -57,7 +58,7 @@ def composite(
     return _windowed(fields, canvas, window, alpha_noise, align_corners)
 
 
-@torch.compiler.disable()  # the size of windows depends on what is drawn
+@uncompiled  # the size of windows depends on what is drawn
 def _windowed(
     fields: tuple[Tensor, ...], canvas: int, window: int | None, alpha_noise: float, align_corners: bool
 ) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B 1 H W"]]:

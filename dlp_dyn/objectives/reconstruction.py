@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from dlp_dyn.nn import pretrained
+from dlp_dyn.nn.uncompiled import uncompiled
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TAPS = (3, 8, 13, 22, 30)  # relu1_2, relu2_2, relu3_2, relu4_3, pool5 of torchvision's `features`
@@ -58,7 +59,7 @@ def glimpse_error(
     return reconstruction_error(kind, flat_target, flat).unflatten(0, target.shape[:2]).mean(1)
 
 
-@torch.compiler.disable()  # nothing but convolutions, of a network that is fetched when it is first asked for
+@uncompiled  # nothing but convolutions, of a network that is fetched when it is first asked for
 def vgg_distance(
     target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"], raw: bool = False
 ) -> Float[Tensor, " B"]:
@@ -76,7 +77,7 @@ def vgg_distance(
     ).sum(0)
 
 
-@torch.compiler.disable()
+@uncompiled
 def lpips(target: Float[Tensor, "B 3 H W"], image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, " B"]:
     """LPIPS with VGG16 of each image in [0, 1]."""
     network = _lpips(image.device)

@@ -4,18 +4,15 @@ The environment variable DLP_DYN_KERNELS=0 turns them off.
 """
 
 import os
-from functools import cache
 from importlib.util import find_spec
 from shutil import which
 
 import torch
 
-_WANTED = os.environ.get("DLP_DYN_KERNELS", "1") != "0"
+_COMPILER = os.environ.get("CC") or which("gcc") or which("clang")
+_USABLE = bool(os.environ.get("DLP_DYN_KERNELS", "1") != "0" and _COMPILER and find_spec("triton"))
 
 
-@cache
-@torch.compiler.assume_constant_result
 def usable(device: torch.device) -> bool:
     """Whether kernels run on a device: on CUDA, with Triton and the C compiler that it starts kernels with."""
-    compiler = os.environ.get("CC") or which("gcc") or which("clang")
-    return bool(_WANTED and device.type == "cuda" and find_spec("triton") and compiler)
+    return _USABLE and device.type == "cuda"
