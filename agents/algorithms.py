@@ -15,7 +15,7 @@ from agents.environments import AgentEnv
 from agents.extractor import EntityExtractor
 from agents.networks import EntityConfig
 from agents.offline import policies
-from agents.offline.policies import EntityPolicy
+from agents.offline.policies import DataPolicy
 from agents.policies import EntitySACPolicy, EntityTD3Policy
 from agents.replay import GoalReplayBuffer
 from agents.stored_replay import plain_arrays
@@ -107,10 +107,12 @@ def replay_memory(model: BaseAlgorithm) -> str:
 
 def build_policy(
     cfg: AgentConfig, observations: gym.Space[Any], actions: gym.Space[Any], columns: Sequence[str]
-) -> BasePolicy | EntityPolicy:
+) -> BasePolicy | DataPolicy:
     """The networks of an agent alone, as `build` makes them, to act with. Raises InputError as `build` does."""
     if cfg.algorithm.offline:
         assert isinstance(actions, gym.spaces.Box)  # `offline.data.read` refuses others
+        if cfg.network.kind == "cnn":
+            _check_pictures(observations)
         return policies.build(cfg, _entity(cfg, columns), observations, actions)
     policy, policy_kwargs = _policy(cfg, observations, columns)
     made = CLASSES[cfg.algorithm.kind].policy_aliases[policy] if isinstance(policy, str) else policy

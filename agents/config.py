@@ -55,7 +55,8 @@ class ObservationConfig:
     kind: Kind = "particles"
     """`particles` of the pictures, those `pixels` themselves, or the `state` that the environment gives."""
     encoder: str | None = None
-    """a run folder, checkpoint folder or Hub id: the image model that finds the particles."""
+    """a run folder, checkpoint folder or Hub id: the image model that finds the particles; of a Soft-IntroVAE of images
+    the code of the whole picture is one particle."""
     images: dict[str, str] = field(
         default_factory=lambda: {"observation": "pixels", "desired_goal": "goal_pixels"}
     )
@@ -76,7 +77,7 @@ class NetworkConfig:
     """The network of actor and critic."""
 
     kind: Literal["entity", "flat", "cnn"] = "entity"
-    """`entity`: the entity interaction transformer. `flat`: a perceptron over all numbers. `cnn`: SB3 for pixels."""
+    """`entity`: the entity interaction transformer. `flat`: a perceptron over all numbers. `cnn`: SB3's for pixels."""
     entity: EntityConfig = field(default_factory=EntityConfig)
     flat: tuple[Count, ...] = (256, 256)
     """widths: the perceptron of flat, and the one behind the convolutions of cnn."""
@@ -320,9 +321,11 @@ class AgentConfig:
                 raise InputError(
                     "config: algorithm.td3.identity needs rows that follow things; give observation.track=true"
                 )
-        if self.algorithm.offline and network != "entity":
+        learner = self.algorithm.kind
+        reads = ("entity", "cnn") if learner == "bc" else ("entity",)
+        if self.algorithm.offline and network not in reads:
             raise InputError(
-                f"config: algorithm.kind is {self.algorithm.kind}, network.kind {network}; give network.kind=entity"
+                f"config: algorithm.kind is {learner}, network.kind {network}; give network.kind={' or '.join(reads)}"
             )
         if self.reward.kind == "chamfer" and kind != "particles":
             raise InputError(

@@ -24,7 +24,7 @@ from agents import checkpoint
 from agents.checkpoint import Checkpoint
 from agents.command import run_command
 from agents.extractor import entities
-from agents.offline.policies import EntityPolicy
+from agents.offline.policies import DataPolicy
 from dlp_dyn.errors import InputError
 from dlp_dyn.exporting.programs import SUFFIXES, Format, Program, write
 from dlp_dyn.observation.encoder import ParticleEncoder, mean_particles
@@ -73,7 +73,7 @@ class Deployed(nn.Module):
         policy = self.policy
         if isinstance(policy, ActorCriticPolicy):
             return self._in_range(self._of_ppo(policy, given))
-        if isinstance(policy, EntityPolicy):
+        if isinstance(policy, DataPolicy):
             chosen = policy.act(*entities(given))
         elif isinstance(policy, SACPolicy):
             chosen = policy.actor.get_action_dist_params(given)[0].tanh()

@@ -4,6 +4,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+from jaxtyping import Shaped
 from torch import Tensor
 
 from agents.spaces import entry_of
@@ -46,6 +48,11 @@ class Selection:
         if not isinstance(batch, dict):
             return self.whole.read(batch)
         return {new: self.entries[new].read(batch[old]) for new, old in self.keys.items()}
+
+    def picture(self, frames: Shaped[np.ndarray, "B H W C"]) -> Shaped[np.ndarray, "B C H W"]:
+        """Frames of a file in the form of the observation's pictures."""
+        is_dict = isinstance(self.space, gym.spaces.Dict)
+        return (self.entries["observation"] if is_dict else self.whole).convert(frames)
 
     def memory(self) -> dict[str, Tensor]:
         """As Observer's."""

@@ -120,8 +120,9 @@ def content_hash(run: str | Path) -> str:
     file = folder / CONFIG
     digest = hashlib.sha256()
     settings = read_yaml(file)
-    for section in ("model", "identity", "tracking", "dynamics") if has_dynamics(folder) else ("model",):
-        if section in settings:
+    image = ("model", "soft_intro")
+    for section in (*image, "identity", "tracking", "dynamics") if has_dynamics(folder) else image:
+        if settings.get(section) is not None:
             digest.update(OmegaConf.to_yaml(settings[section]).encode())
     for name, tensor in sorted(load_weights(folder).items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

@@ -157,6 +157,23 @@ def test_ground_that_is_drawn_does_not_bring_a_particle_to_the_middle():
     assert left == pytest.approx(0.25 * SMALL.n_particles, rel=0.15)
 
 
+def test_of_a_grid_those_with_glimpses_can_be_off_the_middle():
+    """A particle that is not looked at closely has no glimpse to be in the middle of."""
+    torch.manual_seed(0)
+    model = DLP(replace(SMALL, encoder=replace(SMALL.encoder, grid=True)))
+    model.start_from(torch.full((3, 32, 32), 0.5), torch.tensor([0.5, 0.5, 0.5]))
+    encoding = model.encoder(torch.full((1, 3, 32, 32), 0.5))
+    assert encoding.visible_index is not None
+    decoded = model.decoder(encoding.scene)
+    assert decoded.glimpses.shape[1] > SMALL.n_particles
+    ones = torch.ones_like(decoded.glimpses)
+    decoded = replace(decoded, glimpses=ones, transparency=torch.ones_like(decoded.transparency))
+    side, glimpses = SMALL.glimpse_size, encoding.glimpses.clone()
+    glimpses[..., 3:, :, : side // 2] = 0.5
+    left = off_centre(model, replace(encoding, glimpses=glimpses), decoded).item()
+    assert left == pytest.approx(0.25 * SMALL.n_particles, rel=0.15)
+
+
 def test_parts_of_one_thing_have_its_colour_and_share_its_box():
     """A large thing (0), a part inside (1), one of another colour inside (2), one that overlaps by a quarter (3)."""
     position = torch.tensor([[[0.0, 0.0], [0.1, 0.1], [0.1, 0.1], [0.3, 0.2]]])

@@ -5,11 +5,12 @@ from dataclasses import dataclass, fields, replace
 import gymnasium as gym
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from agents.config import AgentConfig
 from agents.environments import AgentEnv
+from agents.selection import Selection
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Part
 from dlp_dyn.errors import InputError
@@ -21,17 +22,18 @@ TOGETHER = 32  # episodes that are encoded at the same time
 
 @dataclass(frozen=True)
 class Steps:
-    """A batch of steps. goal: None where there are none. inside: which actions of a block the episode still has.
+    """A batch of steps. observation, goal: sets of entities or pictures; no goal where there are none. inside: which
+    actions of a block the episode still has.
 
     reward: of the step; where goals are, -1 until the goal is reached, at which `done` is 1. led: the goal is one that
     the episode had or went on to reach, so that its actions lead there.
     """
 
-    observation: Float[Tensor, "B N D"]
-    goal: Float[Tensor, "B M D"] | None
+    observation: Shaped[Tensor, "B ..."]
+    goal: Shaped[Tensor, "B ..."] | None
     actions: Float[Tensor, "B H A"]
     inside: Bool[Tensor, "B H"]
-    next_observation: Float[Tensor, "B N D"]
+    next_observation: Shaped[Tensor, "B ..."]
     reward: Float[Tensor, " B"]
     done: Float[Tensor, " B"]
     led: Bool[Tensor, " B"]
@@ -50,13 +52,13 @@ class Demonstrations:
     the file has them. achieved, desired: the same as the environment's reward compares them. last: row of the episode.
     """
 
-    observations: Float[np.ndarray, "T N D"]
+    observations: Shaped[np.ndarray, "T ..."]
     actions: Float[np.ndarray, "T A"]
     last: Int[np.ndarray, " T"]
     rewards: Float[np.ndarray, " T"]
     terminated: Bool[np.ndarray, " T"]
-    reachable: Float[np.ndarray, "T M D"] | None = None
-    goals: Float[np.ndarray, "T M D"] | None = None
+    reachable: Shaped[np.ndarray, "T ..."] | None = None
+    goals: Shaped[np.ndarray, "T ..."] | None = None
     achieved: Float[np.ndarray, "T ..."] | None = None
     desired: Float[np.ndarray, "T ..."] | None = None
 
@@ -96,7 +98,7 @@ class Demonstrations:
 
     def _goals(
         self, rng: np.random.Generator, env: AgentEnv, here: Int[np.ndarray, " B"], her: float, other: float
-    ) -> tuple[Float[np.ndarray, "B M D"], Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
+    ) -> tuple[Shaped[np.ndarray, "B ..."], Float[np.ndarray, " B"], Bool[np.ndarray, " B"]]:
         """A goal for each step, its reward, and whether the episode's actions lead there."""
         assert self.reachable is not None
         chance = rng.random(len(here))
@@ -143,7 +145,11 @@ def read(
     nothing = np.zeros(0, np.float32)
     achieved, desired = (column(f"observations/{name}_goal", nothing) for name in ("achieved", "desired"))
     states = env.states is not None and len(achieved) and achieved.shape[1:] == env.states
-    if encoder is None:
+    if cfg.observation.kind == "pixels":
+        assert isinstance(env.look, Selection)
+        observations = reachable = env.look.picture(rollouts.frames(rows))
+        goals = None
+    elif encoder is None:
         observations, reachable, goals = column("observations/observation", nothing), achieved, desired
         if not len(observations):
             raise InputError(

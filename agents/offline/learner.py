@@ -13,7 +13,7 @@ from agents.config import AgentConfig
 from agents.environments import AgentEnv
 from agents.offline import data, objectives
 from agents.offline.data import Demonstrations, Steps
-from agents.offline.policies import EntityPolicy
+from agents.offline.policies import DataPolicy
 from dlp_dyn.checkpoint import load_training_state
 from dlp_dyn.objectives.base import Objective
 from dlp_dyn.observation.encoder import ParticleEncoder
@@ -24,7 +24,7 @@ from dlp_dyn.training.step import TrainingStep
 class OfflineLearner:
     """A round is one update of every network. env: of the agent's spaces and the reward."""
 
-    def __init__(self, cfg: AgentConfig, env: AgentEnv, model: EntityPolicy, shown: Demonstrations) -> None:
+    def __init__(self, cfg: AgentConfig, env: AgentEnv, model: DataPolicy, shown: Demonstrations) -> None:
         self.cfg, self.env, self.model, self.shown = cfg, env, model.to(cfg.device), shown
         self.objective: Objective = objectives.build(cfg, self.model)
         self.optimizers = {
@@ -45,11 +45,11 @@ class OfflineLearner:
         columns = () if encoder is None else encoder.layout.columns
         torch.manual_seed(cfg.seed)
         model = algorithms.build_policy(cfg, env.observation_space, env.action_space, columns)
-        assert isinstance(model, EntityPolicy)
+        assert isinstance(model, DataPolicy)
         return cls(cfg, env, model, shown)
 
     @property
-    def actor(self) -> EntityPolicy:
+    def actor(self) -> DataPolicy:
         return self.model
 
     @property

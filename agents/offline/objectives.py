@@ -9,7 +9,7 @@ from torch import Tensor
 
 from agents.config import AgentConfig
 from agents.offline.data import Steps
-from agents.offline.policies import Cloned, EntityPolicy, Flow, Valued
+from agents.offline.policies import Cloned, DataPolicy, Flow, Valued
 from dlp_dyn.objectives.base import Losses, Objective, Update
 
 MOST = 100.0  # how much a step may weigh
@@ -116,7 +116,7 @@ class ImplicitQ(Objective):
             slow.lerp_(now, self.tau)
 
 
-def build(cfg: AgentConfig, model: EntityPolicy) -> Objective:
+def build(cfg: AgentConfig, model: DataPolicy) -> Objective:
     """The objective of `algorithm.kind`: bc, iql or flow."""
     algorithm = cfg.algorithm
     if isinstance(model, Flow):

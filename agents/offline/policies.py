@@ -1,34 +1,59 @@
-"""Networks that learn from data: policies on sets of entities, and IQL's values beside them."""
+"""Networks that learn from data: policies on sets of entities or pictures, and IQL's values beside them."""
 
 import copy
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
+from stable_baselines3.common.torch_layers import NatureCNN
 from torch import Tensor, nn
 
 from agents.config import AgentConfig, FlowConfig
 from agents.extractor import entities, entity_network, entity_space
-from agents.networks import EntityConfig
+from agents.networks import EntityConfig, EntityTransformer
+from agents.pairs import EntityPairs
 from dlp_dyn.nn import mlp
 
-Sets = Float[Tensor, "B N D"]
-Goals = Float[Tensor, "B M D"] | None
+Seen = Shaped[Tensor, "B ..."]  # sets of entities (B, N, D), or pictures (B, C, H, W) of 0 to 255
+Goals = Shaped[Tensor, "B ..."] | None
 
 
-class EntityPolicy(nn.Module):
-    """Actions for sets of entities and goals; acts as policies of Stable-Baselines3 do."""
+class Pictures(nn.Module):
+    """SB3's convolutions for pictures, with weights of their own for those of the goal -> one vector."""
 
-    def __init__(self, observations: spaces.Space, actions: spaces.Box) -> None:
+    def __init__(self, observations: spaces.Space, width: int) -> None:
         super().__init__()
-        self.entity_dim, self.has_goal = entity_space(observations)
+        boxes = (
+            observations.spaces if isinstance(observations, spaces.Dict) else {"observation": observations}
+        )
+        self.seen = NatureCNN(boxes["observation"], width)
+        self.goal = NatureCNN(boxes["desired_goal"], width) if "desired_goal" in boxes else None
+        self.out_dim = width * len(boxes)
+
+    def forward(self, seen: Seen, goal: Goals) -> Float[Tensor, "B O"]:
+        found = self.seen(seen.float() / 255)
+        if self.goal is None:
+            return found
+        assert goal is not None
+        return torch.cat([found, self.goal(goal.float() / 255)], -1)
+
+
+Reader = EntityTransformer | EntityPairs | Pictures
+
+
+class DataPolicy(nn.Module):
+    """Actions for what is seen and goals; acts as policies of Stable-Baselines3 do. transformer: reads both."""
+
+    def __init__(self, actions: spaces.Box) -> None:
+        super().__init__()
         self.actions = actions
         self.action_dim = math.prod(actions.shape)
 
-    def act(self, seen: Sets, goal: Goals) -> Float[Tensor, "B A"]:
+    def act(self, seen: Seen, goal: Goals) -> Float[Tensor, "B A"]:
         """Actions in [-1, 1], the same for the same observation."""
         raise NotImplementedError
 
@@ -47,27 +72,27 @@ class EntityPolicy(nn.Module):
         return low + (chosen + 1) * (high - low) / 2, None
 
 
-class Cloned(EntityPolicy):
-    """One action for each observation."""
+class Cloned(DataPolicy):
+    """One action for each observation. head: widths of the perceptron behind what reads them."""
 
-    def __init__(self, network: EntityConfig, observations: spaces.Space, actions: spaces.Box) -> None:
-        super().__init__(observations, actions)
-        self.transformer = entity_network(network, self.entity_dim, has_goal=self.has_goal)
-        self.head = mlp([network.dim, *network.head, self.action_dim], nn.ReLU)
+    def __init__(self, transformer: Reader, head: Sequence[int], actions: spaces.Box) -> None:
+        super().__init__(actions)
+        self.transformer = transformer
+        self.head = mlp([transformer.out_dim, *head, self.action_dim], nn.ReLU)
 
-    def act(self, seen: Sets, goal: Goals) -> Float[Tensor, "B A"]:
+    def act(self, seen: Seen, goal: Goals) -> Float[Tensor, "B A"]:
         return self.head(self.transformer(seen, goal)).tanh()
 
 
 class Valued(Cloned):
-    """A policy with the values that it is weighed by: of states, and twin ones of actions with their slow copies."""
+    """A policy on sets with the values that it is weighed by: of states, and twin ones of actions with their slow
+    copies."""
 
     def __init__(self, network: EntityConfig, observations: spaces.Space, actions: spaces.Box) -> None:
-        super().__init__(network, observations, actions)
-        self.value = _Value(network, self.entity_dim, self.has_goal)
-        self.critic = nn.ModuleList(
-            _Value(network, self.entity_dim, self.has_goal, self.action_dim) for _ in range(2)
-        )
+        super().__init__(entity_reader(network, observations), network.head, actions)
+        dim, has_goal = entity_space(observations)
+        self.value = _Value(network, dim, has_goal)
+        self.critic = nn.ModuleList(_Value(network, dim, has_goal, self.action_dim) for _ in range(2))
         self.slow_critic = copy.deepcopy(self.critic).requires_grad_(False)
 
     def policy_parameters(self) -> tuple[nn.Parameter, ...]:
@@ -83,12 +108,12 @@ class _Value(nn.Module):
         self.head = mlp([self.transformer.out_dim, *network.head, 1], nn.ReLU)
 
     def forward(
-        self, seen: Sets, goal: Goals, action: Float[Tensor, "B A"] | None = None
+        self, seen: Seen, goal: Goals, action: Float[Tensor, "B A"] | None = None
     ) -> Float[Tensor, " B"]:
         return self.head(self.transformer(seen, goal, action))[:, 0]
 
 
-class Flow(EntityPolicy):
+class Flow(DataPolicy):
     """Blocks of actions, carried from noise to what was demonstrated (flow matching, arXiv 2210.02747).
 
     The unfinished block and its time are one more token among the entities. What is learnt is where the way ends; the
@@ -101,22 +126,23 @@ class Flow(EntityPolicy):
     def __init__(
         self, network: EntityConfig, flow: FlowConfig, observations: spaces.Space, actions: spaces.Box
     ) -> None:
-        super().__init__(observations, actions)
+        super().__init__(actions)
         self.block, self.n_steps = flow.block, flow.steps
         self.size = self.block * self.action_dim
         token = self.size + 2 * self.FREQUENCIES
-        self.transformer = entity_network(network, self.entity_dim, has_goal=self.has_goal, action_dim=token)
+        dim, has_goal = entity_space(observations)
+        self.transformer = entity_network(network, dim, has_goal=has_goal, action_dim=token)
         self.head = mlp([self.transformer.out_dim, *network.head, self.size], nn.ReLU)
 
     def end(
-        self, seen: Sets, goal: Goals, unfinished: Float[Tensor, "B K"], time: Float[Tensor, " B"]
+        self, seen: Seen, goal: Goals, unfinished: Float[Tensor, "B K"], time: Float[Tensor, " B"]
     ) -> Float[Tensor, "B K"]:
         """The block that one leads to which stands so at a time in [0, 1]."""
         angles = time[:, None] * math.pi * 2.0 ** torch.arange(self.FREQUENCIES, device=time.device)
         token = torch.cat([unfinished, angles.sin(), angles.cos()], -1)
         return self.head(self.transformer(seen, goal, token))
 
-    def act(self, seen: Sets, goal: Goals) -> Float[Tensor, "B A"]:
+    def act(self, seen: Seen, goal: Goals) -> Float[Tensor, "B A"]:
         block = seen.new_zeros(seen.shape[0], self.size)
         for left in range(self.n_steps, 0, -1):
             time = seen.new_full(seen.shape[:1], 1 - left / self.n_steps)
@@ -124,10 +150,20 @@ class Flow(EntityPolicy):
         return block[:, : self.action_dim].clamp(-1, 1)
 
 
+def entity_reader(network: EntityConfig, observations: spaces.Space) -> EntityTransformer | EntityPairs:
+    """What reads sets. Raises InputError for a space without them."""
+    dim, has_goal = entity_space(observations)
+    return entity_network(network, dim, has_goal=has_goal)
+
+
 def build(
     cfg: AgentConfig, network: EntityConfig, observations: spaces.Space, actions: spaces.Box
-) -> EntityPolicy:
+) -> DataPolicy:
     """The networks of `algorithm.kind`: bc, iql or flow."""
     if cfg.algorithm.kind == "flow":
         return Flow(network, cfg.algorithm.flow, observations, actions)
-    return {"bc": Cloned, "iql": Valued}[cfg.algorithm.kind](network, observations, actions)
+    if cfg.algorithm.kind == "iql":
+        return Valued(network, observations, actions)
+    if cfg.network.kind == "cnn":
+        return Cloned(Pictures(observations, cfg.network.flat[0]), cfg.network.flat, actions)
+    return Cloned(entity_reader(network, observations), network.head, actions)

@@ -14,6 +14,7 @@ from dlp_dyn.clip import Clip
 from dlp_dyn.image.decoder import Decoded
 from dlp_dyn.image.encoder import Encoding
 from dlp_dyn.image.model import DLP
+from dlp_dyn.image.proposals import gather
 from dlp_dyn.objectives import terms
 from dlp_dyn.objectives.base import Losses, Objective
 from dlp_dyn.objectives.config import STEADY, UNPRICED, ImageWeights, PriceConfig, ScheduleConfig
@@ -129,11 +130,14 @@ def off_centre(model: DLP, encoding: Encoding, decoded: Decoded) -> Float[Tensor
 
     A particle off the middle of its thing could make up for it with ground drawn on the other side.
     """
-    alpha = decoded.glimpses[:, :, 3]
+    alpha, transparency = decoded.glimpses[:, :, 3], decoded.transparency
     if model.encoder.reference is not None:
+        if encoding.visible_index is not None:  # of a grid only those particles have glimpses
+            alpha = gather(alpha.flatten(2), encoding.visible_index).unflatten(2, alpha.shape[2:])
+            transparency = gather(transparency, encoding.visible_index)
         energy = encoding.glimpses[:, :, 3:].square().sum(2)
         alpha = alpha * F.interpolate(energy, alpha.shape[2:], mode="bilinear", align_corners=True)
-    return terms.off_centre(alpha, decoded.transparency[..., 0])
+    return terms.off_centre(alpha, transparency[..., 0])
 
 
 def spill(

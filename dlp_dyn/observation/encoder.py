@@ -1,4 +1,4 @@
-"""ParticleEncoder: pictures in, packed particles out; a trained image model as agents use it."""
+"""ParticleEncoder: pictures in, packed particles out; a trained model of pictures as agents use it."""
 
 from pathlib import Path
 from typing import TypedDict
@@ -15,12 +15,14 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.image.encoder import SceneEncoder
 from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.observation.traced import Traced
-from dlp_dyn.particles import ParticleLayout, Particles
+from dlp_dyn.observation.whole import WholePicture
+from dlp_dyn.particles import ParticleLayout, Particles, most_visible
+from dlp_dyn.soft_intro import families
 from dlp_dyn.tracking.config import read_tracking
 
 
 class ParticleEncoder:
-    """Posterior means of a trained image model, frozen, on one device.
+    """Posterior means of a trained image model, frozen, on one device; of a Soft-IntroVAE one particle, `WholePicture`.
 
     run: a run folder, a checkpoint folder or a Hugging Face id. hash: of the checkpoint's content. Slots have no
     meaning from frame to frame. Nothing is drawn from global random generators. The same frame in a batch of another
@@ -37,18 +39,22 @@ class ParticleEncoder:
         self.run = str(Path(run).absolute()) if Path(run).exists() else str(run)
         self.hash = checkpoint.content_hash(folder)
         self.device = torch.device(device)
-        self.encoder = checkpoint.load_model(folder, device).encoder.requires_grad_(False)
+        self.encoder = encoder_of(folder, device)
         self._fields = Traced(self._means) if self.device.type == "cpu" else self._means
-        cfg = self.encoder.cfg
-        self.image_size, self.n_particles = cfg.image_size, cfg.n_particles
-        self.layout = ParticleLayout(cfg.feature_dim)
+        if isinstance(self.encoder, WholePicture):
+            self.image_size, self.n_particles = self.encoder.image_size, 1
+            self.layout = ParticleLayout(self.encoder.feature_dim)
+        else:
+            cfg = self.encoder.cfg
+            self.image_size, self.n_particles = cfg.image_size, cfg.n_particles
+            self.layout = ParticleLayout(cfg.feature_dim)
+            if cfg.encoder.selection == "random":
+                raise InputError(
+                    f"{run}: an encoder that chooses its particles at random (model.encoder.selection=random) sees "
+                    "something else in each batch; train one with another selection"
+                )
         self.tracking = read_tracking(folder / checkpoint.CONFIG)
         self.normalizer = normalizer
-        if cfg.encoder.selection == "random":
-            raise InputError(
-                f"{run}: an encoder that chooses its particles at random (model.encoder.selection=random) sees "
-                "something else in each batch; train one with another selection"
-            )
         if normalizer is not None and normalizer.encoder not in ("", self.hash):
             raise InputError(
                 f"{run}: the normalizer was fitted to another encoder ({normalizer.encoder[:12]}, this one is "
@@ -100,12 +106,23 @@ class ParticleEncoder:
         return tuple(mean_particles(self.encoder, images))
 
 
-def mean_particles(encoder: SceneEncoder, images: Float[Tensor, "B 3 H W"]) -> Particles:
-    """The mean particles alone.
+def encoder_of(run: str | Path, device: torch.device | str = "cpu") -> SceneEncoder | WholePicture:
+    """The encoder of a run, frozen, in eval mode."""
+    if families.is_intro(run):
+        return WholePicture(run, device)
+    return checkpoint.load_model(run, device).encoder.requires_grad_(False)
+
+
+def mean_particles(encoder: SceneEncoder | WholePicture, images: Float[Tensor, "B 3 H W"]) -> Particles:
+    """The mean particles alone; of a grid the most visible ones.
 
     Nothing is decoded. The background is encoded only where interaction lets particles see it: without, they do not
     depend on it.
     """
+    if isinstance(encoder, WholePicture):
+        return encoder(images)
+    if encoder.cfg.encoder.grid:
+        return most_visible(encoder(images).scene, encoder.cfg.n_particles).particles
     placed = encoder.place(images, encoder.locate(images))
     if encoder.interaction is not None:
         return encoder.describe(images, placed).scene.particles

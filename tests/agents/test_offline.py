@@ -18,9 +18,11 @@ from agents.config import AgentConfig, FlowConfig
 from agents.networks import EntityConfig
 from agents.offline import data
 from agents.offline.data import Demonstrations, Steps
+from agents.offline.learner import OfflineLearner
 from agents.offline.objectives import BehaviourCloning, FlowMatching, ImplicitQ
-from agents.offline.policies import Cloned, EntityPolicy, Flow, Valued
+from agents.offline.policies import Cloned, DataPolicy, Flow, Valued, entity_reader
 from dlp_dyn.data.collect import collect
+from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.objectives.base import Objective
 from dlp_dyn.training.step import TrainingStep
@@ -33,14 +35,27 @@ SPACE = gym.spaces.Dict({"observation": SETS, "desired_goal": SETS})
 KINDS = ["bc", "iql", "flow"]
 
 
-@pytest.fixture(scope="session")
-def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("demonstrations") / "push.h5"
+def collected(path: Path, side: int) -> Path:
     collect(
         "envs:Push-v0", path, episodes=8, max_steps=6, image_size=None, policy="envs.policies:ScriptedPusher",
-        env_kwargs={"pixels": True, "image_size": 32, "reward": "sparse"},
+        env_kwargs={"pixels": True, "image_size": side, "reward": "sparse"},
     )  # fmt: skip
     return path
+
+
+@pytest.fixture(scope="session")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return collected(tmp_path_factory.mktemp("demonstrations") / "push.h5", 32)
+
+
+@pytest.fixture(scope="session")
+def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With pictures that convolutions can read."""
+    return collected(tmp_path_factory.mktemp("larger") / "push.h5", 40)
+
+
+def flow(**settings: int) -> Flow:
+    return Flow(NETWORK, FlowConfig(**settings), SPACE, ACTIONS)
 
 
 @pytest.fixture
@@ -106,16 +121,16 @@ def walkers(n: int = 600, block: int = 1) -> Steps:
 def test_each_kind_learns_what_was_shown(kind: str) -> None:
     torch.manual_seed(0)
     steps = walkers(block=3 if kind == "flow" else 1)
-    model: EntityPolicy
+    model: DataPolicy
     objective: Objective
     if kind == "flow":
-        model = Flow(NETWORK, FlowConfig(block=3, steps=4), SPACE, ACTIONS)
+        model = flow(block=3, steps=4)
         objective = FlowMatching(model)
     elif kind == "iql":
         model = Valued(NETWORK, SPACE, ACTIONS)
         objective = ImplicitQ(model, expectile=0.7, temperature=1.0, gamma=0.9, tau=0.05)
     else:
-        model = Cloned(NETWORK, SPACE, ACTIONS)
+        model = Cloned(entity_reader(NETWORK, SPACE), NETWORK.head, ACTIONS)
         objective = BehaviourCloning(model)
     optimizers = {u.name: torch.optim.Adam(u.parameters, lr=3e-3) for u in objective.updates()}
     update = TrainingStep(objective, optimizers)
@@ -129,7 +144,7 @@ def test_each_kind_learns_what_was_shown(kind: str) -> None:
 
 def test_a_flow_goes_straight_to_an_end_that_stays() -> None:
     """With the middle of the way where a straight line has it."""
-    model = Flow(NETWORK, FlowConfig(block=2, steps=5), SPACE, ACTIONS)
+    model = flow(block=2, steps=5)
     end, seen_at = torch.tensor([0.3, -0.2, 9.0, 9.0]), []
 
     def fixed(seen: torch.Tensor, goal: Any, block: torch.Tensor, time: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
@@ -145,7 +160,7 @@ def test_a_flow_goes_straight_to_an_end_that_stays() -> None:
 
 def test_flow_matching_ignores_what_comes_after_an_episode() -> None:
     torch.manual_seed(0)
-    objective = FlowMatching(Flow(NETWORK, FlowConfig(block=3), SPACE, ACTIONS))
+    objective = FlowMatching(flow(block=3))
     steps = walkers(5, block=3)
     inside = steps.inside.clone()
     inside[:, 1:] = False
@@ -218,17 +233,25 @@ def test_slow_critics_follow() -> None:
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("sees", ["state", "particles"])
+@pytest.mark.parametrize(
+    ("sees", "kind"),
+    [
+        *((sees, kind) for sees in ("state", "particles") for kind in KINDS),
+        ("pixels", "bc"),
+        ("pixels", "flow"),
+    ],
+)
 def test_an_agent_from_data_is_trained_resumed_and_measured(
     push: Push,
     file: Path,
+    larger: Path,
     tmp_path: Path,
     kind: str,
     sees: str,
     capsys: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    file = larger if sees == "pixels" else file
     words = [
         f"algorithm.kind={kind}",
         f"data.path={file}",
@@ -252,6 +275,22 @@ def test_an_agent_from_data_is_trained_resumed_and_measured(
     assert json.loads(capsys.readouterr().out.splitlines()[0])["episodes"] == 3
 
 
+def test_an_agent_of_pictures_learns_from_those_that_it_will_see(push: Push, larger: Path) -> None:
+    cfg = push("algorithm.kind=bc", f"data.path={larger}", kind="pixels")
+    env = environments.make(cfg, 1)
+    shown = data.read(cfg, env, None)
+    first, file = env.reset(), Rollouts(larger)
+    assert isinstance(first, dict)
+    assert shown.observations.shape[1:] == first["observation"].shape[1:] == (3, 40, 40)
+    rows = file.episode_starts[file.part("train")]
+    np.testing.assert_array_equal(shown.observations[0].transpose(1, 2, 0), file.frames(rows)[0])
+    steps = shown.sample(np.random.default_rng(0), env, 5, her=1.0)
+    assert steps.goal is not None
+    model = OfflineLearner.build(cfg, None).model
+    brighter = model.act(steps.observation, steps.goal // 2)
+    assert not torch.allclose(model.act(steps.observation, steps.goal), brighter)  # goals are looked at
+
+
 def test_data_that_does_not_fit_is_one_line(push: Push, file: Path, tmp_path: Path) -> None:
     bare, other = tmp_path / "bare.h5", tmp_path / "other.h5"
     bare.write_bytes(file.read_bytes())
@@ -264,6 +303,19 @@ def test_data_that_does_not_fit_is_one_line(push: Push, file: Path, tmp_path: Pa
         ([f"data.path={bare}"], "no actions, which an agent learns from"),
         ([f"data.path={other}"], "give rollouts of this environment, or its settings"),
         ([f"data.path={file}", "network.kind=flat"], "give network.kind=entity"),
+        (
+            ["algorithm.kind=flow", f"data.path={file}", "observation.kind=pixels", "network.kind=cnn"],
+            "give network.kind=entity",
+        ),
+        (
+            [
+                f"data.path={file}",
+                "observation.kind=pixels",
+                "network.kind=cnn",
+                "env.settings.image_size=40",
+            ],
+            "give rollouts of this environment, or its settings",
+        ),
         ([f"data.path={file}", "algorithm.iql.expectile=1.5"], "expectile is 1.5"),
         ([f"data.path={file}", "algorithm.flow.block=0"], "block is 0"),
     ):

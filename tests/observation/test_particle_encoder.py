@@ -5,15 +5,17 @@ import pytest
 import torch
 from worlds import SIDE, write_run
 
-from dlp_dyn import checkpoint
+from dlp_dyn import checkpoint, config
 from dlp_dyn.bundled import PUSH
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.errors import InputError
 from dlp_dyn.observation.encoder import ParticleEncoder, fit_normalizer, load_encoder, recorded
 from dlp_dyn.observation.normalizer import Normalizer
 from dlp_dyn.observation.traced import Traced
+from dlp_dyn.soft_intro import families
 from dlp_dyn.viewer.run_data import CLIPS
 
+GRID = ["model.encoder.grid=true", "model.encoder.interaction=true"]
 # DLPv2's parts: particles that do not see the background.
 ALONE = [
     "model.encoder.interaction=false",
@@ -43,6 +45,47 @@ def test_a_model_of_the_preset_image_observes() -> None:
     rows = encoder(frames)
     at = encoder.layout.columns.index("transparency")
     assert (rows[..., at] > 0.5).sum(1).tolist() == [4, 4, 4]  # three squares and the disc
+
+
+def test_of_a_grid_agents_see_the_most_visible_particles(tmp_path: Path) -> None:
+    run = write_run(tmp_path, *GRID)
+    model, frames = checkpoint.load_model(run), pictures(3)
+    with torch.no_grad():
+        scene = model.encoder(torch.from_numpy(frames).movedim(-1, 1) / 255).scene
+    encoder = ParticleEncoder(run)
+    packed = encoder(frames)
+    n = model.cfg.n_particles
+    assert packed.shape[1] == encoder.n_particles == n < scene.particles.position.shape[1]
+    np.testing.assert_array_equal(packed, encoder.layout.pack(model.drawn(scene).particles).numpy())
+
+
+def write_vae(folder: Path, *overrides: str, name: str = "soft_intro_images") -> Path:
+    cfg = config.load(name, ["data.path=none", *overrides])
+    torch.manual_seed(0)
+    assert cfg.soft_intro is not None
+    weights = families.build(cfg.soft_intro).state_dict()
+    checkpoint.save(folder / "checkpoints" / "best", weights, config.to_yaml(cfg))
+    return folder
+
+
+def test_of_a_vae_agents_see_the_code_of_the_picture_as_one_particle(tmp_path: Path) -> None:
+    small = ["soft_intro.images.channels=[4,4]", "soft_intro.images.latent_dim=5"]
+    run = write_vae(tmp_path / "a", *small)
+    encoder, frames = ParticleEncoder(run), pictures(4)
+    packed = encoder(frames)
+    assert packed.shape == (4, 1, encoder.layout.dim) == (4, 1, 11)
+    with torch.no_grad():
+        code = families.load(run).encoder(torch.from_numpy(frames).movedim(-1, 1) / 255)[0]
+    np.testing.assert_allclose(packed[:, 0, 6:], code, atol=1e-6)
+    assert (packed[:, 0, encoder.layout.columns.index("transparency")] == 1).all()
+    scaled = ParticleEncoder(run, normalizer=Normalizer.fit(packed, encoder.layout, encoder.hash))(frames)
+    np.testing.assert_allclose(scaled[:, 0, 6:].std(0), 1, atol=0.01)
+    assert (scaled[:, 0, :5] == 0).all()  # what never changes says nothing
+    norm = write_vae(tmp_path / "b", *small, "soft_intro.images.norm=group", "soft_intro.images.error=l1")
+    assert ParticleEncoder(norm).hash != encoder.hash
+    plane = write_vae(tmp_path / "c", name="soft_intro_2d")
+    with pytest.raises(InputError, match=r"no encoder of pictures; give one of soft_intro.images"):
+        ParticleEncoder(plane)
 
 
 @pytest.mark.parametrize("settings", [[], ALONE], ids=["interaction", "alone"])
