@@ -156,8 +156,9 @@ class IqlConfig:
 class FlowConfig:
     """What is flow matching's own."""
 
-    block: Count = 8
-    """Actions that are learnt together; the first one is played."""
+    block: Count = 1
+    """Actions that are learnt together; the first one is played, and the error of the others takes from what is learnt
+    of it."""
     steps: Count = 8
     """Steps from noise to a block."""
 
@@ -322,7 +323,7 @@ class AgentConfig:
                     "config: algorithm.td3.identity needs rows that follow things; give observation.track=true"
                 )
         learner = self.algorithm.kind
-        reads = ("entity", "cnn") if learner == "bc" else ("entity",)
+        reads = ("entity",) if learner == "iql" else ("entity", "cnn")
         if self.algorithm.offline and network not in reads:
             raise InputError(
                 f"config: algorithm.kind is {learner}, network.kind {network}; give network.kind={' or '.join(reads)}"

@@ -46,7 +46,7 @@ class FlowMatching(Objective):
         played = batch.actions.flatten(1)
         noise, time = torch.randn_like(played), torch.rand(len(played), device=played.device)
         unfinished = torch.lerp(noise, played, time[:, None])
-        found = self.model.end(batch.observation, batch.goal, unfinished, time)
+        found = self.model.end(self.model.read(batch.observation, batch.goal), unfinished, time)
         gap = (found - played).square().unflatten(1, batch.actions.shape[1:])
         inside = batch.inside.float()
         return Losses({"block": (gap.mean(-1) * inside).sum(1) / inside.sum(1)}, {})

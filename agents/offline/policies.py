@@ -116,37 +116,45 @@ class _Value(nn.Module):
 class Flow(DataPolicy):
     """Blocks of actions, carried from noise to what was demonstrated (flow matching, arXiv 2210.02747).
 
-    The unfinished block and its time are one more token among the entities. What is learnt is where the way ends; the
-    velocity, which grows beyond all bounds towards the end, follows from it. Of a block the first action is played. To
-    act, the flow starts from zeros, the middle of the noise, so that an observation has one action.
+    What is seen is read once; a perceptron carries the block on from there. What is learnt is where the way ends; the
+    velocity, which grows beyond all bounds towards the end, follows from it. Of the unfinished block as much is passed
+    on as would be best if actions were independent and of one spread, so that the perceptron need not learn that
+    (preconditioning, arXiv 2206.00364). Of a block the first action is played. To act, the flow starts from zeros, the
+    middle of the noise, so that an observation has one action.
     """
 
     FREQUENCIES = 4
+    SPREAD = 0.5  # of actions in [-1, 1]
 
     def __init__(
-        self, network: EntityConfig, flow: FlowConfig, observations: spaces.Space, actions: spaces.Box
+        self, transformer: Reader, head: Sequence[int], flow: FlowConfig, actions: spaces.Box
     ) -> None:
         super().__init__(actions)
         self.block, self.n_steps = flow.block, flow.steps
         self.size = self.block * self.action_dim
-        token = self.size + 2 * self.FREQUENCIES
-        dim, has_goal = entity_space(observations)
-        self.transformer = entity_network(network, dim, has_goal=has_goal, action_dim=token)
-        self.head = mlp([self.transformer.out_dim, *network.head, self.size], nn.ReLU)
+        self.transformer = transformer
+        width = transformer.out_dim + self.size + 2 * self.FREQUENCIES
+        self.head = mlp([width, *head, self.size], nn.ReLU)
+
+    def read(self, seen: Seen, goal: Goals) -> Float[Tensor, "B O"]:
+        """All that the way of a block depends on."""
+        return self.transformer(seen, goal)
 
     def end(
-        self, seen: Seen, goal: Goals, unfinished: Float[Tensor, "B K"], time: Float[Tensor, " B"]
+        self, read: Float[Tensor, "B O"], unfinished: Float[Tensor, "B K"], time: Float[Tensor, " B"]
     ) -> Float[Tensor, "B K"]:
         """The block that one leads to which stands so at a time in [0, 1]."""
         angles = time[:, None] * math.pi * 2.0 ** torch.arange(self.FREQUENCIES, device=time.device)
-        token = torch.cat([unfinished, angles.sin(), angles.cos()], -1)
-        return self.head(self.transformer(seen, goal, token))
+        played, noise = time[:, None] * self.SPREAD, 1 - time[:, None]
+        spread = (played.square() + noise.square()).sqrt()
+        added = self.head(torch.cat([read, unfinished / spread, angles.sin(), angles.cos()], -1))
+        return played * self.SPREAD / spread.square() * unfinished + noise * self.SPREAD / spread * added
 
     def act(self, seen: Seen, goal: Goals) -> Float[Tensor, "B A"]:
-        block = seen.new_zeros(seen.shape[0], self.size)
+        read, block = self.read(seen, goal), seen.new_zeros(seen.shape[0], self.size)
         for left in range(self.n_steps, 0, -1):
             time = seen.new_full(seen.shape[:1], 1 - left / self.n_steps)
-            block = torch.lerp(block, self.end(seen, goal, block, time), 1 / left)
+            block = torch.lerp(block, self.end(read, block, time), 1 / left)
         return block[:, : self.action_dim].clamp(-1, 1)
 
 
@@ -160,10 +168,11 @@ def build(
     cfg: AgentConfig, network: EntityConfig, observations: spaces.Space, actions: spaces.Box
 ) -> DataPolicy:
     """The networks of `algorithm.kind`: bc, iql or flow."""
-    if cfg.algorithm.kind == "flow":
-        return Flow(network, cfg.algorithm.flow, observations, actions)
     if cfg.algorithm.kind == "iql":
         return Valued(network, observations, actions)
-    if cfg.network.kind == "cnn":
-        return Cloned(Pictures(observations, cfg.network.flat[0]), cfg.network.flat, actions)
-    return Cloned(entity_reader(network, observations), network.head, actions)
+    pictures = cfg.network.kind == "cnn"
+    head = cfg.network.flat if pictures else network.head
+    reader = Pictures(observations, head[0]) if pictures else entity_reader(network, observations)
+    if cfg.algorithm.kind == "flow":
+        return Flow(reader, head, cfg.algorithm.flow, actions)
+    return Cloned(reader, head, actions)

@@ -55,7 +55,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def flow(**settings: int) -> Flow:
-    return Flow(NETWORK, FlowConfig(**settings), SPACE, ACTIONS)
+    return Flow(entity_reader(NETWORK, SPACE), NETWORK.head, FlowConfig(**settings), ACTIONS)
 
 
 @pytest.fixture
@@ -147,15 +147,33 @@ def test_a_flow_goes_straight_to_an_end_that_stays() -> None:
     model = flow(block=2, steps=5)
     end, seen_at = torch.tensor([0.3, -0.2, 9.0, 9.0]), []
 
-    def fixed(seen: torch.Tensor, goal: Any, block: torch.Tensor, time: torch.Tensor) -> torch.Tensor:  # noqa: ARG001
+    def fixed(read: torch.Tensor, block: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         seen_at.append((time[0], block[0]))
-        return end.expand(len(seen), -1)
+        return end.expand(len(read), -1)
 
     model.end = fixed  # type: ignore[method-assign]
     assert_close(model.act(torch.zeros(3, 1, 2), torch.zeros(3, 1, 2)), end[:2].expand(3, 2))
     for time, block in seen_at:
         assert_close(block, time * end)
     assert [round(float(time), 6) for time, _ in seen_at] == [0, 0.2, 0.4, 0.6, 0.8]
+
+
+def test_a_flow_passes_on_what_is_best_of_independent_actions_of_one_spread() -> None:
+    """Regression of such actions on what is between them and noise; the rest is the perceptron's to add."""
+    torch.manual_seed(0)
+    model = flow(block=1)
+    last = [layer for layer in model.head if isinstance(layer, torch.nn.Linear)][-1]
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.zeros_(last.bias)
+    n, read = 200_000, torch.zeros(1, NETWORK.dim)
+    played, noise = Flow.SPREAD * torch.randn(n, dtype=torch.double), torch.randn(n, dtype=torch.double)
+    for time in (0.0, 0.3, 0.8, 1.0):
+        unfinished = (1 - time) * noise + time * played
+        best = (played @ unfinished / unfinished.square().sum()).float()
+        found = model.end(read, torch.ones(1, 2), torch.tensor([time]))
+        assert_close(found, best.expand(1, 2), atol=0.01, rtol=0)
+    torch.nn.init.ones_(last.bias)
+    assert_close(model.end(read, torch.ones(1, 2), torch.ones(1)), torch.ones(1, 2))  # the end stays
 
 
 def test_flow_matching_ignores_what_comes_after_an_episode() -> None:
@@ -171,7 +189,7 @@ def test_flow_matching_ignores_what_comes_after_an_episode() -> None:
     noise, time = torch.randn(5, 6), torch.rand(5)
     played = steps.actions.flatten(1)
     unfinished = (1 - time[:, None]) * noise + time[:, None] * played
-    end = objective.model.end(steps.observation, steps.goal, unfinished, time)
+    end = objective.model.end(objective.model.read(steps.observation, steps.goal), unfinished, time)
     assert_close(found, (end - played)[:, :2].square().mean(1))
 
 
@@ -304,7 +322,7 @@ def test_data_that_does_not_fit_is_one_line(push: Push, file: Path, tmp_path: Pa
         ([f"data.path={other}"], "give rollouts of this environment, or its settings"),
         ([f"data.path={file}", "network.kind=flat"], "give network.kind=entity"),
         (
-            ["algorithm.kind=flow", f"data.path={file}", "observation.kind=pixels", "network.kind=cnn"],
+            ["algorithm.kind=iql", f"data.path={file}", "observation.kind=pixels", "network.kind=cnn"],
             "give network.kind=entity",
         ),
         (
