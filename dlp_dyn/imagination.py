@@ -2,27 +2,75 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from dlp_dyn.dynamics.base import Conditions
+from dlp_dyn.dynamics.base import Conditions, Step
 from dlp_dyn.errors import InputError
-from dlp_dyn.particles import ParticleLayout, Scene, SceneDistribution, mean, sampler
+from dlp_dyn.particles import ParticleLayout, Particles, Scene, SceneDistribution, mean, sampler
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.controller import check_actions
-from dlp_dyn.planning.costs import Cost
+from dlp_dyn.planning.costs import Separate, Sum
 from dlp_dyn.planning.goals import Goal
 from dlp_dyn.tree import cat, tree_map
 from dlp_dyn.video import VideoModel
 
-Observations = Float[np.ndarray, "B N D"]
+Observations = Float[np.ndarray, "B ..."]
+Rows = Int[Tensor, " R"]
+
+
+@runtime_checkable
+class Aims(Protocol):
+    """What episodes are about, and what an agent is told."""
+
+    def space(self, starts: Scene) -> gym.spaces.Box:
+        """Of the observations of episodes that begin with such contexts."""
+        ...
+
+    def begin(self, rows: Rows, starts: Scene, generator: torch.Generator) -> None:
+        """Episodes begin in these rows. starts: their contexts (R, T, N, ...)."""
+        ...
+
+    def observe(self, now: Particles) -> Float[Tensor, "B ..."]: ...
+
+    def reward(self, now: Scene, blocks: Float[Tensor, "B W"]) -> Float[Tensor, " B"]:
+        """Of the scenes (B, ...) that blocks of actions led to."""
+        ...
+
+
+class Goals:
+    """The same goals in all episodes, bound to the start of each. Observations are sets of particles
+    (`ParticleLayout`, all slots); the reward is minus the cost of the goals, in image sides."""
+
+    def __init__(self, goals: Sequence[Goal]) -> None:
+        self.goals = goals
+        self.costs: dict[int, Sum] = {}
+
+    def space(self, starts: Scene) -> gym.spaces.Box:
+        p = starts.particles
+        shape = (p.position.shape[2], ParticleLayout(p.features.shape[-1]).dim)
+        return gym.spaces.Box(-np.inf, np.inf, shape, np.float32)
+
+    def begin(self, rows: Rows, starts: Scene, generator: torch.Generator) -> None:  # noqa: ARG002 - Aims
+        for i, row in enumerate(rows.tolist()):
+            scene = starts[i : i + 1]
+            on = scene.particles.visible[:, -1]
+            context = Context(scene, None, torch.arange(on.shape[1])[None], on)
+            self.costs[row] = Sum([goal.bind(context) for goal in self.goals])
+
+    def observe(self, now: Particles) -> Float[Tensor, "B N D"]:
+        return ParticleLayout(now.features.shape[-1]).pack(now)
+
+    def reward(self, now: Scene, blocks: Float[Tensor, "B W"]) -> Float[Tensor, " B"]:
+        cost = Separate([self.costs[row] for row in range(len(blocks))])
+        return -cost(now.map(lambda x: x[:, None, None]), blocks[:, None, None])[:, 0, 0]
 
 
 @dataclass(frozen=True)
@@ -54,15 +102,15 @@ class Trust:
 
 
 class Imagination(VectorEnv[Observations, Shaped[np.ndarray, "B W"], np.ndarray]):
-    """Observations are sets of particles (`ParticleLayout`, all slots), an action is a block of the model's.
+    """Episodes that a video model imagines. An action is a block of the model's.
 
     starts: contexts (K, T, N, ...) of up to `window` frames, one of which begins each episode. blocks: of actions
-    between them (K, T - 1, W), None for T = 1. goals: bound to the start of each episode; the reward is minus their
-    cost, in image sides, of the scene that a step leads to. steps: of an episode at most. sampled: futures are drawn,
-    rather than their means.
+    between them (K, T - 1, W), None for T = 1. aims: what is seen of the particles, and what is rewarded. steps: of an
+    episode at most. sampled: futures are drawn, rather than their means.
 
     Never terminated: particles do not end. Truncated after `steps`, and where `trust` is lost, as `info["lost"]` says.
-    A finished episode begins anew at the next step (AutoresetMode.NEXT_STEP), whose action is not looked at.
+    A finished episode begins anew in the same step (AutoresetMode.SAME_STEP): its last observation is in
+    `info["final_obs"]`, in the rows of `info["_final_obs"]`.
     Raises InputError for a model without actions, and for starts that do not fit.
     """
 
@@ -71,7 +119,7 @@ class Imagination(VectorEnv[Observations, Shaped[np.ndarray, "B W"], np.ndarray]
         model: VideoModel,
         space: ActionSpace,
         starts: Scene,
-        goals: Sequence[Goal],
+        aims: Aims,
         n_envs: int = 8,
         steps: int = 50,
         blocks: Float[Tensor, "K T1 W"] | None = None,
@@ -90,20 +138,13 @@ class Imagination(VectorEnv[Observations, Shaped[np.ndarray, "B W"], np.ndarray]
             )
         if n_envs < 1 or steps < 1:
             raise InputError(f"n_envs {n_envs}, steps {steps}: use 1 or more")
-        self.model, self.space, self.starts, self.goals = model.eval(), space, starts, goals
+        self.model, self.space, self.starts, self.aims = model.eval(), space, starts, aims
         self.blocks = starts.background.new_zeros(len(starts.background), 0, space.width)
         if blocks is not None:
             self.blocks = blocks
         self.num_envs, self.steps, self.sampled = n_envs, steps, sampled
         self.trust = trust or Trust()
-        self.layout = ParticleLayout(model.cfg.image.feature_dim)
-        n = starts.particles.position.shape[2]
-        self.metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
-        self.single_observation_space = gym.spaces.Box(-np.inf, np.inf, (n, self.layout.dim), np.float32)
-        low, high = (x.numpy() for x in space.bounds)
-        self.single_action_space = gym.spaces.Box(low, high, dtype=np.float32)
-        self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, n_envs)
-        self.action_space = gym.vector.utils.batch_space(self.single_action_space, n_envs)
+        set_spaces(self, aims.space(starts), space)
         self._generator = torch.Generator()
 
     def reset(
@@ -115,66 +156,78 @@ class Imagination(VectorEnv[Observations, Shaped[np.ndarray, "B W"], np.ndarray]
         first = seed[0] if isinstance(seed, list) else seed
         if first is not None:
             self._generator.manual_seed(first)
-        drawn = self._draw(self.num_envs)
-        self.history, self.actions = self.starts[drawn], self.blocks[drawn]
-        self.begun = self.history[:, -1]
-        self.costs = [self._bind(row) for row in range(self.num_envs)]
         self.taken = np.zeros(self.num_envs, int)
-        self.over = np.zeros(self.num_envs, bool)
+        self._begin(torch.arange(self.num_envs))
         return self._observe(), {}
 
     @torch.no_grad()
     def step(
         self, actions: Shaped[np.ndarray, "B W"]
     ) -> tuple[Observations, Float[np.ndarray, " B"], Bool[np.ndarray, " B"], Bool[np.ndarray, " B"], dict]:
-        again = np.flatnonzero(self.over)
         block = self.space.clip(torch.as_tensor(np.asarray(actions), dtype=torch.float32))
-        known = torch.cat([self.actions, block[:, None]], 1)
-        dynamics, conditions = self.model.dynamics, Conditions(known)
-        state = dynamics.start(self.history, conditions)
-        step = dynamics.step(
-            self.history, conditions, state, sampler(self._generator) if self.sampled else mean
-        )
-        scene = step.drawn
-        lost = self.trust.lost(self.begun, self.history[:, -1], step.scenes).numpy()
-        shift = self.history.map(lambda x: x[:, 1:])
-        self.history = cat([shift, scene.map(lambda x: x[:, None])], 1)
-        self.actions = known[:, 1:] if known.shape[1] > 1 else known[:, :0]
-        reward = np.array([self._reward(row, block) for row in range(self.num_envs)], np.float32)
+        self.actions = torch.cat([self.actions, block[:, None]], 1)
+        lost = torch.zeros(self.num_envs, dtype=torch.bool)
+        now = self.now
+        for n in self.seen.unique().tolist():  # frames that a row has seen since its episode began
+            rows = (self.seen == n).nonzero()[:, 0]
+            before = self.now[rows]
+            step = self._imagine(self.history[rows, -n:], self.actions[rows, -n:])
+            lost[rows] = self.trust.lost(self.begun[rows], before, step.scenes)
+            now = tree_map(lambda old, new, rows=rows: old.index_copy(0, rows, new), now, step.drawn)
+        self.history = cat([self.history[:, 1:], now.map(lambda x: x[:, None])], 1)
+        self.actions = self.actions[:, 1:]
+        self.seen = (self.seen + 1).clamp_max(self.model.dynamics.window)
+        reward = self.aims.reward(now, block).numpy().astype(np.float32)
         self.taken += 1
-        truncated = lost | (self.taken >= self.steps)
-        if again.size:
-            self._begin(again)
-            reward[again], truncated[again], lost[again] = 0.0, False, False
-        self.over = truncated
-        return self._observe(), reward, np.zeros(self.num_envs, bool), truncated, {"lost": lost}
+        info: dict[str, Any] = {"lost": lost.numpy()}
+        truncated = info["lost"] | (self.taken >= self.steps)
+        if truncated.any():
+            info |= {"final_obs": self._observe(), "_final_obs": truncated}
+            self._begin(torch.from_numpy(np.flatnonzero(truncated)))
+        return self._observe(), reward, np.zeros(self.num_envs, bool), truncated, info
 
-    def _draw(self, n: int) -> Tensor:
-        return torch.randint(len(self.starts.background), (n,), generator=self._generator)
+    @property
+    def now(self) -> Scene:
+        """The scenes (B, N, ...) that the episodes have come to."""
+        return self.history[:, -1]
 
-    def _begin(self, rows: np.ndarray) -> None:
-        drawn, index = self._draw(len(rows)), torch.from_numpy(rows)
+    def _imagine(self, history: Scene, actions: Float[Tensor, "R T W"]) -> Step:
+        dynamics, conditions = self.model.dynamics, Conditions(actions)
+        draw = sampler(self._generator) if self.sampled else mean
+        return dynamics.step(history, conditions, dynamics.start(history, conditions), draw)
 
-        def put(old: Tensor, new: Tensor) -> Tensor:
-            return old.index_copy(0, index, new)
+    def _begin(self, rows: Rows) -> None:
+        """Histories are as long as the model looks back; before an episode's first frame they hold it again."""
+        drawn = torch.randint(len(self.starts.background), (len(rows),), generator=self._generator)
+        starts, blocks = self.starts[drawn], self.blocks[drawn]
+        frames = starts.background.shape[1]
+        missing = self.model.dynamics.window - frames
+        padded = cat([starts[:, :1]] * missing + [starts], 1)
+        known = torch.cat([blocks.new_zeros(len(rows), missing, self.space.width), blocks], 1)
+        if len(rows) == self.num_envs:
+            self.history, self.actions = padded, known
+            self.begun, self.seen = starts[:, -1], torch.full((len(rows),), frames)
+        else:
 
-        self.history = tree_map(put, self.history, self.starts[drawn])
-        self.actions = put(self.actions, self.blocks[drawn])
-        self.begun = tree_map(put, self.begun, self.starts[drawn][:, -1])
-        for row in rows.tolist():
-            self.costs[row] = self._bind(row)
-        self.taken[rows] = 0
+            def put(old: Tensor, new: Tensor) -> Tensor:
+                return old.index_copy(0, rows, new)
 
-    def _bind(self, row: int) -> list[Cost]:
-        scene = self.history[row : row + 1]
-        on = scene.particles.visible[:, -1]
-        context = Context(scene, None, torch.arange(on.shape[1])[None], on)
-        return [goal.bind(context) for goal in self.goals]
-
-    def _reward(self, row: int, block: Float[Tensor, "B W"]) -> float:
-        scene = self.history[row : row + 1, -1:].map(lambda x: x[:, None])
-        action = block[row][None, None, None]
-        return -float(sum(cost(scene, action).item() for cost in self.costs[row]))
+            self.history = tree_map(put, self.history, padded)
+            self.begun = tree_map(put, self.begun, starts[:, -1])
+            self.actions = put(self.actions, known)
+            self.seen[rows] = frames
+        self.taken[rows.numpy()] = 0
+        self.aims.begin(rows, starts, self._generator)
 
     def _observe(self) -> Observations:
-        return self.layout.pack(self.history[:, -1].particles).numpy().astype(np.float32)
+        return self.aims.observe(self.now.particles).numpy().astype(np.float32)
+
+
+def set_spaces(env: VectorEnv, observations: gym.spaces.Box, space: ActionSpace) -> None:
+    """Give a vector environment its spaces, whose actions are blocks, and say that episodes begin anew at once."""
+    env.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    low, high = (x.numpy() for x in space.bounds)
+    env.single_observation_space = observations
+    env.single_action_space = gym.spaces.Box(low, high, dtype=np.float32)
+    env.observation_space = gym.vector.utils.batch_space(env.single_observation_space, env.num_envs)
+    env.action_space = gym.vector.utils.batch_space(env.single_action_space, env.num_envs)

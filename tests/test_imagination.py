@@ -6,19 +6,20 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from video_runs import write_run
+from video_runs import IMAGE, write_run
 
 from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.errors import InputError
-from dlp_dyn.imagination import Imagination, Trust
-from dlp_dyn.particles import Scene
+from dlp_dyn.imagination import Goals, Imagination, Trust
+from dlp_dyn.particles import ParticleLayout, Scene
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.goals import Places
 from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoModel
 
 SPACE = ActionSpace.of(gym.spaces.Box(-1, 1, (2,), np.float32), 2)
+LAYOUT = ParticleLayout(IMAGE.feature_dim)
 BELIEVE = Trust(spread=1e9, motion=1e9, objects=99)
 
 
@@ -47,25 +48,25 @@ def starts(model: VideoModel, video: torch.Tensor) -> Scene:
 
 def world(model: VideoModel, starts: Scene, **settings: object) -> Imagination:
     settings = {"n_envs": 3, "steps": 4, "trust": BELIEVE, "blocks": torch.zeros(5, 1, 4)} | settings
-    return Imagination(model, SPACE, starts, [Places({1: (0.2, 0.0)})], **settings)  # type: ignore[arg-type]
+    return Imagination(model, SPACE, starts, Goals([Places({1: (0.2, 0.0)})]), **settings)  # type: ignore[arg-type]
 
 
 def test_it_imagines_what_the_dynamics_predict(model: VideoModel, starts: Scene) -> None:
-    """Two frames go in, and each step sees the last two."""
+    """Two frames go in, and each step sees the last ones, up to as many as the model looks back on."""
     env = world(model, starts, n_envs=1, steps=9)
     env.reset(seed=0)
-    first = env.history
+    first = env.history[:, -2:]
     actions = torch.rand(3, 4) * 2 - 1
     seen = [env.step(action[None].numpy())[0] for action in actions]
     history, known = first, torch.zeros(1, 1, 4)
     with torch.no_grad():
         for action, observation in zip(actions, seen, strict=True):
-            known = torch.cat([known, action[None, None]], 1)[:, -2:]
+            known = torch.cat([known, action[None, None]], 1)[:, -4:]
             scene = model.dynamics.step(history, Conditions(known), None).drawn
             np.testing.assert_allclose(
-                observation, env.layout.pack(scene.particles).numpy(), rtol=1e-4, atol=1e-5
+                observation, LAYOUT.pack(scene.particles).numpy(), rtol=1e-4, atol=1e-5
             )
-            history = cat([history.map(lambda x: x[:, 1:]), scene.map(lambda x: x[:, None])], 1)
+            history = cat([history, scene.map(lambda x: x[:, None])], 1)[:, -4:]
 
 
 def test_the_reward_is_minus_the_distance(model: VideoModel, starts: Scene) -> None:
@@ -79,8 +80,14 @@ def test_the_reward_is_minus_the_distance(model: VideoModel, starts: Scene) -> N
 def test_episodes_end_in_time_and_begin_anew(model: VideoModel, starts: Scene) -> None:
     env = world(model, starts)
     env.reset(seed=0)
-    ends = [env.step(env.action_space.sample())[3].tolist() for _ in range(10)]
-    assert ends == [[t % 5 == 3] * 3 for t in range(10)]
+    for t in range(10):
+        observation, _, _, ends, info = env.step(env.action_space.sample())
+        assert ends.tolist() == [t % 4 == 3] * 3
+        if ends.any():
+            assert info["_final_obs"].all()
+            assert np.abs(info["final_obs"] - observation).max() > 1e-3
+            begins = LAYOUT.pack(starts.particles[:, -1]).numpy()
+            assert all(np.abs(begins - row).max((1, 2)).min() < 1e-6 for row in observation)
 
 
 def test_lost_rollouts_are_told(model: VideoModel, starts: Scene) -> None:
@@ -91,6 +98,32 @@ def test_lost_rollouts_are_told(model: VideoModel, starts: Scene) -> None:
         assert info["lost"].all()
         assert truncated.all()
         assert not terminated.any()
+
+
+def test_a_lost_rollout_leaves_the_others_as_they_are(model: VideoModel, starts: Scene) -> None:
+    """One that is begun anew has a shorter history than the others; nobody else's future may change by that."""
+    actions = np.random.default_rng(0).uniform(-1, 1, (4, 3, 4)).astype(np.float32)
+    alone = world(model, starts, steps=9)
+    alone.reset(seed=0)
+    expected = [alone.step(a)[0] for a in actions]
+    env = world(model, starts, steps=9)
+    env.reset(seed=0)
+    seen = []
+    for t, a in enumerate(actions):
+        env.taken[1] = 8 if t == 1 else t  # the second ends in its second step
+        seen.append(env.step(a)[0])
+    for before, after in zip(expected, seen, strict=True):
+        np.testing.assert_allclose(before[[0, 2]], after[[0, 2]], rtol=1e-4, atol=1e-5)
+    assert np.abs(expected[1][1] - seen[1][1]).max() > 1e-3
+
+
+def test_particles_that_vanish_or_appear_are_not_believed(model: VideoModel, starts: Scene) -> None:
+    env = world(model, starts, trust=Trust(1e9, 1e9, 0))
+    env.reset(seed=0)
+    env.begun.particles.transparency[0, 1] = 0.0  # one more than at the start, and in the third one fewer
+    env.history.particles.transparency[2, :, 1] = 0.0
+    _, _, _, _, info = env.step(np.zeros((3, 4), np.float32))
+    assert info["lost"].tolist() == [True, False, True]
 
 
 def test_seeds_repeat_it(model: VideoModel, starts: Scene) -> None:
@@ -108,7 +141,7 @@ def test_what_does_not_fit(model: VideoModel, starts: Scene, tmp_path: Path) -> 
         world(model, starts, blocks=None)
     with pytest.raises(InputError, match="n_envs 0"):
         world(model, starts, n_envs=0)
-    env = Imagination(model, SPACE, starts, [Places({9: (0.0, 0.0)})], blocks=torch.zeros(5, 1, 4))
+    env = Imagination(model, SPACE, starts, Goals([Places({9: (0.0, 0.0)})]), blocks=torch.zeros(5, 1, 4))
     with pytest.raises(InputError, match="no particle 9"):
         env.reset(seed=0)
     blind = load_video_model(write_run(tmp_path / "run"))

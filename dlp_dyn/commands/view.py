@@ -2,7 +2,7 @@
 
 import argparse
 
-from dlp_dyn.commands.arguments import add_device, add_part, device, whole
+from dlp_dyn.commands.arguments import add_device, add_part, device, key_values, whole
 from dlp_dyn.errors import InputError
 
 EXTRA = ("starlette", "uvicorn")
@@ -15,6 +15,17 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         help="rollout file, folder of them, GIF or MP4 (default: the run's own clips, or its training data)",
     )
     add_part(sub)
+    sub.add_argument(
+        "--env", help="a Gymnasium id, or module:Id, that plays the episodes: plans are then really done"
+    )
+    sub.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="settings",
+        help="arguments of the environment",
+    )
     sub.add_argument(
         "--host", default="127.0.0.1", help="who may see it; 0.0.0.0 for all (default: 127.0.0.1)"
     )
@@ -35,6 +46,13 @@ def run(args: argparse.Namespace) -> None:
             f"view needs {error.name}, which is not installed: pip install 'dlp_dyn[viewer]'"
         ) from None
     with server.listen(args.host, args.port) as waiting:
-        studio = server.load_studio(args.run_folder or BALLS, args.data, args.part, device(args.device))
+        studio = server.load_studio(
+            args.run_folder or BALLS,
+            args.data,
+            args.part,
+            device(args.device),
+            args.env,
+            key_values(args.settings),
+        )
         print(f"{server.address(waiting, args.host)} shows {studio.title}; Ctrl-C ends it", flush=True)
         server.serve(studio, waiting, args.host)

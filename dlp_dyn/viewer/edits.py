@@ -21,6 +21,7 @@ _LIMITS = {
 }  # fmt: skip
 _FEATURE_LIMITS = (-20.0, 20.0)
 _COPY_DISTANCE = 0.3
+_STAYED = 0.02  # a particle that is no farther from where it was has not been moved: less than a pixel of 64
 _IN_FRONT = 10.0  # how many times as near as the next one a particle is that covers it; `geometry.composite`
 
 
@@ -41,6 +42,15 @@ def attributes(history: Scene, i: int) -> dict[str, float]:
     values = {n: float(v) for names, pair in pairs.items() for n, v in zip(names.split(), pair, strict=True)}
     values |= {"depth": float(p.depth[-1, 0]), "transparency": float(p.transparency[-1, 0])}
     return values | {f"feature_{k}": float(value) for k, value in enumerate(p.features[-1])}
+
+
+def moved(before: Scene, after: Scene) -> dict[int, tuple[float, float]]:
+    """Where the particles of `before` are in `after`, those that are elsewhere there and on, by their numbers."""
+    was, now = before.particles[-1], after.particles[-1]
+    n = len(was.position)
+    far = (now.position[:n] - was.position).norm(dim=-1) > _STAYED
+    chosen = (far & was.visible & now.visible[:n]).nonzero()[:, 0].tolist()
+    return {i: (float(now.position[i, 0]), float(now.position[i, 1])) for i in chosen}
 
 
 def change(history: Scene, i: int, values: Mapping[str, float]) -> Scene:

@@ -26,9 +26,11 @@ def answer(sessions: Sessions, verb: str, asked: Json, wanted: Callable[[], bool
         name, session = sessions.open()
         with session.lock:
             return {"session": name, "model": _model(session)} | _frame(session) | _scene(session)
-    if verb not in (*_VERBS, "futures"):
-        raise InputError(f"{verb!r}: ask for open, {', '.join(_VERBS)}, futures")
+    if verb not in (*_VERBS, "futures", "plan"):
+        raise InputError(f"{verb!r}: ask for open, {', '.join(_VERBS)}, futures, plan")
     session = sessions.get(_text(asked, "session"))
+    if verb == "plan":
+        return _plan(session, asked)
     if verb == "futures":
         return _futures(session, asked, wanted)
     with session.lock:
@@ -115,6 +117,40 @@ def _futures(session: Session, asked: Json, wanted: Callable[[], bool]) -> Json:
     return {name: predict(history) for name, history in histories.items()}
 
 
+def _plan(session: Session, asked: Json) -> Json:
+    """How the particles that were dragged come to where they are now, from the scene that was found.
+
+    Beside what is imagined stands what really comes of it or, where nothing can be stepped, the edited scene. Edits go
+    on meanwhile.
+    """
+    horizon = _integer(asked, "horizon")
+    with session.lock:
+        found, edited = session.found, session.edited
+        episode, time = session.episode, session.time
+    places = edits.moved(found, edited)
+    if not places:
+        raise InputError("no particle was moved: drag one to where it shall be, and plan again")
+    studio = session.studio
+    imagined, real = studio.plan(found, episode, time, places, horizon)
+    scenes = cat([found[-1:], imagined], 0)
+    n = len(scenes.background)
+    if real is None:
+        beside = np.repeat(studio.pictures(edited[-1:]), n, 0)
+    else:
+        beside = np.concatenate([studio.frame(episode, time)[None], real])
+    p = scenes.particles
+    return {
+        "imagined": {
+            "pictures": _bytes(studio.pictures(scenes)),
+            "positions": _rounded(p.position.tolist()),
+            "transparency": _rounded(p.transparency[..., 0].tolist()),
+        },
+        "beside": {"pictures": _bytes(beside)},
+        "is_real": real is not None,
+        "places": {str(slot): _rounded(list(place)) for slot, place in places.items()},
+    }
+
+
 _VERBS: dict[str, Callable[[Session, Json], Json]] = {
     "seek": _seek,
     "change": _change,
@@ -135,6 +171,7 @@ def _model(session: Session) -> Json:
         "side": studio.side,
         "lengths": list(studio.source.lengths),
         "predicts": studio.can_predict,
+        "plans": studio.space is not None,
         "limits": {name: edits.limits(name) for name in edits.attributes(session.found, 0)},
     }
 

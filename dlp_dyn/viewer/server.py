@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import uvicorn
@@ -11,26 +13,41 @@ import uvicorn
 from dlp_dyn.checkpoint import has_dynamics, load_model, load_video_model, resolve
 from dlp_dyn.data.rollouts import Part
 from dlp_dyn.errors import InputError
+from dlp_dyn.planning.controller import check_actions
 from dlp_dyn.video import VideoModel
 from dlp_dyn.viewer.app import application
 from dlp_dyn.viewer.run_data import data_of
-from dlp_dyn.viewer.source import open_source
+from dlp_dyn.viewer.source import StageSource, open_source
 from dlp_dyn.viewer.studio import Studio
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def load_studio(run: str | Path, data: str | Path | None, part: Part, device: str = "cpu") -> Studio:
+def load_studio(
+    run: str | Path,
+    data: str | Path | None,
+    part: Part,
+    device: str = "cpu",
+    env: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Studio:
     """The model of a run or checkpoint with the episodes to show, those of `data_of` when data is None.
 
-    Raises InputError for a run that is not one, and data that is missing or does not fit.
+    env: an environment, with its settings, that plays the episodes in the place of data.
+    Raises InputError for a run that is not one, and for data or an environment that is missing or does not fit.
     """
     checkpoint = resolve(run)
-    data = data_of(checkpoint) if data is None else data
     model = load_video_model(run, device) if has_dynamics(checkpoint) else load_model(run, device)
-    source = open_source(
-        checkpoint, data, model, part, model.cfg.stride if isinstance(model, VideoModel) else 1
-    )
+    stride = model.cfg.stride if isinstance(model, VideoModel) else 1
+    if env is None:
+        source = open_source(checkpoint, data_of(checkpoint) if data is None else data, model, part, stride)
+    elif data is not None:
+        raise InputError(f"{data}, {env}: episodes come from a file or from an environment: give one of them")
+    else:
+        cfg = model.cfg.image if isinstance(model, VideoModel) else model.cfg
+        source = StageSource(env, cfg.image_size, stride, settings)
+        if isinstance(model, VideoModel) and model.cfg.dynamics.action_dim:
+            check_actions(model, source.space())
     return Studio(model, source, Path(run).resolve().name)
 
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,9 +15,11 @@ from dlp_dyn.dynamics.rollout import unroll
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.model import DLP
 from dlp_dyn.particles import Scene
+from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.tracking.state import State
 from dlp_dyn.tree import cat
 from dlp_dyn.video import VideoModel
+from dlp_dyn.viewer.planning import plan
 from dlp_dyn.viewer.source import Source
 
 _AHEAD = 16  # frames that are tracked at once
@@ -134,6 +136,30 @@ class Studio:
                     raise InputError("these futures are wanted no more")
                 future.append(step.drawn)
         return cat(future, 0)
+
+    @property
+    def space(self) -> ActionSpace | None:
+        """What a plan may do; None for models that nobody can plan with."""
+        acts = isinstance(self._model, VideoModel) and self._model.cfg.dynamics.action_dim
+        return self.source.space() if acts else None
+
+    def plan(
+        self, history: Scene, episode: int, time: int, places: Mapping[int, tuple[float, float]], horizon: int
+    ) -> tuple[Scene, UInt8[np.ndarray, "U H W 3"] | None]:
+        """What a plan is imagined to lead to, over (horizon, ...), and the frames that it really leads to.
+
+        history: ends at `time`. places: of particles, by slot. The frames are None where nothing can be stepped.
+        Raises InputError for a model without actions, and for what cannot be planned.
+        """
+        space = self.space
+        if space is None or not isinstance(self._model, VideoModel):
+            raise InputError(
+                "this model knows no actions, so that nothing can be planned: train dynamics on rollouts that have them"
+            )
+        first = time + 1 - len(history.background)
+        blocks = self._actions(episode, first)[0, : time - first]
+        planned = plan(self._model, history, blocks, space, places, horizon)
+        return planned.imagined, self.source.play(episode, time, planned.actions)
 
     def _track(self, episode: int) -> _Track:
         with self._lock:

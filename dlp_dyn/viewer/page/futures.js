@@ -1,4 +1,4 @@
-// Two futures side by side: play, pause, step.
+// Two futures side by side, or a plan and what comes of it: play, pause, step.
 
 import { Board, ON } from "./draw.js";
 import { pictures } from "./server.js";
@@ -24,7 +24,22 @@ export class Futures {
   }
 
   show(answer, side) {
-    for (const one of this.sides) Object.assign(one, answer[one.name], { images: pictures(answer[one.name].pictures, side) });
+    this.note = (step) => this.difference(step);
+    this.begin({ unedited: "As found", edited: "As edited" }, answer, side);
+  }
+
+  // What a plan is imagined to lead to, beside what really comes of it or what was asked for.
+  showPlan(answer, side) {
+    this.note = (step) => this.remaining(step, answer.places);
+    const names = { unedited: "As planned", edited: answer.is_real ? "What really happens" : "As it shall be" };
+    this.begin(names, { unedited: answer.imagined, edited: answer.beside }, side);
+  }
+
+  begin(names, answer, side) {
+    for (const one of this.sides) {
+      Object.assign(one, { positions: null }, answer[one.name], { images: pictures(answer[one.name].pictures, side) });
+      byId(`${one.name}-name`).firstChild.textContent = names[one.name];
+    }
     this.last = this.sides[0].images.length - 1;
     byId("future-pair").hidden = byId("step").disabled = byId("play").disabled = false;
     byId("future-pair").classList.remove("stale");
@@ -38,7 +53,7 @@ export class Futures {
     if (!this.known) return;
     this.play(false);
     byId("future-pair").classList.add("stale");
-    byId("futures-note").textContent = `${why}: roll out again.`;
+    byId("futures-note").textContent = `${why}: roll out or plan again.`;
   }
 
   play(on) {
@@ -58,11 +73,21 @@ export class Futures {
     this.step = step;
     for (const { board, images, positions, transparency } of this.sides) {
       const ink = board.clear(images[step]);
-      board.trails(ink, positions, transparency, step);
+      if (positions) board.trails(ink, positions, transparency, step);
     }
     byId("step").value = step;
     byId("step-value").textContent = `${step} / ${this.last}`;
-    if (!byId("future-pair").classList.contains("stale")) byId("futures-note").textContent = this.difference(step);
+    if (!byId("future-pair").classList.contains("stale")) byId("futures-note").textContent = this.note(step);
+  }
+
+  // How far the particles that were dragged still are from where they shall be, as it is imagined.
+  remaining(step, places) {
+    const { positions, board } = this.sides[0];
+    const left = Object.entries(places).map(([i, to]) => {
+      const from = positions[step][Number(i)];
+      return `particle ${i} is ${(Math.hypot(from[0] - to[0], from[1] - to[1]) / board.pixel).toFixed(1)} pixels`;
+    });
+    return `Step ${step}: ${left.join(", ")} from where it shall be, as it is imagined.`;
   }
 
   // How far particles that both futures show have come apart.

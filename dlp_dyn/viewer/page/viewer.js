@@ -6,6 +6,7 @@ import { Panel } from "./panel.js";
 import { ask, newestOnly, pictures, Refused } from "./server.js";
 
 const FAR = 1.5; // how far out of the image a particle can be dragged
+const MOST_BLOCKS = 30; // of a plan
 const byId = (id) => document.getElementById(id);
 const frame = new Board(byId("frame"));
 const scene = new Board(byId("scene"));
@@ -172,6 +173,18 @@ function rollOut() {
   });
 }
 
+function searchPlan() {
+  return attempt(async () => {
+    say();
+    byId("plan").disabled = true;
+    try {
+      futures.showPlan(await ask("plan", { horizon: Math.min(byId("horizon").valueAsNumber, MOST_BLOCKS) }), model.side);
+    } finally {
+      byId("plan").disabled = false;
+    }
+  });
+}
+
 // --- the pointer
 
 function press(board, particles, event) {
@@ -246,6 +259,7 @@ const actions = {
   undo: () => edit("undo"),
   reset: () => edit("reset"),
   roll: rollOut,
+  plan: searchPlan,
 };
 for (const [id, act] of Object.entries(actions)) byId(id).addEventListener("click", act);
 byId("marks").addEventListener("change", repaint);
@@ -258,7 +272,7 @@ byId("episode").addEventListener("input", () => {
 byId("time").addEventListener("input", () => seek({ episode: byId("episode").valueAsNumber, time: byId("time").valueAsNumber }));
 window.addEventListener("resize", repaint);
 
-const buttonOf = { h: "hide", c: "copy", r: "recolour", f: "forward", b: "back", u: "undo", 0: "reset", Enter: "roll", " ": "play", o: "marks" };
+const buttonOf = { h: "hide", c: "copy", r: "recolour", f: "forward", b: "back", u: "undo", 0: "reset", Enter: "roll", p: "plan", " ": "play", o: "marks" };
 const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 function pressKey(event) {
@@ -296,6 +310,7 @@ attempt(async () => {
   byId("episode").max = model.lengths.length - 1;
   byId("time").max = model.lengths[answer.episode] - 1;
   byId("time").value = answer.time;
+  byId("plan").hidden = !model.plans;
   if (!model.predicts) byId("futures-note").textContent = "This is a model of single images: it draws, and knows no motion.";
   panel = new Panel(model.limits, {
     predicts: model.predicts,
