@@ -1,9 +1,12 @@
 """`dlp-dyn plan` of one episode, with the push model that comes along."""
 
+import sys
 from pathlib import Path
 
 import imageio.v3 as iio
+import numpy as np
 import pytest
+from video_runs import write_image_run
 
 import dlp_dyn
 from dlp_dyn.cli import main
@@ -39,3 +42,45 @@ def test_how_far_a_place_is_cannot_be_told(tmp_path: Path, capsys: pytest.Captur
     assert plan(out, "--goal", "0:0.1,0.1", "--data", str(PUSH / "clips.h5")) == 2
     assert "give a picture as the goal" in capsys.readouterr().err
     assert not out.exists()
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """The one line that a command is answered with."""
+    assert main(["plan", *map(str, words)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error
+
+
+def test_bad_input_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = ["--out", tmp_path / "plan.gif", *FEW]
+    here = [PUSH, "--env", "envs:Push-v0", *out]
+    iio.imwrite(tmp_path / "empty.png", np.zeros((64, 64, 3), np.uint8))
+    iio.imwrite(tmp_path / "large.png", np.zeros((96, 96, 3), np.uint8))
+    bundled = PUSH.parent
+    lines = {
+        "no particle is on in the goal picture": [*here, "--goal", tmp_path / "empty.png"],
+        "no particle 9 in the picture of now": [*here, "--goal", "9:0.3,0.1"],
+        "trained without actions": [bundled / "balls", "--env", "envs:Push-v0", *out],
+        "a picture of 96x96 pixels, the model sees 64x64": [*here, "--goal", tmp_path / "large.png"],
+        "shows no goal": [PUSH, "--env", "Pendulum-v1", *out],
+        "NoSuch-v0": [PUSH, "--env", "NoSuch-v0", *out],
+        "task 'nowhere': use one of": [PUSH, "--task", "nowhere"],
+        "a model of single images": [write_image_run(tmp_path / "run"), "--env", "envs:Push-v0", *out],
+        "3 candidates, 10 iterations: use 20 or more": [
+            PUSH,
+            "--env",
+            "envs:Push-v0",
+            *out[:2],
+            "--samples",
+            "3",
+        ],
+    }
+    for line, words in lines.items():
+        assert line in refused(capsys, *words)
+    monkeypatch.setitem(sys.modules, "stable_worldmodel", None)  # as where it is not installed
+    monkeypatch.setitem(sys.modules, "stable_worldmodel.envs.two_room.env", None)
+    assert "pip install the extra swm" in refused(capsys, PUSH, "--env", "envs:TwoRoom-v0", *out)
+    assert not (tmp_path / "plan.gif").exists()
