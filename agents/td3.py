@@ -134,9 +134,7 @@ class GoalTD3(TD3):
             target = target.clamp(*self.q_range)
         if self.lower_bound:
             least = -(1 - self.gamma ** (batch.steps - 1)) / (1 - self.gamma)
-            target = target + (least - target.mean(1, keepdim=True)).clamp(
-                min=0
-            )  # of objects the mean is known
+            target = torch.maximum(target, least)  # of each object, whose own goal was reached by then
         return target
 
     def _mismatch(self, networks: nn.Module, batch: Any) -> Tensor:
