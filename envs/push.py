@@ -57,6 +57,8 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
     | Meaning | x, y | cosine, sine of the angle | 1 on the table, 0 fallen | red, green, blue |
     | Range | [-1, 1] | [-1, 1] | {0, 1} | [0, 1] |
 
+    Goals have no angle where it does not count: of discs and squares it is (0, 0).
+
     `HerReplayBuffer` may relabel goals; it leaves `goal_pixels` as they were, so use it without `pixels`.
 
     ## Rewards
@@ -163,7 +165,7 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         order = self.np_random.permutation(MAX_OBJECTS) if self.random_colours else np.arange(MAX_OBJECTS)
         self.colours: UInt8[np.ndarray, "N 3"] = PALETTE[order[self.setting.groups]]
         self.table = Table(self.layout, self.footprint, self.setting.poses, self.setting.pusher)
-        self.desired_goal = self._rows(self.setting.goals, np.ones(self.n_objects, bool))
+        self.desired_goal = self._goal(self._rows(self.setting.goals, np.ones(self.n_objects, bool)))
         self.goal_pixels = self.render_goal() if self.pixels else None
         self.steps = 0
         observation = self._observe()
@@ -221,7 +223,7 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
 
     def ground_truth(self) -> dict[str, np.ndarray]:
         """The objects and the pusher (last) as rollout files keep them (`dlp_dyn.data.writer.Episode`)."""
-        rows = np.concatenate([self._observe()["achieved_goal"], self._pusher_row()])
+        rows = np.concatenate([self._rows(self.table.poses, self.table.on_table), self._pusher_row()])
         radius = np.append(np.full(self.n_objects, self.footprint.radius), PUSHER_RADIUS)
         return {
             "position": rows[:, :2],
@@ -232,10 +234,10 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         }
 
     def _observe(self) -> Observation:
-        achieved = self._rows(self.table.poses, self.table.on_table)
+        objects = self._rows(self.table.poses, self.table.on_table)
         observation: Observation = {
-            "observation": np.concatenate([self._pusher_row(), achieved]),
-            "achieved_goal": achieved,
+            "observation": np.concatenate([self._pusher_row(), objects]),
+            "achieved_goal": self._goal(objects),
             "desired_goal": self.desired_goal.copy(),
         }
         if self.goal_pixels is not None:
@@ -255,6 +257,17 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         rows[:, 4] = on_table
         rows[:, 5:] = self.colours / 255
         return rows
+
+    def _goal(self, rows: Float[np.ndarray, "N 8"]) -> Float[np.ndarray, "N 8"]:
+        """Rows of objects without what does not count: (0, 0) for the angle, but of a tee.
+
+        With it, an agent that learns from goals that it achieved takes an object that never turned for one at its goal.
+        """
+        if self.shape == "tee":
+            return rows
+        goal = rows.copy()
+        goal[:, 2:4] = 0
+        return goal
 
     def _pusher_row(self) -> Float[np.ndarray, "1 8"]:
         x, y = np.clip(self.table.pusher, -1, 1)

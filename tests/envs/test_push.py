@@ -27,6 +27,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "tee": {"n_objects": 2, "shape": "tee"},
     "sort": {"n_objects": 5, "task": "sort"},
 }
+PLACE_AND_LOOKS = [0, 1, 4, 5, 6, 7]  # columns of a goal, whatever the shape
 every_variant = pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS.keys())
 
 
@@ -224,11 +225,26 @@ def test_pictures_show_objects_where_the_state_says(image_size: int, shape: Any)
 def test_observation_is_the_pusher_and_the_objects() -> None:
     env = PushEnv(n_objects=2)
     observation, _ = env.reset(seed=3)
-    np.testing.assert_array_equal(observation["observation"][1:], observation["achieved_goal"])
+    objects = observation["observation"][1:]
+    np.testing.assert_array_equal(
+        objects[:, PLACE_AND_LOOKS], observation["achieved_goal"][:, PLACE_AND_LOOKS]
+    )
     np.testing.assert_allclose(observation["observation"][0, :2], env.setting.pusher, rtol=1e-6)
     assert observation["observation"].shape == (3, len(FEATURES))
     truth = env.ground_truth()
     np.testing.assert_array_equal(truth["position"][:2], observation["achieved_goal"][:, :2])
+
+
+@pytest.mark.parametrize("shape", ["disc", "square", "tee"])
+def test_goals_have_the_angle_where_it_counts(shape: str) -> None:
+    observation, _ = PushEnv(n_objects=2, shape=shape).reset(seed=3)
+    angles = observation["observation"][1:, 2:4]
+    assert np.abs(angles[:, 1]).min() > 0.01
+    for key in ("achieved_goal", "desired_goal"):
+        sizes = np.linalg.norm(observation[key][:, 2:4], axis=1)
+        np.testing.assert_allclose(sizes, 1.0 if shape == "tee" else 0.0, atol=1e-6)
+    if shape == "tee":
+        np.testing.assert_array_equal(observation["achieved_goal"][:, 2:4], angles)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +305,7 @@ def test_collected_rollouts_keep_what_an_agent_of_states_sees(tmp_path: Path) ->
     seen, achieved, desired = (
         rollouts.column(f"observations/{name}") for name in ("observation", "achieved_goal", "desired_goal")
     )
-    np.testing.assert_array_equal(seen[:, 1:], achieved)
+    np.testing.assert_array_equal(seen[:, 1:, PLACE_AND_LOOKS], achieved[..., PLACE_AND_LOOKS])
     np.testing.assert_array_equal(achieved[:, :, :2], rollouts.column("states/position")[:, :2])
     for begin, end in zip(rollouts.episode_starts, rollouts.episode_ends, strict=True):
         assert (desired[begin:end] == desired[begin]).all()
