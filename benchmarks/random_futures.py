@@ -231,7 +231,7 @@ def main(words: Sequence[str] | None = None) -> int:
     torch.manual_seed(args.seed)
     make = balls_world if args.world == "balls" else push_world
     world = make(args.scenes, args.futures, STEPS[-1], args.seed)
-    runs = [(Path(run).name, load_video_model(run)) for run in args.runs]
+    runs = [(run, load_video_model(run)) for run in args.runs]
     report(world, runs, args.world == "balls", args.seed)
     if args.pictures:
         draw(world, runs, args.pictures, args.seed)

@@ -15,7 +15,9 @@ from dlp_dyn.data.rollouts import Part
 from dlp_dyn.data.steering import read_embeddings
 from dlp_dyn.data.strided import read_strided, strided_lengths
 from dlp_dyn.errors import InputError
+from dlp_dyn.evaluation.images import check_views
 from dlp_dyn.evaluation.video import check_fits
+from dlp_dyn.image.model import DLP
 from dlp_dyn.particles import Scene
 from dlp_dyn.plotting import pictures, videos
 from dlp_dyn.tracking.looks import alike, carried
@@ -81,15 +83,15 @@ def _steering(
     replay: str | Path | None,
 ) -> dict[str, Tensor]:
     """What steers predictions beside actions, as `VideoModel.predict` takes it."""
-    device, side, n, found = context.device, model.cfg.image.image_size, len(context), {}
+    device, n, found = context.device, len(context), {}
     if goal is not None:
-        found["goal"] = to_images(read_fitting_video(Path(goal), side)[:1]).expand(n, -1, -1, -1)
+        found["goal"] = to_images(read_fitting_video(Path(goal), model.image)[:1]).expand(n, -1, -1, -1)
     if text is not None:
         found["language"] = (
             torch.from_numpy(read_embeddings(text, ("length", "width"))).float()[None].expand(n, -1, -1)
         )
     if replay is not None:
-        video = to_images(read_fitting_video(Path(replay), side))[None].to(device)
+        video = to_images(read_fitting_video(Path(replay), model.image))[None].to(device)
         found["latent"] = _carried(model, video, context)
     return {name: x.to(device) for name, x in found.items()}
 
@@ -143,15 +145,16 @@ def _read(
 def _read_video(model: VideoModel, path: Path, context: int) -> UInt8[np.ndarray, "1 T H W 3"]:
     if model.cfg.dynamics.action_dim:
         raise InputError(f"{path}: the model was trained with actions, a video has none: give a rollout file")
-    frames = read_fitting_video(path, model.cfg.image.image_size)[None, :: model.cfg.stride]
+    frames = read_fitting_video(path, model.image)[None, :: model.cfg.stride]
     if frames.shape[1] < context:
         raise InputError(f"{path}: {frames.shape[1]} frames, context {context} asks for more: lower it")
     return frames
 
 
-def read_fitting_video(path: Path, side: int) -> UInt8[np.ndarray, "T S S 3"]:
-    """`read_video`, for a model of images with this side. Raises InputError for frames of another size too."""
-    frames = read_video(path)
+def read_fitting_video(path: Path, model: DLP) -> UInt8[np.ndarray, "T S S 3"]:
+    """`read_video`, for a model. Raises InputError for frames of another size too, and as `check_views`."""
+    check_views(model, path)
+    frames, side = read_video(path), model.cfg.image_size
     height, width = frames.shape[1:3]
     if (height, width) != (side, side):
         raise InputError(

@@ -86,7 +86,16 @@ class VideoModel(SharedModel):
         draw: Draw = mean,
         options: EncodeOptions = STANDARD,
     ) -> tuple[Encoding, State]:
-        """Particles with a slot each; going on from a state gives the numbers of the whole clip."""
+        """Particles with a slot each; going on from a state gives the numbers of the whole clip.
+
+        Raises InputError for rows that are not all views of some scenes.
+        """
+        views = self.cfg.image.encoder.views
+        if views > 1 and video.shape[0] % views:
+            raise InputError(
+                f"{video.shape[0]} clips, the model sees {views} views of each scene together: give the clips of all "
+                "views, scene by scene"
+            )
         return self.tracking.encode(self.image.encoder, video, draw, options, state)
 
     @torch.no_grad()

@@ -8,7 +8,7 @@ from torch.distributions import kl_divergence
 from torch.testing import assert_close
 
 from dlp_dyn.clip import SceneClip
-from dlp_dyn.dynamics.base import NOTHING, Conditions
+from dlp_dyn.dynamics.base import Conditions
 from dlp_dyn.dynamics.config import DynamicsConfig, GraphConfig, LatentActionConfig
 from dlp_dyn.dynamics.latent_graph import LatentGraphDynamics
 from dlp_dyn.dynamics.rollout import rollout, unroll
@@ -74,30 +74,39 @@ def test_posterior_and_policy_see_no_later_frame():
         assert changed(one.loc, two.loc) == [False, False, False, True, True, True]
 
 
-def test_actions_steer_the_policy_from_their_frame_on():
+def test_actions_steer_the_policy_and_move_particles_from_their_frame_on():
     model, scene = build(action_dim=2), scenes()
     actions = torch.randn(2, 5, 2)
     other = actions.index_fill(1, torch.tensor(2), 3.0)
     one, two = (model.heads(scene, Conditions(a))[1].loc for a in (actions, other))
     assert changed(one, two) == [False, False, True, False, False, False]
+    latent = torch.zeros(2, 5, N + 1, LATENT)
+    with_one, with_other = (
+        rollout(model, scene[:, :1], 5, Conditions(a), state=model.start(scene[:, :1], Conditions(a), latent))
+        for a in (actions, other)
+    )
+    places = (scene.particles.position for scene in (with_one, with_other))
+    assert changed(*places) == [False, False, False, True, True, True]
 
 
-def test_teacher_forcing_and_steps_are_the_same():
+@pytest.mark.parametrize("action_dim", [0, 2])
+def test_teacher_forcing_and_steps_are_the_same(action_dim):
     """Each step of a rollout that follows latent actions is that of the clip it goes on from."""
-    model, scene = build(), scenes()
-    forced = model(scene, NOTHING, lambda d: d.mean)
+    model, scene = build(action_dim), scenes()
+    actions = torch.randn(2, 5, 2) if action_dim else None
+    forced = model(scene, Conditions(actions), lambda d: d.mean)
     assert forced.latent is not None
     latent = forced.latent.drawn
     for t in range(scene.background.shape[1] - 1):
-        seen = scene[:, : t + 1]
-        (step,) = unroll(model, seen, 1, state=model.start(seen, latent=latent))
+        seen, told = scene[:, : t + 1], Conditions(actions)
+        (step,) = unroll(model, seen, 1, told, state=model.start(seen, told, latent))
         assert_close(
             step.scenes.particles.position.loc,
             forced.scenes.particles.position.loc[:, t],
             rtol=1e-4,
             atol=1e-5,
         )
-    assert_close(model.infer(scene), latent)
+    assert_close(model.infer(scene, Conditions(actions)), latent)
 
 
 def test_latent_actions_that_are_not_known_are_the_policys():

@@ -4,13 +4,16 @@ import h5py
 import imageio.v3 as iio
 import numpy as np
 import pytest
+import torch
 from torch.testing import assert_close
 from video_runs import write_actions, write_gif, write_image_run, write_latent_run, write_run
 
 from dlp_dyn import cli
+from dlp_dyn.checkpoint import load_video_model
 from dlp_dyn.data.balls import write_balls
 from dlp_dyn.data.rollouts import Rollouts
 from dlp_dyn.data.writer import Episode, RolloutWriter, dataset
+from dlp_dyn.errors import InputError
 from dlp_dyn.predict import predict as predict_scenes
 from dlp_dyn.predict import read_video
 
@@ -147,6 +150,13 @@ def test_what_happened_to_tracked_particles_happens_to_those_that_look_like_them
     assert predict(run, data, tmp_path / "y.gif", "--horizon", "2", "--samples", "2") == 0
 
 
+def test_tracked_particles_of_a_model_with_actions_are_replayed_too(tmp_path):
+    """What moved them is told from the video, whose actions nobody knows."""
+    run, files = write_run(tmp_path / "run", action_dim=2, family="latent_graph"), write_steering(tmp_path)
+    command = predict_command(run, write_actions(tmp_path / "x.h5"), tmp_path / "x.gif", "--horizon", "2")
+    assert cli.main([*command, "--replay", str(files["video"])]) == 0
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
@@ -211,6 +221,29 @@ def test_actions_that_do_not_fit(data, tmp_path, fails, verb, file, match):
     }
     command = [verb, str(run), "--data", str(files[file]), "--context", str(CONTEXT), "--horizon", "3"]
     assert match in fails(command if verb == "evaluate" else [*command, "--out", str(tmp_path / "x.gif")])
+
+
+def test_views_that_are_missing(data, tmp_path, fails):
+    """Two episodes are no two views of a scene."""
+    run, out, gif = (
+        write_latent_run(tmp_path / "run", views=2),
+        tmp_path / "y.gif",
+        write_gif(tmp_path / "x.gif"),
+    )
+    for command in (
+        predict_command(run, data, out, "--episodes", "2"),
+        predict_command(run, gif, out),
+        ["evaluate", str(run), "--data", str(data), "--context", str(CONTEXT)],
+        ["view", str(run), "--data", str(gif), "--port", "0"],
+    ):
+        assert "one view of each scene is read from it, the model sees 2 together" in fails(command)
+
+
+def test_clips_that_are_not_all_views_of_a_scene(tmp_path):
+    model = load_video_model(write_latent_run(tmp_path, views=2))
+    assert model.predict(torch.rand(4, 2, 3, 32, 32), 1).background.shape[:2] == (4, 3)
+    with pytest.raises(InputError, match="3 clips, the model sees 2 views of each scene together"):
+        model.predict(torch.rand(3, 2, 3, 32, 32), 1)
 
 
 def test_a_video_has_no_actions(tmp_path, fails):

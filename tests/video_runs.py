@@ -52,7 +52,7 @@ def write_run(
     return folder
 
 
-def write_latent_run(folder: Path, **settings: Any) -> Path:
+def write_latent_run(folder: Path, views: int = 1, **settings: Any) -> Path:
     """The run of a world model with latent actions; of its random weights, those count that usually start at zero."""
     torch.manual_seed(0)
     latent = LatentActionConfig(
@@ -66,7 +66,7 @@ def write_latent_run(folder: Path, **settings: Any) -> Path:
     )
     cfg = TrainConfig(
         DataConfig("x"),
-        model=replace(IMAGE, encoder=EncoderConfig(grid=True, passes=1, min_separation=0.0)),
+        model=replace(IMAGE, encoder=EncoderConfig(grid=True, passes=1, min_separation=0.0, views=views)),
         tracking=TrackingConfig("grid", static_frames=1),
         dynamics=DynamicsConfig("latent_actions", window=4, latent_actions=latent),
     )

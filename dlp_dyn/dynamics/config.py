@@ -115,6 +115,12 @@ class DynamicsConfig:
                     f"dynamics.latent_actions.dim={latent.dim} is not a multiple of {heads}="
                     f"{getattr(latent, heads)}: change one of them"
                 )
+        if self.kind not in ("none", "latent_actions") and (latent.goal or latent.language_dim):
+            name = "goal" if latent.goal else "language_dim"
+            raise InputError(
+                f"dynamics.latent_actions.{name}={getattr(latent, name)} steers dynamics.kind=latent_actions, kind is "
+                f"{self.kind}: leave it out"
+            )
         if latent.null_action and not self.action_dim:
             raise InputError(
                 "dynamics.latent_actions.null_action=true stands for unknown actions, and dynamics.action_dim is 0: "

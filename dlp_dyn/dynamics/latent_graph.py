@@ -1,6 +1,6 @@
 """LatentGraphDynamics: tracked particles that a graph network moves by latent actions of their own."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -51,8 +51,9 @@ class LatentGraphDynamics(Dynamics):
     """A stochastic world model of tracked particles: latent actions as LPWM has them, graph networks as trunks.
 
     All that is random about a future are the latent actions, one for every particle and one for the background. Of a
-    frame, the posterior tells from the motion that led to it which they were, the policy which may come; the
-    environment's actions steer the policy alone. Equivariant to the order of particles, and fit for any number.
+    frame, the posterior tells from the motion that led to it which they were, the policy which may come. The
+    environment's actions move particles as in a graph network, so that latent actions are left with what those do not
+    tell (in LPWM itself, actions steer the policy alone). Equivariant to the order of particles, fit for any number.
     """
 
     any_number = True
@@ -62,14 +63,13 @@ class LatentGraphDynamics(Dynamics):
         super().__init__()
         self.window, self.unit = cfg.window, cfg.graph.motion_scale
         self.context = LatentContext(cfg, feature_dim, background_dim)
-        unsteered = replace(cfg, action_dim=0)
-        self.dynamics = GraphDynamics(unsteered, feature_dim, background_dim, cfg.latent_actions.latent_dim)
+        self.dynamics = GraphDynamics(cfg, feature_dim, background_dim, cfg.latent_actions.latent_dim)
 
     def heads(self, scenes: Scene, conditions: Conditions = NOTHING, first: int = 0) -> tuple[Normal, Normal]:
         """Posterior and policy of the frames from `first` on. An action that is missing counts as the mean one."""
         nodes = nodes_of_all(scenes, self.window, self.unit).map(lambda x: x[:, first:])
         b, t = nodes.background.shape[:2]
-        actions = self._actions(conditions, first, first + t)
+        actions = self._actions(conditions, b, first, first + t)
         both = self.context(nodes.map(lambda x: x.flatten(0, 1)), actions)
         posterior, policy = (tree_map(lambda x: x.unflatten(0, (b, t)), head) for head in both)
         return posterior, policy
@@ -86,7 +86,10 @@ class LatentGraphDynamics(Dynamics):
         )
         nodes = nodes_of_all(scenes[:, :-1], self.window, self.unit)
         b, t = nodes.background.shape[:2]
-        following = self.dynamics.following(nodes.map(lambda x: x.flatten(0, 1)), None, drawn.flatten(0, 1))
+        actions = self._actions(conditions, b, 0, t)
+        following = self.dynamics.following(
+            nodes.map(lambda x: x.flatten(0, 1)), actions, drawn.flatten(0, 1)
+        )
         return Prediction(following.map(lambda x: x.unflatten(0, (b, t))), latent=latent)
 
     @torch.no_grad()
@@ -125,21 +128,28 @@ class LatentGraphDynamics(Dynamics):
         given, policy = None, None
         if state.latent is not None and state.latent.shape[1]:
             given, state.latent = state.latent[:, 0], state.latent[:, 1:]
-        latent = given
+        latent, actions = given, conditions.actions
+        action = None if actions is None else actions[:, -1]
         if given is None or state.ask:
-            actions = conditions.actions
-            _, policy = self.context(nodes, None if actions is None else actions[:, -1])
+            _, policy = self.context(nodes, action)
             latent = sample(policy)
             if given is not None:
                 latent = torch.where(given.isnan(), latent, given)
         assert latent is not None
-        following = self.dynamics.following(nodes, None, latent)
+        following = self.dynamics.following(nodes, action, latent)
         return Step(following, LatentActions(latent[:, None], policy), drawn=following.mean)
 
-    def _actions(self, conditions: Conditions, first: int, end: int) -> Float[Tensor, "K A"] | None:
-        """Of the frames in between, a row each. None leaves the last frame of a clip: the mean one stands there."""
-        actions, layer = conditions.actions, self.context.action
-        if actions is None or layer is None:
+    def _actions(self, conditions: Conditions, n: int, first: int, end: int) -> Float[Tensor, "K A"] | None:
+        """Of the frames in between of n clips, a row each. The mean one stands where there are none: at the last frame
+        of a clip, and in clips whose actions nobody knows.
+        """
+        layer = self.context.action
+        if layer is None:
             return None
-        missing = layer.mean.expand(actions.shape[0], max(end - actions.shape[1], 0), -1)
+        actions = (
+            layer.mean.new_zeros(n, 0, layer.mean.shape[0])
+            if conditions.actions is None
+            else conditions.actions
+        )
+        missing = layer.mean.expand(n, max(end - actions.shape[1], 0), -1)
         return torch.cat([actions, missing], 1)[:, first:end].flatten(0, 1)

@@ -89,7 +89,18 @@ def evaluate(
 
 
 def check_size(model: DLP, rollouts: Rollouts) -> None:
+    """Raises InputError for frames of another size, and for a model that asks for several views of them."""
+    check_views(model, rollouts.path)
     check_frames(model.cfg.image_size, rollouts)
+
+
+def check_views(model: DLP, path: str | Path) -> None:
+    """Raises InputError for a model of several views: of data, one camera is read."""
+    if (views := model.cfg.encoder.views) > 1:
+        raise InputError(
+            f"{path}: one view of each scene is read from it, the model sees {views} together; use a model with "
+            "model.encoder.views=1, or give the views to VideoModel.predict yourself"
+        )
 
 
 def check_frames(side: int, rollouts: Rollouts) -> None:

@@ -48,6 +48,11 @@ class ParticleEncoder:
             cfg = self.encoder.cfg
             self.image_size, self.n_particles = cfg.image_size, cfg.n_particles
             self.layout = ParticleLayout(cfg.feature_dim)
+            if cfg.encoder.views > 1:
+                raise InputError(
+                    f"{run}: it sees {cfg.encoder.views} views of each scene together, an observation is encoded "
+                    "picture by picture; use a model with model.encoder.views=1"
+                )
             if cfg.encoder.selection == "random":
                 raise InputError(
                     f"{run}: an encoder that chooses its particles at random (model.encoder.selection=random) sees "

@@ -82,11 +82,23 @@ def load(
     model = VideoModel(cfg) if isinstance(cfg, VideoConfig) else DLP(cfg)
     expected = model.state_dict()
     converted = {name: x for name, x in model.named_buffers() if name in expected}
-    for rule in _module_of(model).rules(model):
+    module = _module_of(model)
+    rules = list(module.rules(model))
+    read = {key for rule in rules for key in rule.theirs}
+    for key in state_dict:
+        if key.startswith(getattr(module, "STEERING", ())) and key not in read:
+            raise InputError(
+                f"checkpoint: tensor {key} is of a model with another condition than the hparams name: does the "
+                "hparams file belong to it?"
+            )
+    for rule in rules:
         for key in rule.theirs:
             if key not in state_dict:
                 raise InputError(f"checkpoint: tensor {key} is missing: does the hparams file belong to it?")
-        tensor = rule.load([state_dict[key].float() for key in rule.theirs])
+        try:
+            tensor = rule.load([state_dict[key].float() for key in rule.theirs])
+        except RuntimeError:  # it takes a shape that this tensor does not have
+            tensor = state_dict[rule.theirs[0]]
         if tensor.shape != expected[rule.ours].shape:
             raise InputError(
                 f"checkpoint: {rule.theirs[0]} gives {list(tensor.shape)}, expected "

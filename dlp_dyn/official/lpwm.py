@@ -34,6 +34,10 @@ ALIASES = (
     ("ctx_module.", "encoder_module.ctx_enc."),
     ("ctx_module.", "dyn_module.context_decoder."),
 )
+STEERING = tuple(
+    f"ctx_module.{name}"
+    for name in ("action_proj.", "null_action_embeddings", "goal_proj.", "lang_proj.", "lang_pos_embed")
+)  # tensors that only models with such a condition have
 _UNUSED = {
     "context_dist": "gauss",
     "features_dist": "gauss",

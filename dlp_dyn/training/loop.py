@@ -186,8 +186,13 @@ def resume(run: str | Path, overrides: Sequence[str] = (), sample: Draw = rsampl
 
 def _anchored(cfg: TrainConfig) -> TrainConfig:
     """Paths as they are from everywhere, so that the run can go on from another working folder."""
-    image = cfg.image and folders.absolute(cfg.image)
-    return replace(cfg, image=image, data=replace(cfg.data, path=folders.absolute(cfg.data.path)))
+    image, texts = (
+        cfg.image and folders.absolute(cfg.image),
+        cfg.data.texts and folders.absolute(cfg.data.texts),
+    )
+    return replace(
+        cfg, image=image, data=replace(cfg.data, path=folders.absolute(cfg.data.path), texts=texts)
+    )
 
 
 def _accelerator(cfg: TrainConfig) -> Accelerator:

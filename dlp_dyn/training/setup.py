@@ -78,6 +78,11 @@ def resolve_config(cfg: TrainConfig) -> TrainConfig:
             "1; data.view=NAME chooses another camera than the first"
         )
     d, length = cfg.dynamics, cfg.data.clip_length
+    if cfg.data.texts is not None and not d.latent_actions.language_dim:
+        raise InputError(
+            "config: data.texts is given, and the model takes no texts: set dynamics.latent_actions.language_dim to "
+            "the width of their tokens, with dynamics.kind=latent_actions, or leave data.texts out"
+        )
     if cfg.stage == "dynamics":
         length = d.window + d.rollout_steps
     elif d.kind in ("transformer", "latent_actions") and length > d.window + 1:

@@ -190,8 +190,8 @@ def open_source(
             raise InputError(
                 f"{path}: the model was trained with actions, a video has none: give a rollout file"
             )
-        side = (model.cfg if isinstance(model, DLP) else model.cfg.image).image_size
-        return VideoSource(path.name, read_fitting_video(path, side)[::stride])
+        image = model if isinstance(model, DLP) else model.image
+        return VideoSource(path.name, read_fitting_video(path, image)[::stride])
     rollouts = rollouts_of(run, path)
     if isinstance(model, DLP):
         check_size(model, rollouts)

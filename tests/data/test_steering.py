@@ -67,16 +67,61 @@ SMALL = [
 ]
 
 
-def test_training_reads_goals_and_texts(data, tmp_path, capsys):
-    texts = tmp_path / "texts.npy"
+@pytest.fixture
+def fails(capsys):
+    """The line that a command ends with."""
+
+    def run(*command):
+        capsys.readouterr()
+        assert cli.main([str(word) for word in command]) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert sum(line.startswith("dlp-dyn: error: ") for line in lines) == 1
+        return lines[-1]
+
+    return run
+
+
+def test_training_reads_goals_and_texts_and_goes_on_with_no_others(data, tmp_path, monkeypatch, fails):
+    texts, run = tmp_path / "texts.npy", tmp_path / "run"
     np.save(texts, np.random.default_rng(0).normal(size=(4, 3, 6)).astype(np.float32))
     words = ["train", "balls_lpwm", f"data.path={data}", *SMALL]
-    assert cli.main([*words, f"data.texts={texts}", f"out={tmp_path / 'run'}"]) == 0
-    assert (tmp_path / "run" / "checkpoints" / "last").is_dir()
-    capsys.readouterr()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*words, "data.texts=texts.npy", f"out={run}"]) == 0
+    assert (run / "checkpoints" / "last").is_dir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cli.main(["train", "--resume", str(run), "steps=3"]) == 0
+
     words.append(f"out={tmp_path / 'other'}")
-    assert cli.main(words) == 2
-    assert "data.texts" in capsys.readouterr().err
+    go_on = ["train", "--resume", run, "steps=4"]
+    assert "set data.texts to the npy file" in fails(*words)
+    assert "set data.texts to the npy file" in fails(*go_on, "data.texts=null")
+    assert "checkpoints/last: weight 'dynamics.context." in fails(
+        *go_on, "dynamics.latent_actions.goal=false"
+    )
+    np.save(texts, np.zeros((3, 3, 6), np.float32))
+    assert "3 texts for the 4 episodes" in fails(*go_on)
     np.save(texts, np.zeros((4, 4, 6), np.float32))
-    assert cli.main([*words, f"data.texts={texts}"]) == 2
-    assert "4 tokens of width 6" in capsys.readouterr().err
+    assert "4 tokens of width 6" in fails(*go_on)
+    assert "4 tokens of width 6" in fails(*words, f"data.texts={texts}")
+
+
+def test_texts_and_goals_that_nothing_would_read_are_refused(data, tmp_path, fails):
+    words = ["train", "balls_lpwm", f"data.path={data}", f"out={tmp_path / 'run'}", *SMALL]
+    without = "dynamics.latent_actions.language_dim=0"
+    assert "the model takes no texts" in fails(*words, without, "data.texts=texts.npy")
+    tracked = ["dynamics.kind=graph", "tracking.kind=match", "model.encoder.grid=false"]
+    assert "goal=True steers dynamics.kind=latent_actions" in fails(*words, *tracked)
+
+
+def test_a_run_with_actions_goes_on_with_actions_alone(data, tmp_path, fails):
+    told, run = tmp_path / "actions.h5", tmp_path / "run"
+    with RolloutWriter(told) as writer:
+        for part in ("train", "validation"):
+            writer.append(Episode(np.zeros((6, 32, 32, 3), np.uint8), np.ones((6, 2), np.float32)), part)
+    words = [word for word in SMALL if "goal" not in word and "language" not in word]
+    settings = [f"data.path={told}", f"out={run}", "dynamics.action_dim=2"]
+    assert cli.main(["train", "balls_lpwm", *words, *settings]) == 0
+    go_on = ["train", "--resume", run, "steps=4"]
+    assert "actions of width 0 (stride 1), dynamics.action_dim is 2" in fails(*go_on, f"data.path={data}")
+    assert "weight 'dynamics.context.action" in fails(*go_on, "dynamics.action_dim=0")

@@ -177,6 +177,12 @@ def test_a_model_without_numbers_is_refused(tmp_path: Path) -> None:
         ParticleEncoder(run)(pictures(1))
 
 
+def test_a_model_of_several_views_is_refused(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "model.encoder.grid=true", "model.encoder.views=2")
+    with pytest.raises(InputError, match="sees 2 views of each scene together"):
+        ParticleEncoder(run)
+
+
 def test_a_random_choice_of_particles_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path, *ALONE, "model.encoder.selection=random")
     with pytest.raises(InputError, match="chooses its particles at random"):
