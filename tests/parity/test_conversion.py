@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from bundles import GOLDEN, PATHS, kind_of, read
+from kinds import lpwm
 
 from dlp_dyn import checkpoint, cli, official
 from dlp_dyn.video import VideoModel
@@ -29,7 +30,7 @@ def test_weights_go_back_as_they_came(bundle):
 
 def test_hparams_of_another_condition_are_one_line(tmp_path, capsys):
     """A checkpoint of LPWM with the hyper-parameters of each other one: actions, texts, goals, views, or none."""
-    bundles = [bundle for bundle in map(read, CONVERTED) if kind_of(bundle).__name__ == "kinds.lpwm"]
+    bundles = [bundle for bundle in map(read, CONVERTED) if lpwm.holds(bundle)]
     if len(bundles) < 2:
         pytest.skip(f"no golden bundles of LPWM with several conditions in {GOLDEN}")
     words = ["--hparams", str(tmp_path / "hparams.json"), "--out", str(tmp_path / "run")]
