@@ -247,7 +247,7 @@ class Player:
 
     def _picture(self, observation: Any) -> UInt8[np.ndarray, "H W 3"]:
         if self.key is None:
-            image = self.env.render()
+            image = rendered(self.env)
             if not isinstance(image, np.ndarray):
                 raise InputError(
                     f"{self.cfg.env_id}: render() gave {type(image).__name__}, not an image array"
@@ -314,6 +314,16 @@ def make_env(env_id: str, env_kwargs: Mapping[str, Any]) -> gym.Env:
         reason = one_line(error)
         raise InputError(
             f"environment {env_id}: cannot be made ({reason}); check the id and the package it comes from"
+        ) from error
+
+
+def rendered(env: gym.Env) -> Any:
+    """What an environment draws. Raises InputError where the package that it draws with is not installed."""
+    try:
+        return env.render()
+    except gym.error.DependencyNotInstalled as error:
+        raise InputError(
+            f"{env}: cannot draw its pictures ({one_line(error)}); install that package"
         ) from error
 
 

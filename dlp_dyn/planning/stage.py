@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from dlp_dyn.data.collect import make_env
+from dlp_dyn.data.collect import make_env, rendered
 from dlp_dyn.data.images import as_rgb, fit, image_key
 from dlp_dyn.errors import InputError
 
@@ -24,7 +24,8 @@ class Pictures:
             raise InputError(f"{env}: no pixels: make it with render_mode rgb_array")
 
     def of(self, observation: Any) -> Picture:
-        image: Any = self.env.render() if self.key is None else observation
+        """Raises InputError where the environment cannot draw."""
+        image: Any = rendered(self.env) if self.key is None else observation
         for key in self.key or ():
             image = image[key]
         return self.fitting(image)

@@ -292,6 +292,18 @@ def test_a_thin_line_survives_shrinking(tmp_path):
     assert places[-1, 0] - places[0, 0] == pytest.approx(30 * 64 / 480, abs=1)
 
 
+def test_what_an_environment_draws_with_is_missing(tmp_path, monkeypatch):
+    def missing(_self):
+        raise gym.error.DependencyNotInstalled("pygame is not installed,\nrun pip install pygame")
+
+    monkeypatch.setattr(Line, "render", missing)
+    gym.register("Undrawn-v0", entry_point=lambda **settings: Line(**settings))
+    with pytest.raises(InputError, match=r"cannot draw its pictures \(pygame is not installed") as caught:
+        collect("Undrawn-v0", tmp_path / "x.h5", episodes=1)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "x.h5").exists()
+
+
 @pytest.mark.parametrize("kind", ["labels", "heights", "nothing", "two", "list"])
 def test_values_that_are_no_picture_are_refused(tmp_path, kind):
     gym.register("Line-v0", entry_point=lambda **settings: Line(**settings))

@@ -2,7 +2,9 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
+import gymnasium as gym
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -11,6 +13,30 @@ from video_runs import write_image_run
 import dlp_dyn
 from dlp_dyn.cli import main
 
+
+class Blank(gym.Env[np.ndarray, np.ndarray]):
+    """Shows nothing and has no goal."""
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}  # noqa: RUF012 - Gymnasium's own
+    observation_space = gym.spaces.Box(0, 1, (1,), np.float32)
+    action_space = gym.spaces.Box(-1, 1, (2,), np.float32)
+
+    def __init__(self, render_mode: str, paint: bool = True) -> None:
+        self.render_mode, self.paint = render_mode, paint
+
+    def reset(self, **_: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        return np.zeros(1, np.float32), {}
+
+    def render(self) -> Any:
+        if not self.paint:
+            raise gym.error.DependencyNotInstalled("paint is not installed")
+        return np.zeros((64, 64, 3), np.uint8)
+
+
+gym.register("Blank-v0", entry_point=lambda **settings: Blank(**settings), disable_env_checker=True)
+gym.register(
+    "Unpainted-v0", entry_point=lambda **settings: Blank(paint=False, **settings), disable_env_checker=True
+)
 PUSH = Path(dlp_dyn.__file__).parent / "bundled" / "push"
 FEW = ["--samples", "20", "--iterations", "1", "--horizon", "2", "--steps", "4"]
 
@@ -65,7 +91,13 @@ def test_bad_input_is_one_line(
         "no particle 9 in the picture of now": [*here, "--goal", "9:0.3,0.1"],
         "trained without actions": [bundled / "balls", "--env", "envs:Push-v0", *out],
         "a picture of 96x96 pixels, the model sees 64x64": [*here, "--goal", tmp_path / "large.png"],
-        "shows no goal": [PUSH, "--env", "Pendulum-v1", *out],
+        "shows no goal": [PUSH, "--env", "Blank-v0", *out],
+        "Unpainted-v0>>>: cannot draw its pictures (paint is not installed); install": [
+            PUSH,
+            "--env",
+            "Unpainted-v0",
+            *out,
+        ],
         "NoSuch-v0": [PUSH, "--env", "NoSuch-v0", *out],
         "task 'nowhere': use one of": [PUSH, "--task", "nowhere"],
         "a model of single images": [write_image_run(tmp_path / "run"), "--env", "envs:Push-v0", *out],

@@ -106,7 +106,7 @@ def test_both_futures_play_and_differ(tab: Tab) -> None:
     assert "pixels away from itself" in tab.page.locator("#futures-note").inner_text()
     tab.page.keyboard.press("h")
     tab.settle()
-    assert "roll out again" in tab.page.locator("#futures-note").inner_text()
+    assert "roll out or plan again" in tab.page.locator("#futures-note").inner_text()
 
 
 def test_corner_wheel_and_keys_resize_and_move(tab: Tab) -> None:
