@@ -7,14 +7,14 @@ from typing import Any, Protocol, runtime_checkable
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from dlp_dyn.dynamics.base import Conditions, Step
 from dlp_dyn.errors import InputError
 from dlp_dyn.particles import ParticleLayout, Particles, Scene, SceneDistribution, mean, sampler
-from dlp_dyn.planning.actions import ActionSpace
+from dlp_dyn.planning.actions import ActionSpace, set_spaces
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.controller import check_actions
 from dlp_dyn.planning.costs import Separate, Sum
@@ -221,13 +221,3 @@ class Imagination(VectorEnv[Observations, Shaped[np.ndarray, "B W"], np.ndarray]
 
     def _observe(self) -> Observations:
         return self.aims.observe(self.now.particles).numpy().astype(np.float32)
-
-
-def set_spaces(env: VectorEnv, observations: gym.spaces.Box, space: ActionSpace) -> None:
-    """Give a vector environment its spaces, whose actions are blocks, and say that episodes begin anew at once."""
-    env.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    low, high = (x.numpy() for x in space.bounds)
-    env.single_observation_space = observations
-    env.single_action_space = gym.spaces.Box(low, high, dtype=np.float32)
-    env.observation_space = gym.vector.utils.batch_space(env.single_observation_space, env.num_envs)
-    env.action_space = gym.vector.utils.batch_space(env.single_action_space, env.num_envs)

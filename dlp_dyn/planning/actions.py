@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
 from jaxtyping import Float
 from torch import Tensor
 
@@ -87,3 +88,13 @@ def noise(
         twice[-1] = 1.0
     gain = gain / ((gain.square() * twice).sum() / length).sqrt()
     return torch.fft.irfft(torch.fft.rfft(white, dim=-2) * gain[:, None], n=length, dim=-2)
+
+
+def set_spaces(env: VectorEnv, observations: gym.spaces.Box, space: ActionSpace) -> None:
+    """Give a vector environment its spaces, whose actions are blocks, and say that episodes begin anew at once."""
+    env.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    low, high = (x.numpy() for x in space.bounds)
+    env.single_observation_space = observations
+    env.single_action_space = gym.spaces.Box(low, high, dtype=np.float32)
+    env.observation_space = gym.vector.utils.batch_space(env.single_observation_space, env.num_envs)
+    env.action_space = gym.vector.utils.batch_space(env.single_action_space, env.num_envs)

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from dlp_dyn.clip import to_images
-from dlp_dyn.imagination import set_spaces
 from dlp_dyn.particles import Particles, Scene
+from dlp_dyn.planning.actions import set_spaces
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.delivery import Delivery, observations
 from dlp_dyn.planning.goals import goal_scene, partners
