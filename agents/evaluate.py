@@ -21,7 +21,7 @@ from agents.config import WarmUpConfig
 from agents.environments import AgentEnv
 from agents.learner import Actor
 from agents.warm_up import Players
-from dlp_dyn.commands.arguments import key_values, seed, whole
+from dlp_dyn.commands.arguments import add_settings, key_values, seed, whole
 from dlp_dyn.errors import InputError
 from dlp_dyn.plotting.pictures import write_video
 from dlp_dyn.progress import Tracker, track
@@ -155,10 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "run_folder", metavar="RUN", help="run folder (its best checkpoint) or checkpoint folder"
     )
     parser.add_argument("--episodes", type=whole, default=400, help="(default: 400)")
-    parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings",
-        help="other arguments of the environment than in training: n_objects=3",
-    )  # fmt: skip
+    add_settings(parser, "other arguments of the environment than in training: n_objects=3")
     parser.add_argument(
         "--script",
         metavar="MODULE:NAME",

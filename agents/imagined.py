@@ -21,7 +21,7 @@ from agents.command import run_command
 from agents.vector import OfGymnasium
 from dlp_dyn import folders
 from dlp_dyn.checkpoint import load_video_model
-from dlp_dyn.commands.arguments import add_part, key_values, many, seed, whole
+from dlp_dyn.commands.arguments import add_part, add_settings, key_values, many, seed, whole
 from dlp_dyn.data.rollouts import Part
 from dlp_dyn.errors import InputError
 from dlp_dyn.imagination import Imagination, Trust
@@ -194,14 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--env", required=True, help="a Gymnasium id, or module:Id: to play in; it shows a goal picture"
     )
-    parser.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="arguments of the environment",
-    )
+    add_settings(parser)
     parser.add_argument("--data", help="rollout file: imagined episodes begin in its scenes")
     add_part(parser, "train")
     parser.add_argument("--things", type=many, default=1, help="that are brought to places (default: 1)")

@@ -40,6 +40,10 @@ def add_part(sub: ArgumentParser, default: str = "test") -> None:
     sub.add_argument("--part", choices=parts, default=default, help=f"(default: {default})")
 
 
+def add_settings(sub: ArgumentParser, meaning: str = "arguments of the environment") -> None:
+    sub.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings", help=meaning)
+
+
 def add_device(sub: ArgumentParser) -> None:
     sub.add_argument("--device", default="cpu", help="(default: cpu)")
 

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-from dlp_dyn.commands.arguments import key_values, whole
+from dlp_dyn.commands.arguments import add_settings, key_values, whole
 from dlp_dyn.commands.writing import add_writing, crop, refuse_existing
 from dlp_dyn.errors import InputError
 
@@ -26,11 +26,8 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--source", choices=("auto", "observation", "render"), default="auto", help="of the pictures"
     )
-    sub.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE", dest="settings",
-        help="arguments of the environment; balls: length, n_balls, radius, speed, turn_every, "
-        "mode=interaction|occlusion",
-    )  # fmt: skip
+    balls = "balls: length, n_balls, radius, speed, turn_every, mode=interaction|occlusion"
+    add_settings(sub, f"arguments of the environment; {balls}")
     add_writing(sub, image_size=64)
 
 

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from dlp_dyn.commands.arguments import key_values, many, seed, whole
+from dlp_dyn.commands.arguments import add_settings, key_values, many, seed, whole
 from dlp_dyn.errors import InputError
 
 
@@ -42,14 +42,7 @@ def arguments(sub: argparse.ArgumentParser) -> None:
         default=0.02,
         help="of an episode: what other looks than the goal's cost; 0 where things may turn (default: 0.02)",
     )
-    sub.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="arguments of the environment",
-    )
+    add_settings(sub)
 
 
 def run(args: argparse.Namespace) -> None:

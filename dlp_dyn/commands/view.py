@@ -2,7 +2,7 @@
 
 import argparse
 
-from dlp_dyn.commands.arguments import add_device, add_part, device, key_values, whole
+from dlp_dyn.commands.arguments import add_device, add_part, add_settings, device, key_values, whole
 from dlp_dyn.errors import InputError
 
 EXTRA = ("starlette", "uvicorn")
@@ -18,14 +18,7 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--env", help="a Gymnasium id, or module:Id, that plays the episodes: plans are then really done"
     )
-    sub.add_argument(
-        "--set",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="settings",
-        help="arguments of the environment",
-    )
+    add_settings(sub)
     sub.add_argument(
         "--host", default="127.0.0.1", help="who may see it; 0.0.0.0 for all (default: 127.0.0.1)"
     )
