@@ -81,6 +81,7 @@ def replay(cfg: AgentConfig, env: AgentEnv) -> dict[str, Any]:
         "her": cfg.replay.her,
         "unreached": cfg.replay.unreached,
         "each": cfg.replay.each,
+        "kept": cfg.replay.kept,
         "reward_each": env.reward_each if cfg.network.entity.values == "each" else None,
         "dtype": cfg.replay.dtype if of_particles else None,
         "seed": cfg.seed,

@@ -211,6 +211,9 @@ class ReplayConfig:
     others nothing is learnt of how to move things."""
     each: Fraction = 0.0
     """Share of those goals that are put together, every object's from another step; of states."""
+    kept: Fraction = 0.0
+    """In goals that are put together, the share of objects that keep the goal of their episode: without it an agent of
+    several objects hardly sees one arrive while another is away."""
     dtype: Storage | None = "float16"
     """How particles are stored; null as they come. States and pixels stay as they are."""
 

@@ -70,7 +70,9 @@ class GoalReplayBuffer(ReplayBuffer):
     beside the observations, and the reward is of those; otherwise it is of observations. goals: what is relabelled,
     rows of "observations" or of "states". unreached: three quarters of the steps with relabelled goals are ones that
     have not reached them, that is, of which the reward is below 0.
-    each: of the relabelled goals the share in which every object has its goal from another step. dtype: how
+    each: of the relabelled goals the share in which every object has its goal from another step. kept: in those, the
+    share of the objects that keep the goal of their episode, so that one is seen to arrive while another is still
+    away. dtype: how
     observations are stored; default: as they come.
 
     Raises InputError for a space without `observation` and `desired_goal`, for goals that are not shaped like what
@@ -92,6 +94,7 @@ class GoalReplayBuffer(ReplayBuffer):
         her: float = 0.8,
         unreached: bool = False,
         each: float = 0.0,
+        kept: float = 0.0,
         reward_each: RewardEach | None = None,
         dtype: Storage | None = None,
         seed: int = 0,
@@ -106,13 +109,14 @@ class GoalReplayBuffer(ReplayBuffer):
             raise InputError(
                 f"replay: goals are {desired.shape}, but {goals} {source}: hindsight needs both of one shape"
             )
-        if not (0 <= her <= 1 and 0 <= each <= 1):
-            raise InputError(f"replay: her is {her}, each {each}; give shares of relabelled goals, 0 to 1")
+        if not (0 <= her <= 1 and 0 <= each <= 1 and 0 <= kept <= 1):
+            raise InputError(f"replay: her is {her}, each {each}, kept {kept}; give shares, 0 to 1")
         if each and goals != "states":
             raise InputError(
                 f"replay: each is {each}, but goals are {goals}, which do not tell objects apart: give each=0"
             )
-        self.reward, self.goals, self.her, self.unreached, self.each = reward, goals, her, unreached, each
+        self.reward, self.goals, self.her, self.unreached = reward, goals, her, unreached
+        self.each, self.kept = each, kept
         self.reward_each = reward_each
         self.rng = np.random.default_rng(seed)
         self.rows = max(buffer_size // n_envs, 1)
@@ -269,9 +273,14 @@ class GoalReplayBuffer(ReplayBuffer):
         )
 
     def _mixed(self, here: Int[np.ndarray, " B"], envs: Int[np.ndarray, " B"]) -> Float[np.ndarray, "B N D"]:
-        """Goals in which each object is where it will be at another later step, so one may have to stay as it is."""
+        """Goals in which each object is where it will be at another later step, so one may have to stay as it is, or
+        where the goal of the episode has it."""
         assert self.achieved is not None
-        rows = [self._future(here, envs) % self.rows for _ in range(self.achieved.shape[2])]
+        own = self.first[here, envs] % self.rows
+        rows = [
+            np.where(self.rng.random(len(here)) < self.kept, own, self._future(here, envs) % self.rows)
+            for _ in range(self.achieved.shape[2])
+        ]
         return np.stack([self.achieved[row, envs, i] for i, row in enumerate(rows)], 1)
 
     def _tensor(self, array: np.ndarray) -> Tensor:

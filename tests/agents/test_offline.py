@@ -105,7 +105,7 @@ def test_blocks_are_the_actions_that_follow_and_end_with_the_episode(
         np.testing.assert_array_equal(actions[:left], demonstrations.actions[here : here + left])
 
 
-def walkers(n: int = 600, block: int = 1) -> Steps:
+def walkers(n: int = 200, block: int = 1) -> Steps:
     """A point that walks straight to its goal."""
     rng = torch.Generator().manual_seed(0)
     place, goal = (2 * torch.rand(n, 1, 2, generator=rng) - 1 for _ in range(2))
@@ -200,7 +200,7 @@ def test_the_value_of_a_state_is_an_expectile() -> None:
     expectile = 0.9
     model = Valued(NETWORK, SPACE, ACTIONS)
     objective = ImplicitQ(model, expectile, temperature=1.0, gamma=0.9, tau=0.1)
-    n = 200
+    n = 40
     actions = torch.zeros(n, 1, 2)
     actions[n // 2 :, 0, 0] = 1
     zeros = torch.zeros(n, 1, 2)

@@ -361,3 +361,15 @@ def test_goals_put_together_have_every_object_from_a_later_step_of_its_episode()
     assert batch.steps.isinf().all()  # nobody has reached them
     with pytest.raises(InputError, match="do not tell objects apart"):
         make(each=0.5)
+
+
+def test_some_objects_keep_the_goal_of_the_episode() -> None:
+    buffer, play = make(states=(2, 3), goals="states", each=1.0, kept=0.25, her=1.0), Play(3)
+    for _ in range(70):
+        play(buffer)
+    with_goals = buffer.sample(2000).observations
+    goal, now = with_goals["desired_goal"].numpy(), with_goals["observation"].numpy()
+    assert (goal[:, :, 1] == now[:, :1, 1]).all()  # of the same episode
+    own = goal[:, :, 2] == -100
+    np.testing.assert_allclose(own.mean(0), 0.25, atol=0.04)
+    assert abs(own.all(1).mean() - 0.25**2) < 0.03  # each object by itself
