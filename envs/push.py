@@ -179,6 +179,19 @@ class PushEnv(gym.Env[Observation, Float[np.ndarray, " 2"]]):
         reward = self.compute_reward(observation["achieved_goal"], observation["desired_goal"], info)
         return observation, float(reward), False, self.steps >= self.time_limit, info
 
+    def trial(self, actions: Float[np.ndarray, "S T 2"]) -> Float[np.ndarray, "S T N 2"]:
+        """Where the objects and (last) the pusher would be after each action of each of S attempts from here.
+
+        The contacts of now are forgotten, so that places differ a little (1e-3) from those that `step` would give.
+        """
+        places = np.empty((*actions.shape[:2], self.n_objects + 1, 2), np.float32)
+        for attempt, ways in zip(places, np.clip(actions.astype(np.float64), -1, 1), strict=True):
+            table = self.table.copy()
+            for t, way in enumerate(ways):
+                table.step(way)
+                attempt[t] = np.clip(np.vstack([table.poses[:, :2], table.pusher]), -1, 1)
+        return places
+
     def render(self) -> UInt8[np.ndarray, "H W 3"]:
         """The picture of now, whatever the render mode."""
         table = self.table

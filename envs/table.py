@@ -115,6 +115,17 @@ class Table:
                 shape._h = None
             body._data_handle = None
 
+    def copy(self) -> "Table":
+        """Another table on which everything lies and moves as it does here, without the memory of contacts."""
+        other = Table(self.layout, self.footprint, self.poses, self.pusher)
+        other.on_table = self.on_table.copy()
+        for i, (body, own) in enumerate(zip(other.bodies, self.bodies, strict=True)):
+            body.velocity, body.angular_velocity = own.velocity, own.angular_velocity
+            if not self.on_table[i]:
+                other.space.remove(body, *body.shapes)
+        other.pusher_body.velocity = self.pusher_body.velocity
+        return other
+
     @property
     def poses(self) -> Float[np.ndarray, "N 3"]:
         """(x, y, angle); of what has fallen, the last ones."""

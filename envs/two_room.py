@@ -89,6 +89,15 @@ class TwoRoom(WorldModelEnv):
         self.position = slide(self.position, SPEED * np.clip(np.asarray(action, float), -1, 1))
         return self.render(), 0.0, False, False, self._info()
 
+    def trial(self, actions: Float[np.ndarray, "S T 2"]) -> Float[np.ndarray, "S T 2"]:
+        """Where the dot would be after each action of each of S attempts from here, in pixels of 224."""
+        places = np.empty(actions.shape)
+        for attempt, ways in zip(places, SPEED * np.clip(actions.astype(float), -1, 1), strict=True):
+            position = self.position
+            for t, way in enumerate(ways):
+                attempt[t] = position = slide(position, way)
+        return places
+
     def render(self) -> UInt8[np.ndarray, "H W 3"]:
         return self._draw(self.position)
 

@@ -20,6 +20,11 @@ def arguments(sub: argparse.ArgumentParser) -> None:
     )
     sub.add_argument("--pairs", type=whole, default=100, help="of a task: problems a seed (default: 100)")
     sub.add_argument("--seeds", default="0,1,42", help="of a task's problems (default: 0,1,42)")
+    sub.add_argument(
+        "--simulator",
+        action="store_true",
+        help="of a task: beside them, the same search in the true simulator",
+    )
     sub.add_argument("--json", action="store_true", help="of a task: JSON with every episode, not a table")
     sub.add_argument(
         "--goal", default="", help='a picture, or places "SLOT:X,Y ..." (default: what the environment shows)'
@@ -91,6 +96,7 @@ def _evaluate(args: argparse.Namespace) -> None:
             args.samples,
             args.iterations,
             data=args.data,
+            simulator=args.simulator,
             progress=bar,
             settings=key_values(args.settings),
         )

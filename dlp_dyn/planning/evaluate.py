@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 
 from dlp_dyn.errors import InputError
 from dlp_dyn.planning.intervals import first_hold, paired_difference, wilson
-from dlp_dyn.planning.players import Planned, Player
+from dlp_dyn.planning.players import Planned, Player, Searching
 from dlp_dyn.planning.tasks import Problem, Task
 from dlp_dyn.planning.tasks.base import NO_SETTINGS
 from dlp_dyn.progress import Tracker
@@ -129,9 +129,9 @@ def evaluate(
             traces += _play(task, player, problems[begin : begin + at_once], image_size, settings)
             if progress is not None:
                 progress.advance(len(problems[begin : begin + at_once]))
-        planned = player if isinstance(player, Planned) else None
+        searching = player if isinstance(player, Searching) else None
         outcomes.append(
-            Outcome(player.name, traces, planned.seconds / max(planned.plans, 1) if planned else None)
+            Outcome(player.name, traces, searching.seconds / max(searching.plans, 1) if searching else None)
         )
     return Report(task.name, outcomes)
 

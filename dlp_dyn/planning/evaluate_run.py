@@ -10,6 +10,7 @@ from dlp_dyn.planning.controller import Controller
 from dlp_dyn.planning.evaluate import SEEDS, Report, evaluate
 from dlp_dyn.planning.play import controller_of
 from dlp_dyn.planning.players import Planned, Player, Random, Replay, Straight
+from dlp_dyn.planning.simulated import Simulated, simulable
 from dlp_dyn.planning.tasks import TASKS
 from dlp_dyn.planning.tasks.base import NO_SETTINGS
 from dlp_dyn.planning.visited import visited_episodes
@@ -27,14 +28,16 @@ def evaluate_run(
     iterations: int = 10,
     at_once: int = 25,
     data: str | Path | None = None,
+    simulator: bool = False,
     progress: Tracker | None = None,
     settings: Mapping[str, Any] = NO_SETTINGS,
 ) -> Report:
     """Random, straight ahead, what was recorded (where it was), and planned: all on the same problems.
 
-    data: a rollout file whose training episodes tell how far a goal is (see `reach`). settings: arguments of the
-    environment.
-    Raises InputError for a task that does not exist, and for a run that cannot plan in it.
+    data: a rollout file whose training episodes tell how far a goal is (see `reach`). simulator: beside them, the same
+    search in the true simulator. settings: arguments of the environment.
+    Raises InputError for a task that does not exist, for one without a simulator that is asked for, and for a run that
+    cannot plan in it.
     """
     if task_name not in TASKS:
         raise InputError(f"task {task_name!r}: use one of {', '.join(TASKS)}")
@@ -44,6 +47,8 @@ def evaluate_run(
     visited = [] if data is None else visited_episodes(model, Path(data))
     world = task.world(side, settings)
     space = world.space
+    if simulator:
+        simulable(world)
     world.close()
 
     def make(n: int) -> Controller:
@@ -56,4 +61,7 @@ def evaluate_run(
     ]
     if task.problems(1, seeds[0])[0].actions is not None:
         players.insert(2, Replay())
+    if simulator:
+        searched = make(1).planner
+        players.append(Simulated(searched.space, searched.solver, horizon, replan, task.pushed))
     return evaluate(task, players, side, pairs, seeds, at_once, progress, settings)

@@ -22,6 +22,8 @@ Match = Literal["now", "then", "nearest"]
 # thing was seen a block before.
 _FROM_GOAL, _FROM_LAST = 0.02, 5.0
 
+BEHIND_WEIGHT, BEHIND = 0.2, 0.2  # as `Approach` has them: of the way, and how far behind a thing
+
 
 @runtime_checkable
 class Goal(Protocol):
@@ -160,8 +162,8 @@ class Approach:
 
     goal: GoalScene | Places
     actor: GoalScene
-    weight: float = 0.2
-    reach: float = 0.2
+    weight: float = BEHIND_WEIGHT
+    reach: float = BEHIND
 
     def bind(self, context: Context) -> Behind:
         bound = self.goal.bind(context)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -11,8 +12,17 @@ from dlp_dyn.particles import Scene
 from dlp_dyn.planning.actions import ActionSpace
 from dlp_dyn.planning.context import Context
 from dlp_dyn.planning.costs import ActionPrice, Cost, OverTime, Sum, over_time
-from dlp_dyn.planning.shooting import Predictor
 from dlp_dyn.planning.solvers import ICEM, Plan, Solver
+
+
+@runtime_checkable
+class Foresight(Protocol):
+    """Where candidates (B, S, H, W) lead: scenes (B, S, H, ...), or (B, S*samples, H, ...) where samples are not 0."""
+
+    @property
+    def samples(self) -> int: ...
+
+    def __call__(self, context: Context, candidates: Float[Tensor, "B S H W"]) -> Scene: ...
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Planner:
     risk: with samples of the future, how many standard deviations of the cost are added to its mean.
     """
 
-    predictor: Predictor
+    predictor: Foresight
     space: ActionSpace
     solver: Solver = field(default_factory=ICEM)
     horizon: int = 5

@@ -39,6 +39,14 @@ class Player(Protocol):
         ...
 
 
+@runtime_checkable
+class Searching(Player, Protocol):
+    """Who makes plans. seconds: of CPU that its actions took. plans: that it made."""
+
+    seconds: float
+    plans: int
+
+
 class Random:
     """Uniform actions within the bounds."""
 

@@ -61,6 +61,19 @@ class World(Protocol):
 
 
 @runtime_checkable
+class Simulable(World, Protocol):
+    """A world in which actions can be tried out, with nothing done to it."""
+
+    def things(self) -> Places:
+        """All that moves: first what counts, and last what acts, where that is another thing."""
+        ...
+
+    def trial(self, actions: Float[np.ndarray, "S T A"]) -> Float[np.ndarray, "S T N 2"]:
+        """Where all things would be after each action of each of S attempts."""
+        ...
+
+
+@runtime_checkable
 class Task(Protocol):
     """Problems of one kind. holds: for how many moments in a row each predicate has to be true. prices: of its cost.
     pushed: what counts is moved by something else that acts, which is drawn behind it (see `goals.Approach`)."""

@@ -56,6 +56,14 @@ class _PushWorld(Staged):
     def places(self) -> Places:
         return self.stage.observation["achieved_goal"][:, :2]
 
+    def things(self) -> Places:
+        rows = self.stage.observation["observation"][:, :2]  # the pusher comes first
+        return np.concatenate([rows[1:], rows[:1]])
+
+    def trial(self, actions: Float[np.ndarray, "S T A"]) -> Float[np.ndarray, "S T N 2"]:
+        env: Any = self.stage.env.unwrapped
+        return env.trial(actions)
+
     def goal_places(self) -> Places:
         return self.stage.observation["desired_goal"][:, :2]
 

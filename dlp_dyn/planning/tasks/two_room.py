@@ -68,15 +68,22 @@ class _TwoRoomWorld(Staged):
         return {"moderate": self.stage.info["is_success"], "strict": self.stage.info["is_near"]}
 
     def places(self) -> Places:
-        return _of_224(self.stage.info["state"])
+        return _of_224(self.stage.info["state"])[None]
+
+    def things(self) -> Places:
+        return self.places()
+
+    def trial(self, actions: Float[np.ndarray, "S T A"]) -> Float[np.ndarray, "S T 1 2"]:
+        env: Any = self.stage.env.unwrapped
+        return _of_224(env.trial(actions))[..., None, :]
 
     def goal_places(self) -> Places:
-        return _of_224(self.stage.info["goal_state"])
+        return _of_224(self.stage.info["goal_state"])[None]
 
     def straight(self) -> Float[np.ndarray, " A"]:
         way = self.stage.info["goal_state"] - self.stage.info["state"]
         return (way / max(float(np.abs(way).max()), 5.0)).astype(np.float32)
 
 
-def _of_224(pixels: Float[np.ndarray, "2"]) -> Places:
-    return ((pixels + 0.5) / 112 - 1)[None].astype(np.float32)
+def _of_224(pixels: Float[np.ndarray, "*B 2"]) -> Float[np.ndarray, "*B 2"]:
+    return ((pixels + 0.5) / 112 - 1).astype(np.float32)
