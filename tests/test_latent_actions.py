@@ -309,7 +309,7 @@ def test_particles_go_where_a_text_or_a_goal_says(kind):
     cfg = dataclasses.replace(SMALL, dim=32, **settings)
     model = LatentActionDynamics(cfg, 2, 1, patch_centres(SIDE, 8), 1, 0.25)
     optimizer = torch.optim.Adam(model.parameters(), 4e-3)
-    for step in range(250):
+    for step in range(150):
         before, after, conditions = told_to_move(kind, seed=step)
         both = cat([x.map(lambda y: y[:, None]) for x in (before, after)], 1)
         predicted = model(both, conditions)
