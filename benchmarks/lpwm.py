@@ -43,6 +43,7 @@ QUESTION = "LPWM, sizes of balls as published"
 LEAN, PUBLISHED = "balls_lpwm", "balls_lpwm_published"
 CLIPS, FRAMES, CONTEXT, HORIZON = 1, 6, 10, 4
 HORIZONS = (10, 20, 40)
+ROUNDS = 5
 TOLERANCE = 1e-4  # of the loss and of positions
 
 
@@ -160,11 +161,12 @@ def frame_times(device: torch.device, horizons: tuple[int, ...]) -> Iterator[tup
 
 
 def paired(ours: Callable[[], Any], plain: Callable[[], Any], device: torch.device) -> tuple[Timing, Timing]:
-    """Seconds of both in turns, after a call of each that does not count."""
+    """Seconds of both in turns, ROUNDS of each, after a call of each that does not count."""
     for call in (ours, plain):
         call()
-    a, b = (spent(call, device) for call in (ours, plain))
-    return timing([a]), timing([b])
+    rounds = [(spent(ours, device), spent(plain, device)) for _ in range(ROUNDS)]
+    a, b = zip(*rounds, strict=True)
+    return timing(list(a)), timing(list(b))
 
 
 def spent(call: Callable[[], Any], device: torch.device) -> float:
