@@ -1,10 +1,12 @@
 """DLPv1: weights there and back, its Chamfer term by sampling, its masks, its warps, one step of its objective."""
 
+import json
+
 import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from dlp_dyn import geometry
+from dlp_dyn import geometry, official
 from dlp_dyn.clip import Clip
 from dlp_dyn.errors import InputError
 from dlp_dyn.image.keypoint_vae.config import KeypointVAEConfig
@@ -36,11 +38,14 @@ def model(request):
     return model.eval()
 
 
-def test_there_and_back(model):
+def test_there_and_back(model, tmp_path):
     hparams = HPARAMS
     if model.cfg.decoder == "masked":
         hparams = HPARAMS | {"dec_bone": "gauss_pointnetpp_feat", "anchor_s": 0.25}
-    again = dlpv1.load(dlpv1.export(model), hparams)
+    torch.save(dlpv1.export(model), tmp_path / "official.pth")
+    (tmp_path / "hparams.json").write_text(json.dumps(hparams))
+    official.convert(tmp_path / "official.pth", tmp_path / "hparams.json", tmp_path / "run")
+    again = KeypointVAE.from_pretrained(tmp_path / "run")
     assert again.cfg == model.cfg
     for name, tensor in model.state_dict().items():
         assert torch.equal(again.state_dict()[name], tensor), name

@@ -1,5 +1,6 @@
 """The trunk of LPWM: attention among the tokens of a frame, then of each along its own past, in turns."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import cast
 
@@ -50,7 +51,7 @@ class FactorisedTrunk(nn.Module):
 
         condition: beside the tables, the same for all clips or tokens where its axes say so.
         """
-        modulation = partial(self._modulation, self._tables(x.shape[2]), condition, 0, x.shape[1])
+        modulation = self._modulate(x.shape[1], x.shape[2], condition)
         everything = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device)
         seen = everything.tril() if self.causal else None
         for i, (space, time) in enumerate(zip(self.space, self.time, strict=True)):
@@ -67,7 +68,7 @@ class FactorisedTrunk(nn.Module):
         first = n_frames - memory.n_run
         x, condition = x[:, first:], None if condition is None else condition[..., first:, :, :]
         if not memory.constants:
-            memory.constants = self._tables(x.shape[2])
+            memory.constants = self._tables(len(self.frames), x.shape[2])
         if memory.slid or not memory.pasts:  # every frame has another place in the window
             memory.pasts = [Past() for _ in self.time]
         modulation = partial(self._modulation, memory.constants, condition, first, n_frames)
@@ -79,9 +80,18 @@ class FactorisedTrunk(nn.Module):
             x = time(x, seen[-n_queries:], m, memory.pasts[i], 0, n_queries, memory.linear).transpose(1, 2)
         return self._output(x, modulation(-1))
 
-    def _tables(self, n_tokens: int) -> list[Tensor]:
+    def _modulate(self, n_frames: int, n_tokens: int, condition: Tensor | None) -> Callable[[int], Tensor]:
+        """The modulation of layer i. Where every token has a condition of its own, it goes through the layer together
+        with the tables; otherwise by itself, and the tables once for all clips."""
+        layers = self._modulations()
+        if condition is not None and condition.shape[-2] == n_tokens > 1:
+            steered = self.frames[:n_frames] + self.slots[:n_tokens] + condition
+            return lambda i: layers[i](steered)
+        return partial(self._modulation, self._tables(n_frames, n_tokens), condition, 0, n_frames)
+
+    def _tables(self, n_frames: int, n_tokens: int) -> list[Tensor]:
         """What each layer makes of the tables."""
-        still = self.frames + self.slots[:n_tokens]
+        still = self.frames[:n_frames] + self.slots[:n_tokens]
         return [layer(still) for layer in self._modulations()]
 
     def _modulation(

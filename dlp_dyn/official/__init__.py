@@ -1,6 +1,7 @@
 """Official checkpoints to ours and back: DLPv2 and DDLP (taldatech/ddlp), DLPv3 and LPWM (taldatech/lpwm).
 
-`convert` also takes those of Soft-IntroVAE (taldatech/soft-intro-vae-pytorch).
+`convert` also takes those of DLPv1 (taldatech/deep-latent-particles-pytorch) and of Soft-IntroVAE
+(taldatech/soft-intro-vae-pytorch).
 
 Axes and channels are permuted here once, and nothing else knows of the official order.
 """
@@ -22,7 +23,7 @@ from dlp_dyn.errors import InputError
 from dlp_dyn.image.config import DLPConfig
 from dlp_dyn.image.model import DLP
 from dlp_dyn.objectives.config import LossWeights
-from dlp_dyn.official import ddlp, dlpv2, dlpv3, lpwm, soft_intro
+from dlp_dyn.official import ddlp, dlpv1, dlpv2, dlpv3, lpwm, soft_intro
 from dlp_dyn.particles import logit
 from dlp_dyn.settings import parse_json, to_yaml
 from dlp_dyn.video import VideoConfig, VideoModel
@@ -165,6 +166,9 @@ def convert(checkpoint: Path, hparams: Path, out: Path) -> None:
     if soft_intro.variant(state_dict) is not None:
         model = soft_intro.load(state_dict, settings)
         run = replace(run, soft_intro=model.cfg)
+    elif "dec_bone" in settings:
+        model = dlpv1.load(state_dict, settings)
+        run = replace(run, keypoint_vae=model.cfg)
     else:
         model, weights = load(state_dict, settings)
         run = replace(run, weights=LossWeights(**weights))
