@@ -115,6 +115,10 @@ class GoalReplayBuffer(ReplayBuffer):
             raise InputError(
                 f"replay: each is {each}, but goals are {goals}, which do not tell objects apart: give each=0"
             )
+        if kept and not each:
+            raise InputError(
+                f"replay: kept is {kept}, but no goals are put together: give each above 0, or kept=0"
+            )
         self.reward, self.goals, self.her, self.unreached = reward, goals, her, unreached
         self.each, self.kept = each, kept
         self.reward_each = reward_each

@@ -373,3 +373,5 @@ def test_some_objects_keep_the_goal_of_the_episode() -> None:
     own = goal[:, :, 2] == -100
     np.testing.assert_allclose(own.mean(0), 0.25, atol=0.04)
     assert abs(own.all(1).mean() - 0.25**2) < 0.03  # each object by itself
+    with pytest.raises(InputError, match=r"kept is 0\.25, but no goals are put together"):
+        make(states=(2, 3), goals="states", kept=0.25)
