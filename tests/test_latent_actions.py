@@ -282,20 +282,22 @@ def test_a_clip_is_replayed_on_another_scene():
 
 
 def told_to_move(kind, n=32, seed=0):
-    """Scenes of two particles. A goal shows one of them elsewhere; a text says which way both go."""
+    """Scenes of a red and a blue particle, either first. A goal shows one of them elsewhere; a text names it and a way."""
     g = torch.Generator().manual_seed(seed)
-    which, way = (torch.randint(0, 2, (n,), generator=g) for _ in range(2))
+    which, way, red_first = (torch.randint(0, 2, (n,), generator=g) for _ in range(3))
     position = patch_centres(SIDE, 8).expand(n, 4, 2).clone()
-    moves = torch.stack([which == 0, which == 1], 1) if kind == "goal" else torch.ones(n, 2, dtype=torch.bool)
+    moves = torch.stack([which == 0, which == 1], 1)
     moved = position.clone()
     moved[:, :2, 0] += 0.4 * (2 * way[:, None] - 1) * moves
     on = torch.tensor([1.0, 1.0, 0.0, 0.0]).view(1, 4, 1).expand(n, 4, 1)
-    still = torch.zeros(n, 4, 2)
+    still, colour = torch.zeros(n, 4, 2), torch.zeros(n, 4, 2)
+    colour[:, :2] = torch.eye(2)[torch.stack([1 - red_first, red_first], 1)]  # red is (1, 0), blue (0, 1)
 
     def scene(place):
-        return Scene(Particles(place, still, still[..., :1], on, still), torch.zeros(n, 1))
+        return Scene(Particles(place, still, still[..., :1], on, colour), torch.zeros(n, 1))
 
-    words = torch.eye(2)[way][:, None]
+    named = torch.where(which == 0, 1 - red_first, red_first)  # 0 is red, 1 blue
+    words = torch.eye(4)[torch.stack([named, 2 + way], 1)]  # "red left"
     conditions = Conditions(language=words) if kind == "language" else Conditions(goal=scene(moved))
     return scene(position), scene(moved), conditions
 
@@ -305,11 +307,11 @@ def told_to_move(kind, n=32, seed=0):
 def test_particles_go_where_a_text_or_a_goal_says(kind):
     """From the policy, which sees no future frame."""
     torch.manual_seed(0)
-    settings = {"language_dim": 2, "language_length": 1} if kind == "language" else {"goal": True}
-    cfg = dataclasses.replace(SMALL, dim=32, **settings)
+    settings = {"language_dim": 4, "language_length": 2} if kind == "language" else {"goal": True}
+    cfg = dataclasses.replace(SMALL, dim=64, **settings)
     model = LatentActionDynamics(cfg, 2, 1, patch_centres(SIDE, 8), 1, 0.25)
-    optimizer = torch.optim.Adam(model.parameters(), 4e-3)
-    for step in range(150):
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    for step in range(400):
         before, after, conditions = told_to_move(kind, seed=step)
         both = cat([x.map(lambda y: y[:, None]) for x in (before, after)], 1)
         predicted = model(both, conditions)
